@@ -1,0 +1,11 @@
+//! The vocabulary: identities, channel names, secrets and time. Knows nothing of ours.
+
+pub mod channel;
+pub mod id;
+pub mod secret;
+pub mod time;
+
+pub use channel::{ChannelKind, ChannelName};
+pub use id::{AppId, AppKey, ClusterRole, RunId, Seq, SocketId, StreamIx, WitnessIx};
+pub use secret::Secret;
+pub use time::{Clock, RunTime};

@@ -1,0 +1,95 @@
+//! Time as an argument. The one place that reads the machine's clocks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds on the process's monotonic clock since the run's clock was made.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct RunTime(pub u64);
+
+impl RunTime {
+    /// The clock's origin.
+    pub const ZERO: Self = Self(0);
+    /// Later than any instant of a run.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The instant so many milliseconds after the origin.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis * 1_000_000)
+    }
+
+    /// The time from `earlier` to this instant; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant, later by `by`; at most [`RunTime::NEVER`].
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The whole second that this instant lies in.
+    pub const fn second(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+}
+
+/// The process's monotonic clock, and the wall-clock instant at which it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+    wall_origin: Duration,
+}
+
+impl Clock {
+    /// Starts a clock at this moment.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
+    pub fn start() -> Self {
+        Self {
+            origin: Instant::now(),
+            wall_origin: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        }
+    }
+
+    /// The present instant.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
+    pub fn now(&self) -> RunTime {
+        RunTime::ZERO.after(Instant::now().saturating_duration_since(self.origin))
+    }
+
+    /// The present time of day: the time since the Unix epoch, by the wall clock, steps included.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clocks")]
+    pub fn wall_now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    /// The time of day at `at`, reckoned from the start by the monotonic clock.
+    pub fn wall(&self, at: RunTime) -> Duration {
+        self.wall_origin + at.since(RunTime::ZERO)
+    }
+
+    /// The instant at which a timer for `at` must fire.
+    pub fn instant(&self, at: RunTime) -> Instant {
+        let far = Duration::from_secs(365 * 24 * 3600);
+        self.origin + at.since(RunTime::ZERO).min(far)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_never_go_below_zero_and_sums_never_past_never() {
+        let (early, late) = (RunTime::from_millis(1), RunTime::from_millis(3));
+        assert_eq!(late.since(early), Duration::from_millis(2));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(RunTime::NEVER.after(Duration::from_secs(1)), RunTime::NEVER);
+        assert_eq!(RunTime::from_millis(1999).second(), 1);
+    }
+}

@@ -1,0 +1,81 @@
+//! End-to-end encrypted channels: NaCl secretbox under a key of the channel's own
+//! (Channels docs: encrypted channels).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crypto_secretbox::aead::{Aead, KeyInit};
+use crypto_secretbox::{Key, Nonce, XSalsa20Poly1305};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a master key and of a shared secret.
+pub const KEY_BYTES: usize = 32;
+/// Bytes of a nonce, which must never be used twice under one key.
+pub const NONCE_BYTES: usize = 24;
+
+/// The key of one encrypted channel.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedSecret([u8; KEY_BYTES]);
+
+impl std::fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    #[serde(borrow)]
+    nonce: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    ciphertext: std::borrow::Cow<'a, str>,
+}
+
+impl SharedSecret {
+    /// `SHA256(channel ‖ master key)`.
+    pub fn derive(channel: &str, master_key: &[u8; KEY_BYTES]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(channel.as_bytes());
+        hash.update(master_key);
+        Self(hash.finalize().into())
+    }
+
+    /// Reads the base64 that an auth endpoint answers as `shared_secret`; `None` unless it holds
+    /// [`KEY_BYTES`] bytes.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        BASE64.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// The base64 that an auth endpoint answers as `shared_secret`.
+    pub fn to_base64(&self) -> String {
+        BASE64.encode(self.0)
+    }
+
+    fn cipher(&self) -> XSalsa20Poly1305 {
+        XSalsa20Poly1305::new(&Key::from(self.0))
+    }
+
+    /// The event `data` that carries `plaintext`: `{"nonce":…,"ciphertext":…}`.
+    pub fn seal(&self, plaintext: &str, nonce: &[u8; NONCE_BYTES]) -> String {
+        #[expect(clippy::expect_used, reason = "a secretbox takes a message of any length")]
+        let sealed = self
+            .cipher()
+            .encrypt(&Nonce::from(*nonce), plaintext.as_bytes())
+            .expect("any length");
+        let sealed = Sealed {
+            nonce: BASE64.encode(nonce).into(),
+            ciphertext: BASE64.encode(sealed).into(),
+        };
+        serde_json::to_string(&sealed).unwrap_or_default()
+    }
+
+    /// The plaintext of an event's `data`; `None` if it is no sealed event, was altered, or was
+    /// sealed under another key.
+    pub fn open(&self, data: &str) -> Option<String> {
+        let sealed: Sealed<'_> = serde_json::from_str(data).ok()?;
+        let nonce: [u8; NONCE_BYTES] = BASE64.decode(&*sealed.nonce).ok()?.try_into().ok()?;
+        let ciphertext = BASE64.decode(&*sealed.ciphertext).ok()?;
+        let plain = self.cipher().decrypt(&Nonce::from(nonce), ciphertext.as_slice()).ok()?;
+        String::from_utf8(plain).ok()
+    }
+}

@@ -1,0 +1,174 @@
+//! Signed requests to the HTTP API, and what their answers mean for a publication
+//! (Channels docs: HTTP API reference).
+
+use std::borrow::Cow;
+
+use md5::Digest;
+use serde::Serialize;
+use url::form_urlencoded::byte_serialize;
+
+use crate::model::{AppId, AppKey, Secret};
+
+use super::auth;
+
+/// Most channels in one trigger, and most events in one batch on shared clusters.
+pub const BATCH_EVENTS_MAX: usize = 10;
+/// Most bytes in an event's `data`.
+pub const DATA_BYTES_MAX: usize = 10_240;
+
+/// A request, ready but for host and headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// Path and signed query.
+    pub target: String,
+    /// The JSON body; empty for `GET`.
+    pub body: String,
+}
+
+/// The string that is signed: method, path and sorted unescaped query, each on a line.
+pub fn string_to_sign(method: &str, path: &str, params: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+    let mut sorted: Vec<_> = params.iter().map(|(k, v)| (k.to_ascii_lowercase(), v)).collect();
+    sorted.sort();
+    let query: Vec<_> = sorted.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!("{method}\n{path}\n{}", query.join("&"))
+}
+
+/// Lower-case hexadecimal MD5 of a body: 32 characters.
+pub fn body_md5(body: &[u8]) -> String {
+    hex::encode(md5::Md5::digest(body))
+}
+
+/// Whose requests these are.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The app whose API is called.
+    pub app_id: AppId,
+    /// The app's key.
+    pub key: AppKey,
+    /// The app's secret.
+    pub secret: Secret,
+}
+
+impl Signer {
+    /// The signed query for a request at `timestamp` (Unix seconds). `body_md5` is added for a
+    /// body that is not empty; the extra parameters are escaped on the wire, commas excepted, and
+    /// signed unescaped.
+    pub fn query(
+        &self,
+        method: &str,
+        path: &str,
+        extra: &[(&str, &str)],
+        body: &[u8],
+        timestamp: u64,
+    ) -> String {
+        let mut params: Vec<(Cow<'_, str>, Cow<'_, str>)> = vec![
+            ("auth_key".into(), self.key.as_str().into()),
+            ("auth_timestamp".into(), timestamp.to_string().into()),
+            ("auth_version".into(), "1.0".into()),
+        ];
+        if !body.is_empty() {
+            params.push(("body_md5".into(), body_md5(body).into()));
+        }
+        params.extend(extra.iter().map(|(k, v)| (Cow::from(*k), Cow::from(*v))));
+        let text = string_to_sign(method, path, &params);
+        let signature = auth::hmac_hex(&self.secret, text.as_bytes());
+        params.push(("auth_signature".into(), signature.into()));
+        let escaped = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let wire: Vec<_> = params
+            .iter()
+            .map(|(k, v)| format!("{}={}", escaped(k), escaped(v).replace("%2C", ",")))
+            .collect();
+        wire.join("&")
+    }
+
+    fn request(
+        &self,
+        method: &'static str,
+        tail: &str,
+        extra: &[(&str, &str)],
+        body: String,
+        timestamp: u64,
+    ) -> Request {
+        let path = format!("/apps/{}/{tail}", self.app_id);
+        let query = self.query(method, &path, extra, body.as_bytes(), timestamp);
+        Request { method, target: format!("{path}?{query}"), body }
+    }
+
+    /// `POST /events` with one event for one channel.
+    pub fn trigger(&self, event: &Event<'_>, timestamp: u64) -> Request {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            name: &'a str,
+            channels: [&'a str; 1],
+            data: &'a str,
+        }
+        let body = Body { name: event.name, channels: [event.channel], data: event.data };
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        self.request("POST", "events", &[], body, timestamp)
+    }
+
+    /// `POST /batch_events` with at most [`BATCH_EVENTS_MAX`] events.
+    pub fn batch(&self, events: &[Event<'_>], timestamp: u64) -> Request {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            batch: &'a [Event<'a>],
+        }
+        let body = serde_json::to_string(&Body { batch: events }).unwrap_or_default();
+        self.request("POST", "batch_events", &[], body, timestamp)
+    }
+
+    /// `GET /channels`: the occupied channels whose names start with `prefix`.
+    pub fn channels(&self, prefix: &str, timestamp: u64) -> Request {
+        self.request("GET", "channels", &[("filter_by_prefix", prefix)], String::new(), timestamp)
+    }
+}
+
+/// One event for one channel.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Event<'a> {
+    /// The event's name.
+    pub name: &'a str,
+    /// The channel's name.
+    pub channel: &'a str,
+    /// The event's `data`, at most [`DATA_BYTES_MAX`] bytes.
+    pub data: &'a str,
+}
+
+/// What an answer says about a publication. Never that it was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The cluster took it.
+    Accepted,
+    /// It is certain that the cluster did not take it.
+    Rejected,
+    /// It may have been taken.
+    Unknown,
+}
+
+/// What an HTTP answer means for a publication.
+///
+/// A 2xx is accepted unless its body bears an error (soketi answers so) or did not come from the
+/// API at all. A 4xx in the API's own manner is rejected. 408, a web page from something in
+/// between, a redirect and any 5xx leave the publication unknown.
+pub fn classify(status: u16, body: &str) -> Answer {
+    let body = body.trim_start();
+    let from_in_between = body.starts_with('<');
+    match status {
+        _ if from_in_between => Answer::Unknown,
+        200..=299 if bears_error(body) => Answer::Rejected,
+        200..=299 => Answer::Accepted,
+        407 | 408 => Answer::Unknown,
+        400..=499 => Answer::Rejected,
+        _ => Answer::Unknown,
+    }
+}
+
+/// Whether an API answer's body says that the request was refused, whatever its status.
+pub fn bears_error(body: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let refused = |v: &serde_json::Value| v.get("error").is_some_and(|e| !e.is_null());
+    refused(&value)
+        || value.get("batch").and_then(|b| b.as_array()).is_some_and(|b| b.iter().any(refused))
+}

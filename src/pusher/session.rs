@@ -1,0 +1,557 @@
+//! One connection to one cluster, from the first dial to the last close: handshake,
+//! subscriptions, both heartbeat dialects, reconnecting as a correct client does.
+//!
+//! The state machine has no socket and no clock. Its driver calls, in this order and until nothing
+//! is left to do: a `handle_*` method for each thing that happened, [`Session::poll_action`] for
+//! what must be done, [`Session::poll_event`] for what became known, and then sleeps until
+//! [`Session::next_deadline`], after which it calls [`Session::handle_timeout`].
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::model::{ChannelKind, ChannelName, RunTime, SocketId};
+
+use super::close::{self, CloseCode, Retry};
+use super::frame::{self, Established, ErrorData, ServerFrame};
+
+/// Immediate reconnects in a row, none of which ended with every channel subscribed, after which
+/// even a 42xx waits: a cluster that closes each connection with 4200 must not be hammered.
+const AT_ONCE_MAX: u32 = 3;
+/// Shortest wait before a reconnect that is not immediate (Channels docs: protocol, 4100–4199).
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest such wait, before jitter.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Bounds on every wait of a [`Session`].
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Silence after which the session pings, if the cluster's `activity_timeout` is not shorter.
+    pub ping_after: Duration,
+    /// Silence after that ping which proves the connection dead.
+    pub pong_timeout: Duration,
+    /// From the dial to `pusher:connection_established`.
+    pub connect_timeout: Duration,
+    /// From a subscribe frame, or the request for its authorisation, to its confirmation.
+    pub subscribe_timeout: Duration,
+    /// Seed of the jitter on back-offs.
+    pub seed: u64,
+}
+
+/// What the driver must do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Dial; answer with [`Session::handle_connected`] or [`Session::handle_connect_failed`].
+    Connect,
+    /// Authorise the subscription for this socket; answer with [`Session::handle_authorized`].
+    Authorize(usize, SocketId),
+    /// Send this text frame.
+    Send(String),
+    /// Close the socket, if there is one, with code 1000, and forget it.
+    Close,
+}
+
+/// What became known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The cluster confirmed the connection.
+    Established(SocketId),
+    /// The cluster confirmed the subscription.
+    Subscribed(usize),
+    /// The cluster refused a subscription, or a subscription's authorisation failed; `None` where
+    /// several were outstanding and the cluster named none.
+    SubscriptionRefused(Option<usize>, ErrorData),
+    /// An error frame about something else than a subscription.
+    Error(ErrorData),
+    /// The answer to the n-th ping of this connection, counted from 0.
+    Pong(u64),
+    /// The connection is gone, or never came to be.
+    Disconnected(Disconnect),
+}
+
+/// How a connection was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    /// Why.
+    pub cause: Cause,
+    /// The last instant at which the connection was known to be alive. `None` if it was never
+    /// established.
+    pub last_heard: Option<RunTime>,
+    /// Whether the session gave up for good.
+    pub gave_up: bool,
+}
+
+/// Why a connection was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It could not be dialled.
+    Dial(String),
+    /// The cluster closed it, or it was cut.
+    Closed(CloseCode),
+    /// It was dialled, but not established in time, or with something else than the handshake.
+    Handshake(String),
+    /// A subscription was not confirmed in time, or refused.
+    Subscription,
+    /// Nothing came in answer to a ping.
+    Silent,
+    /// The agent closed it on purpose.
+    Agent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubState {
+    Idle,
+    AwaitingAuthorization { since: RunTime },
+    Requested { since: RunTime },
+    Confirmed,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    channel: ChannelName,
+    kind: ChannelKind,
+    state: SubState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Not started, or given up, or stopped.
+    Idle,
+    /// Waits to dial.
+    Waiting { until: RunTime },
+    /// Dialling.
+    Connecting { deadline: RunTime },
+    /// Waits for `pusher:connection_established`.
+    Handshaking { deadline: RunTime, last_error: Option<ErrorData> },
+    /// Established.
+    Open,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    rng: SmallRng,
+    state: State,
+    subscriptions: Vec<Subscription>,
+    socket_id: Option<SocketId>,
+    last_heard: RunTime,
+    ping_after: Duration,
+    ping_deadline: Option<RunTime>,
+    pings_sent: u64,
+    pongs_heard: u64,
+    failures: u32,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Session {
+    /// A session that will keep `channels` subscribed. It does nothing before [`Session::start`].
+    pub fn new(config: Config, channels: impl IntoIterator<Item = ChannelName>) -> Self {
+        let subscriptions = channels
+            .into_iter()
+            .map(|channel| Subscription {
+                kind: channel.kind(),
+                channel,
+                state: SubState::Idle,
+            })
+            .collect();
+        Self {
+            rng: SmallRng::seed_from_u64(config.seed),
+            state: State::Idle,
+            subscriptions,
+            socket_id: None,
+            last_heard: RunTime::ZERO,
+            ping_after: config.ping_after,
+            ping_deadline: None,
+            pings_sent: 0,
+            pongs_heard: 0,
+            failures: 0,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            config,
+        }
+    }
+
+    // Getters.
+
+    /// The channel of a subscription.
+    pub fn channel(&self, subscription: usize) -> Option<&ChannelName> {
+        self.subscriptions.get(subscription).map(|s| &s.channel)
+    }
+
+    /// Whether every channel is confirmed on the present connection.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Open
+            && self.subscriptions.iter().all(|s| s.state == SubState::Confirmed)
+    }
+
+    /// Whether the connection is established.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// The instant of the last frame on the present connection.
+    pub const fn last_heard(&self) -> RunTime {
+        self.last_heard
+    }
+
+    // Commands.
+
+    /// Dials for the first time.
+    pub fn start(&mut self, now: RunTime) {
+        if self.state == State::Idle {
+            self.connect(now);
+        }
+    }
+
+    /// Sends `pusher:ping`; returns its number on this connection, to be found again in
+    /// [`Event::Pong`]. Call it only while [`Session::is_open`].
+    pub fn ping(&mut self, now: RunTime) -> u64 {
+        let number = self.pings_sent;
+        self.pings_sent += 1;
+        self.ping_deadline.get_or_insert(now.after(self.config.pong_timeout));
+        self.actions.push_back(Action::Send(frame::PING.to_owned()));
+        number
+    }
+
+    /// Closes the connection on purpose and dials again at once.
+    pub fn recycle(&mut self, now: RunTime) {
+        if self.state == State::Open {
+            self.leave(Cause::Agent, Retry::AtOnce, now);
+        }
+    }
+
+    /// Closes the connection for good.
+    pub fn stop(&mut self, now: RunTime) {
+        if self.state != State::Idle {
+            self.leave(Cause::Agent, Retry::Never, now);
+        }
+    }
+
+    // What happened.
+
+    /// The dial succeeded: the WebSocket is open.
+    pub fn handle_connected(&mut self, now: RunTime) {
+        if let State::Connecting { deadline } = self.state {
+            self.last_heard = now;
+            self.state = State::Handshaking { deadline, last_error: None };
+        }
+    }
+
+    /// The dial failed.
+    pub fn handle_connect_failed(&mut self, why: String, now: RunTime) {
+        if matches!(self.state, State::Connecting { .. }) {
+            self.lose(Cause::Dial(why), Retry::BackOff, now);
+        }
+    }
+
+    /// Anything came that is no text frame: a ping or a pong of the WebSocket layer.
+    pub fn handle_heartbeat(&mut self, now: RunTime) {
+        self.last_heard = now;
+        self.ping_deadline = None;
+    }
+
+    /// A text frame came at `now`. Frames that are not about the protocol itself change nothing
+    /// but the instant of the last sign of life.
+    pub fn handle_frame(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
+        self.handle_heartbeat(now);
+        if !frame.event.starts_with("pusher") {
+            return;
+        }
+        match (&*frame.event, &self.state) {
+            ("pusher:connection_established", State::Handshaking { .. }) => {
+                self.handle_established(frame, now);
+            }
+            ("pusher:error", _) => self.handle_error(ErrorData::from_data(&frame.data()), now),
+            (other, State::Handshaking { .. }) => {
+                let why = format!("the first frame was {other}, not the handshake");
+                self.leave(Cause::Handshake(why), Retry::BackOff, now);
+            }
+            ("pusher_internal:subscription_succeeded", State::Open) => {
+                self.handle_confirmation(frame.channel.as_deref());
+            }
+            ("pusher:subscription_error", State::Open) => {
+                let error = ErrorData::from_data(&frame.data());
+                let at = self.position(frame.channel.as_deref());
+                self.refuse(at, error, now);
+            }
+            ("pusher:ping", _) => {
+                self.actions.push_back(Action::Send(frame::PONG.to_owned()));
+            }
+            ("pusher:pong", _) => {
+                self.events.push_back(Event::Pong(self.pongs_heard));
+                self.pongs_heard += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// The socket is gone: by a close frame that came at `now`, or cut.
+    pub fn handle_closed(&mut self, code: CloseCode, now: RunTime) {
+        let retry = match &self.state {
+            State::Idle | State::Waiting { .. } => return,
+            // An error as first frame stands for the close code that a cut connection lacks.
+            State::Handshaking { last_error: Some(error), .. } => {
+                close::retry_after_error_frame(error.code, false).unwrap_or(close::retry(code))
+            }
+            _ => close::retry(code),
+        };
+        if matches!(code, CloseCode::Code(_)) {
+            self.last_heard = now;
+        }
+        self.lose(Cause::Closed(code), retry, now);
+    }
+
+    /// The answer to [`Action::Authorize`]: `auth` and `channel_data`, or why there is none.
+    pub fn handle_authorized(
+        &mut self,
+        subscription: usize,
+        answer: Result<(String, Option<String>), String>,
+        now: RunTime,
+    ) {
+        let Some(sub) = self.subscriptions.get_mut(subscription) else { return };
+        if !matches!(sub.state, SubState::AwaitingAuthorization { .. }) {
+            return;
+        }
+        match answer {
+            Ok((auth, channel_data)) => {
+                sub.state = SubState::Requested { since: now };
+                let frame =
+                    frame::subscribe(sub.channel.as_str(), &auth, channel_data.as_deref());
+                self.actions.push_back(Action::Send(frame));
+            }
+            Err(message) => {
+                self.refuse(Some(subscription), ErrorData { code: None, message }, now);
+            }
+        }
+    }
+
+    /// The instant of [`Session::next_deadline`] has come.
+    pub fn handle_timeout(&mut self, now: RunTime) {
+        match &self.state {
+            State::Idle => {}
+            State::Waiting { until } if *until <= now => self.connect(now),
+            State::Connecting { deadline } if *deadline <= now => {
+                let why = "no connection in time".to_owned();
+                self.leave(Cause::Dial(why), Retry::BackOff, now);
+            }
+            State::Handshaking { deadline, .. } if *deadline <= now => {
+                let why = "pusher:connection_established did not come in time".to_owned();
+                self.leave(Cause::Handshake(why), Retry::BackOff, now);
+            }
+            State::Open => self.handle_open_timeout(now),
+            State::Waiting { .. } | State::Connecting { .. } | State::Handshaking { .. } => {}
+        }
+    }
+
+    // What to do, what is known, and when to come back.
+
+    /// The next thing to do; `None` if there is nothing now.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing that became known.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called; `None` if nothing is waited for.
+    pub fn next_deadline(&self) -> Option<RunTime> {
+        match &self.state {
+            State::Idle => None,
+            State::Waiting { until } => Some(*until),
+            State::Connecting { deadline } | State::Handshaking { deadline, .. } => Some(*deadline),
+            State::Open => {
+                let silence = match self.ping_deadline {
+                    Some(deadline) => deadline,
+                    None => self.last_heard.after(self.ping_after),
+                };
+                self.subscriptions
+                    .iter()
+                    .filter_map(|s| self.subscription_deadline(s.state))
+                    .chain([silence])
+                    .min()
+            }
+        }
+    }
+
+    // Inside.
+
+    fn subscription_deadline(&self, state: SubState) -> Option<RunTime> {
+        match state {
+            SubState::AwaitingAuthorization { since } | SubState::Requested { since } => {
+                Some(since.after(self.config.subscribe_timeout))
+            }
+            SubState::Idle | SubState::Confirmed => None,
+        }
+    }
+
+    fn connect(&mut self, now: RunTime) {
+        self.state = State::Connecting { deadline: now.after(self.config.connect_timeout) };
+        self.actions.push_back(Action::Connect);
+    }
+
+    fn handle_established(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
+        let data = frame.data();
+        let established = data.read::<Established<'_>>();
+        let socket_id = established.as_ref().and_then(|e| SocketId::new(&e.socket_id).ok());
+        let (Some(established), Some(socket_id)) = (established, socket_id) else {
+            let why = "pusher:connection_established without a socket id".to_owned();
+            self.leave(Cause::Handshake(why), Retry::BackOff, now);
+            return;
+        };
+        let asked = established.activity_timeout.filter(|s| *s > 0).map(Duration::from_secs);
+        self.ping_after = asked.map_or(self.config.ping_after, |s| s.min(self.config.ping_after));
+        self.ping_deadline = None;
+        self.pings_sent = 0;
+        self.pongs_heard = 0;
+        self.state = State::Open;
+        self.socket_id = Some(socket_id.clone());
+        for (at, sub) in self.subscriptions.iter_mut().enumerate() {
+            if sub.kind.needs_auth() {
+                sub.state = SubState::AwaitingAuthorization { since: now };
+                self.actions.push_back(Action::Authorize(at, socket_id.clone()));
+            } else {
+                sub.state = SubState::Requested { since: now };
+                let frame = frame::subscribe(sub.channel.as_str(), "", None);
+                self.actions.push_back(Action::Send(frame));
+            }
+        }
+        self.events.push_back(Event::Established(socket_id));
+        if self.subscriptions.is_empty() {
+            self.failures = 0;
+        }
+    }
+
+    fn handle_confirmation(&mut self, channel: Option<&str>) {
+        let Some(at) = self.position(channel) else { return };
+        let Some(sub) = self.subscriptions.get_mut(at) else { return };
+        if matches!(sub.state, SubState::Requested { .. }) {
+            sub.state = SubState::Confirmed;
+            self.events.push_back(Event::Subscribed(at));
+            if self.is_ready() {
+                self.failures = 0;
+            }
+        }
+    }
+
+    fn handle_error(&mut self, error: ErrorData, now: RunTime) {
+        if let State::Handshaking { last_error, .. } = &mut self.state {
+            // The close that follows says when; until then its deadline bounds the wait.
+            *last_error = Some(error.clone());
+            let retry = close::retry_after_error_frame(error.code, false);
+            let code = error.code.and_then(|code| u16::try_from(code).ok());
+            self.events.push_back(Event::Error(error));
+            if let (Some(retry), Some(code)) = (retry, code) {
+                self.actions.push_back(Action::Close);
+                self.lose(Cause::Closed(CloseCode::Code(code)), retry, now);
+            }
+            return;
+        }
+        let mut outstanding = (0..self.subscriptions.len()).filter(|at| self.is_outstanding(*at));
+        let named = outstanding.clone().find(|at| {
+            self.channel(*at).is_some_and(|channel| names(&error.message, channel.as_str()))
+        });
+        let only = match (outstanding.next(), outstanding.next()) {
+            (Some(at), None) => Some(at),
+            _ => None,
+        };
+        match named.or(only) {
+            Some(at) => self.refuse(Some(at), error, now),
+            None if (0..self.subscriptions.len()).any(|at| self.is_outstanding(at)) => {
+                // One of several was refused, and nobody says which: its timeout will tell.
+                self.events.push_back(Event::SubscriptionRefused(None, error));
+            }
+            None => self.events.push_back(Event::Error(error)),
+        }
+    }
+
+    fn is_outstanding(&self, at: usize) -> bool {
+        self.subscriptions
+            .get(at)
+            .is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
+    }
+
+    fn refuse(&mut self, at: Option<usize>, error: ErrorData, now: RunTime) {
+        self.events.push_back(Event::SubscriptionRefused(at, error));
+        self.leave(Cause::Subscription, Retry::BackOff, now);
+    }
+
+    fn handle_open_timeout(&mut self, now: RunTime) {
+        let overdue = |s: &Subscription| {
+            self.subscription_deadline(s.state).is_some_and(|deadline| deadline <= now)
+        };
+        if self.subscriptions.iter().any(overdue) {
+            self.leave(Cause::Subscription, Retry::BackOff, now);
+            return;
+        }
+        match self.ping_deadline {
+            Some(deadline) if deadline <= now => {
+                self.leave(Cause::Silent, Retry::BackOff, now);
+            }
+            Some(_) => {}
+            None if self.last_heard.after(self.ping_after) <= now => {
+                self.ping(now);
+            }
+            None => {}
+        }
+    }
+
+    fn position(&self, channel: Option<&str>) -> Option<usize> {
+        let channel = channel?;
+        self.subscriptions.iter().position(|s| s.channel.as_str() == channel)
+    }
+
+    /// The session ends the connection itself.
+    fn leave(&mut self, cause: Cause, retry: Retry, now: RunTime) {
+        self.actions.push_back(Action::Close);
+        self.lose(cause, retry, now);
+    }
+
+    /// The connection is gone; decides when to dial again.
+    fn lose(&mut self, cause: Cause, retry: Retry, now: RunTime) {
+        let was_open = self.state == State::Open;
+        for sub in &mut self.subscriptions {
+            sub.state = SubState::Idle;
+        }
+        self.socket_id = None;
+        self.ping_deadline = None;
+        // Frames queued for a socket that is gone must not go out on the next one.
+        self.actions.retain(|action| *action == Action::Close);
+        let gave_up = matches!(retry, Retry::Never | Retry::WithTls);
+        self.state = if gave_up {
+            State::Idle
+        } else {
+            let at_once = retry == Retry::AtOnce && self.failures < AT_ONCE_MAX;
+            let wait = if at_once { Duration::ZERO } else { self.backoff() };
+            State::Waiting { until: now.after(wait) }
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.events.push_back(Event::Disconnected(Disconnect {
+            cause,
+            last_heard: was_open.then_some(self.last_heard),
+            gave_up,
+        }));
+    }
+
+    fn backoff(&mut self) -> Duration {
+        let doubled = BACKOFF_MIN.saturating_mul(1 << self.failures.min(5));
+        // Jitter only lengthens: a second is the least that the protocol asks for.
+        doubled.min(BACKOFF_MAX).mul_f64(1.0 + self.rng.random::<f64>() * 0.5)
+    }
+}
+
+/// Whether an error's text names this channel, and not just a longer name that contains it.
+fn names(message: &str, channel: &str) -> bool {
+    let part_of_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '@' | ';');
+    message.match_indices(channel).any(|(at, _)| {
+        let before = message.get(..at).and_then(|s| s.chars().next_back());
+        let after = message.get(at + channel.len()..).and_then(|s| s.chars().next());
+        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+    })
+}
