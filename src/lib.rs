@@ -4,3 +4,5 @@
 
 pub mod model;
 pub mod pusher;
+pub mod scenario;
+pub mod verify;

@@ -1,0 +1,538 @@
+//! The written form of a scenario. Alone knows the file format and the defaults.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use toml::de::DeTable;
+use url::Url;
+
+use crate::model::fault::{self, Fault};
+use crate::model::{AppId, AppKey, ChannelKind, ClusterRole, Secret};
+use crate::verify::checks::{Limits, Phase};
+use crate::verify::tally::Route;
+
+use super::reader::{Context, Section};
+use super::{Problem, Problems};
+
+pub use super::reader::Surroundings;
+
+/// Sections that later versions read.
+const SECTIONS_ELSEWHERE: [&str; 5] = ["load", "parity", "sample", "status_page", "webhooks"];
+
+/// One cluster, as written.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Where WebSockets connect; `ws` or `wss`, with a path prefix where the server has one.
+    pub ws_url: Url,
+    /// Where the HTTP API is; `http` or `https`.
+    pub http_url: Url,
+    /// The app's id.
+    pub app_id: AppId,
+    /// The app's key.
+    pub key: AppKey,
+    /// The app's secret.
+    pub secret: Secret,
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca_pem: Option<String>,
+    /// The key of encrypted channels; the run makes one of its own where it is missing.
+    pub master_key: Option<[u8; 32]>,
+}
+
+/// `[canary]`.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// Channels by kind.
+    pub channels: BTreeMap<ChannelKind, u32>,
+    /// Canary events per second over HTTP routes, all channels together.
+    pub rate: f64,
+    /// Client events per second, all channels together.
+    pub client_rate: f64,
+    /// Bytes of an event's data.
+    pub payload_bytes: usize,
+    /// Distinct connections per channel and cluster.
+    pub witnesses: u32,
+    /// Most channels on one connection.
+    pub channels_per_connection: usize,
+    /// New connections per second and cluster.
+    pub connect_rate: f64,
+    /// How events are published.
+    pub routes: Vec<Route>,
+    /// First copies within it are delivered.
+    pub deadline: Duration,
+    /// First copies within it are late; nothing by then is a shortfall.
+    pub horizon: Duration,
+    /// Time from one reconnect on purpose to the next; `None`: never.
+    pub recycle: Option<Duration>,
+    /// Most open publish requests per cluster.
+    pub open_requests_max: usize,
+    /// Whether a 429 pauses the schedule for as long as `Retry-After` says.
+    pub slow_down: bool,
+}
+
+/// `[instrument]`.
+#[derive(Clone, Copy, Debug)]
+pub struct InstrumentLimits {
+    /// From the scheduled instant to sending.
+    pub schedule_lag_max: Duration,
+    /// Time for which a due task may wait.
+    pub runtime_stall_max: Duration,
+    /// Time for which received bytes may wait to be read.
+    pub receive_backlog_max: Duration,
+    /// Share of the file descriptors that may be in use.
+    pub file_descriptors_max: f64,
+    /// Difference that may arise between the wall clock and the monotonic one within a second.
+    pub clock_step_max: Duration,
+}
+
+/// `[budget]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Messages billed to each app.
+    pub messages_max: u64,
+    /// Messages billed to both apps together.
+    pub account_messages_max: u64,
+    /// Connections to each app.
+    pub connections_max: u64,
+}
+
+/// A scenario, every default filled in.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub phase: Phase,
+    /// Publishing time.
+    pub duration: Duration,
+    /// The seed, where the scenario fixes one.
+    pub seed: Option<u64>,
+    /// The clusters; empty when they are ignored.
+    pub clusters: BTreeMap<ClusterRole, Cluster>,
+    /// `[canary]`.
+    pub canary: Canary,
+    /// `[gate]`.
+    pub limits: Limits,
+    /// `[instrument]`.
+    pub instrument: InstrumentLimits,
+    /// `[budget]`.
+    pub budget: Budget,
+    /// Faults of the rehearsal clusters.
+    pub faults: Vec<Fault>,
+    /// What is sound, but should be changed.
+    pub warnings: Vec<Problem>,
+}
+
+/// Whether `[clusters]` is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clusters {
+    /// It is, with all its variables.
+    Read,
+    /// It is not: a rehearsal brings clusters of its own.
+    Ignored,
+}
+
+/// Reads a scenario.
+///
+/// # Errors
+/// Every problem of the file at once, `path` before each.
+pub fn read(
+    path: &str,
+    source: &str,
+    clusters: Clusters,
+    surroundings: &dyn Surroundings,
+) -> Result<Scenario, Problems> {
+    let context = Context::new(source, surroundings);
+    let (table, errors) = DeTable::parse_recoverable(source);
+    if !errors.is_empty() {
+        for error in errors {
+            context.problem(error.span().unwrap_or_default(), "", error.message());
+        }
+        return Err(Problems { path: path.to_owned(), list: context.finish() });
+    }
+    let mut root = Section::root(&context, &table);
+    let mut warnings = Vec::new();
+    let scenario = read_root(&mut root, clusters, &mut warnings);
+    root.finish(&SECTIONS_ELSEWHERE);
+    let list = context.finish();
+    if list.is_empty() { Ok(scenario) } else { Err(Problems { path: path.to_owned(), list }) }
+}
+
+fn read_root(
+    root: &mut Section<'_>,
+    which: Clusters,
+    warnings: &mut Vec<Problem>,
+) -> Scenario {
+    let mut head = root.section("scenario");
+    let name = head.text("name").unwrap_or_else(|| "unnamed".to_owned());
+    let phase = read_phase(&mut head);
+    let duration = bounded(&mut head, "duration", "15m", SECOND_MS..7 * DAY_MS);
+    let seed = head.integer("seed", 0..u64::MAX);
+    head.finish(&[]);
+    let mut section = root.section("clusters");
+    let clusters = match which {
+        Clusters::Read => read_clusters(&mut section, phase, warnings),
+        Clusters::Ignored => BTreeMap::new(),
+    };
+    if which == Clusters::Read {
+        section.finish(&[]);
+    }
+    let canary = read_canary(root.section("canary"));
+    let limits = read_gate(root.section("gate"));
+    let instrument = read_instrument(root.section("instrument"));
+    let budget = read_budget(root.section("budget"));
+    let faults = read_faults(root.section("rehearsal"));
+    let warnings = std::mem::take(warnings);
+    Scenario {
+        name,
+        phase,
+        duration,
+        seed,
+        clusters,
+        canary,
+        limits,
+        instrument,
+        budget,
+        faults,
+        warnings,
+    }
+}
+
+const SECOND_MS: u64 = 1_000;
+const DAY_MS: u64 = 24 * 3_600 * SECOND_MS;
+
+fn human(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap_or_default()
+}
+
+/// A duration within a range of milliseconds, or the default.
+fn bounded(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &str,
+    range_ms: std::ops::Range<u64>,
+) -> Duration {
+    let duration = section.duration(key).unwrap_or_else(|| human(default));
+    let (least, most) =
+        (Duration::from_millis(range_ms.start), Duration::from_millis(range_ms.end));
+    if duration < least || duration > most {
+        let show = humantime::format_duration;
+        section.problem(key, format!("must be between {} and {}", show(least), show(most)));
+    }
+    duration
+}
+
+fn read_phase(head: &mut Section<'_>) -> Phase {
+    let Some(text) = head.text("phase") else { return Phase::DualPublish };
+    if let Some(phase) = Phase::ALL.into_iter().find(|p| p.as_str() == text) {
+        return phase;
+    }
+    let message = if text == "drain" {
+        "drain is not available in this version; run the phase cutover".to_owned()
+    } else {
+        let known: Vec<_> = Phase::ALL.iter().map(|p| p.as_str()).collect();
+        format!("{text:?} is no phase; use one of {}", known.join(", "))
+    };
+    head.problem("phase", message);
+    Phase::DualPublish
+}
+
+fn read_clusters(
+    section: &mut Section<'_>,
+    phase: Phase,
+    warnings: &mut Vec<Problem>,
+) -> BTreeMap<ClusterRole, Cluster> {
+    let mut clusters = BTreeMap::new();
+    let mut written = 0;
+    for (role, key) in [(ClusterRole::Old, "old"), (ClusterRole::New, "new")] {
+        let mut table = section.section(key);
+        if !table.is_present() {
+            continue;
+        }
+        written += 1;
+        if let Some(cluster) = read_cluster(&mut table, warnings) {
+            clusters.insert(role, cluster);
+        }
+        table.finish(&["auth_endpoint", "user_auth_endpoint"]);
+    }
+    let needed = if phase == Phase::Steady { 1 } else { 2 };
+    if written < needed {
+        let message = if needed == 2 {
+            "both [clusters.old] and [clusters.new] must be given; only steady runs on one"
+        } else {
+            "[clusters.new] must be given"
+        };
+        section.context.problem(section.span_of("clusters"), "clusters", message);
+    }
+    clusters
+}
+
+fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<Cluster> {
+    let urls = read_urls(table);
+    let app_id = identity(table, "app_id", AppId::new);
+    let key = identity(table, "key", AppKey::new);
+    let secret = read_secret(table, warnings);
+    let master_key = read_master_key(table);
+    let mut tls = table.section("tls");
+    let ca_pem = tls.text("ca_file").and_then(|path| {
+        let read = tls.context.surroundings.file(&path);
+        read.map_err(|why| tls.problem("ca_file", format!("cannot read {path}: {why}"))).ok()
+    });
+    tls.finish(&[]);
+    let (ws_url, http_url) = urls?;
+    Some(Cluster {
+        ws_url,
+        http_url,
+        app_id: app_id?,
+        key: key?,
+        secret: secret?,
+        ca_pem,
+        master_key,
+    })
+}
+
+fn identity<T, E: std::fmt::Display>(
+    table: &mut Section<'_>,
+    key: &'static str,
+    make: impl FnOnce(String) -> Result<T, E>,
+) -> Option<T> {
+    if !table.has(key) {
+        table.problem(key, "is missing; the app's settings page shows it");
+    }
+    let text = table.text(key)?;
+    make(text).map_err(|error| table.problem(key, error.to_string())).ok()
+}
+
+fn read_urls(table: &mut Section<'_>) -> Option<(Url, Url)> {
+    let name = table.text("cluster");
+    let ws = url(table, "ws_url", ["ws", "wss"]);
+    let http = url(table, "http_url", ["http", "https"]);
+    match (name, ws, http) {
+        (Some(_), _, _) if table.has("ws_url") || table.has("http_url") => {
+            table.problem("cluster", "names a hosted cluster; drop it or the two URLs");
+            None
+        }
+        (Some(name), _, _) => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if name.is_empty() || !name.chars().all(plain) {
+                table.problem("cluster", "must be a cluster's name, such as \"mt1\" or \"eu\"");
+                return None;
+            }
+            let ws = Url::parse(&format!("wss://ws-{name}.pusher.com")).ok()?;
+            Some((ws, Url::parse(&format!("https://api-{name}.pusher.com")).ok()?))
+        }
+        (None, Some(ws), Some(http)) => Some((ws, http)),
+        (None, _, _) => {
+            if !table.has("cluster") && !(table.has("ws_url") && table.has("http_url")) {
+                let message = "is missing; give cluster = \"mt1\", or both ws_url and http_url";
+                table.problem("cluster", message);
+            }
+            None
+        }
+    }
+}
+
+fn url(table: &mut Section<'_>, key: &'static str, schemes: [&str; 2]) -> Option<Url> {
+    let text = table.text(key)?;
+    let parsed = Url::parse(&text).ok().filter(|url| {
+        schemes.contains(&url.scheme())
+            && url.has_host()
+            && url.username().is_empty()
+            && url.query().is_none()
+    });
+    if parsed.is_none() {
+        let [plain, tls] = schemes;
+        table.problem(key, format!("must be a URL such as {tls}://host or {plain}://host:6001"));
+    }
+    parsed
+}
+
+fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<Secret> {
+    let is_literal = table.is_literal("secret");
+    let inline = table.text("secret");
+    let file = table.text("secret_file");
+    if table.has("secret") && table.has("secret_file") {
+        table.problem("secret", "is given twice; keep secret or secret_file");
+        return None;
+    }
+    if let Some(path) = file {
+        return match table.context.surroundings.file(&path) {
+            Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
+            Ok(_) => {
+                table.problem("secret_file", format!("{path} is empty"));
+                None
+            }
+            Err(why) => {
+                table.problem("secret_file", format!("cannot read {path}: {why}"));
+                None
+            }
+        };
+    }
+    if !table.has("secret") && !table.has("secret_file") {
+        table.problem("secret", "is missing; give secret = \"${NAME}\", or secret_file");
+    }
+    if is_literal {
+        warnings.push(Problem {
+            line: 0,
+            key: table.key("secret"),
+            message: "is written out in the scenario; use \"${NAME}\" or secret_file".to_owned(),
+        });
+    }
+    inline.filter(|s| !s.is_empty()).map(Secret::new)
+}
+
+fn read_master_key(table: &mut Section<'_>) -> Option<[u8; 32]> {
+    let text = table.text("encryption_master_key")?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim());
+    let key = decoded.ok().and_then(|bytes| bytes.try_into().ok());
+    if key.is_none() {
+        table.problem("encryption_master_key", "must be 32 bytes in base64");
+    }
+    key
+}
+
+fn read_canary(mut table: Section<'_>) -> Canary {
+    let mut kinds = table.section("channels");
+    let mut channels = BTreeMap::new();
+    for kind in ChannelKind::ALL {
+        let default = match kind {
+            _ if kinds.is_present() => 0,
+            ChannelKind::Public | ChannelKind::Private => 4,
+            ChannelKind::Presence | ChannelKind::Encrypted | ChannelKind::Cache => 1,
+            _ => 0,
+        };
+        let count = kinds.integer(kind.as_str(), 0..10_000).unwrap_or(default);
+        channels.insert(kind, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    kinds.finish(&[]);
+    if channels.values().all(|n| *n == 0) {
+        table.problem("channels", "must name at least one channel, such as { public = 1 }");
+    }
+    let recycle = match table.is_literal("recycle").then(|| table.text("recycle")).flatten() {
+        Some(text) if text == "off" => None,
+        _ => Some(bounded(&mut table, "recycle", "60s", SECOND_MS..DAY_MS)),
+    };
+    let canary = Canary {
+        channels,
+        rate: table.number("rate", 0.01..100_000.0).unwrap_or(50.0),
+        client_rate: table.number("client_rate", 0.01..1_000.0).unwrap_or(2.0),
+        payload_bytes: table.integer("payload_bytes", 192..10_240).unwrap_or(256) as usize,
+        witnesses: table.integer("witnesses", 1..10_000).unwrap_or(2) as u32,
+        channels_per_connection: table.integer("channels_per_connection", 1..1_000).unwrap_or(50)
+            as usize,
+        connect_rate: table.number("connect_rate", 0.1..100_000.0).unwrap_or(100.0),
+        routes: read_routes(&mut table),
+        deadline: bounded(&mut table, "deadline", "5s", 50..10 * 60 * SECOND_MS),
+        horizon: bounded(&mut table, "horizon", "30s", 100..60 * 60 * SECOND_MS),
+        recycle,
+        open_requests_max: table.integer("open_requests_max", 1..10_000).unwrap_or(512) as usize,
+        slow_down: table.boolean("slow_down").unwrap_or(false),
+    };
+    check_canary(&table, &canary);
+    table.finish(&[]);
+    canary
+}
+
+fn read_routes(table: &mut Section<'_>) -> Vec<Route> {
+    let Some(names) = table.texts("routes") else { return vec![Route::Trigger] };
+    let mut routes = Vec::new();
+    for name in names {
+        match Route::ALL.into_iter().find(|r| r.as_str() == name) {
+            Some(route) if !routes.contains(&route) => routes.push(route),
+            Some(_) => {}
+            None => {
+                let message = format!("{name:?} is no route; use trigger, batch, client");
+                table.problem("routes", message);
+            }
+        }
+    }
+    if routes.is_empty() && table.has("routes") {
+        table.problem("routes", "must name at least one of trigger, batch, client");
+    }
+    routes
+}
+
+/// What holds between the keys of `[canary]`.
+fn check_canary(table: &Section<'_>, canary: &Canary) {
+    let count = |kind: ChannelKind| canary.channels.get(&kind).copied().unwrap_or_default();
+    if canary.horizon <= canary.deadline {
+        table.problem("horizon", "must be longer than the deadline");
+    }
+    let encrypted = count(ChannelKind::Encrypted) + count(ChannelKind::EncryptedCache);
+    // Base64 and the secretbox make four thirds of it, and the limit is 10,240 bytes.
+    if encrypted > 0 && canary.payload_bytes > 7_500 {
+        table.problem("payload_bytes", "must be at most 7500 where channels are encrypted");
+    }
+    let members = count(ChannelKind::Presence) + count(ChannelKind::PresenceCache);
+    if members > 0 && canary.witnesses > 99 {
+        table.problem("witnesses", "must be at most 99 where channels are presence channels");
+    }
+    let has_client = canary.routes.contains(&Route::Client);
+    let carries = ChannelKind::ALL.iter().any(|k| k.carries_client_events() && count(*k) > 0);
+    if has_client && !carries {
+        table.problem("routes", "client needs at least one private or presence channel");
+    }
+}
+
+fn read_gate(mut table: Section<'_>) -> Limits {
+    let zero = Duration::ZERO;
+    let limits = Limits {
+        loss_rate_max: table.number("loss_rate_max", 1e-9..0.5).unwrap_or(1e-4),
+        confidence: table.number("confidence", 0.5..0.999_999).unwrap_or(0.95),
+        duplicates_max: table.integer("duplicates_max", 0..u64::MAX).unwrap_or(0),
+        missed_offline_ratio_max: ratio(&mut table, "missed_offline_ratio_max", 1e-3),
+        late_ratio_max: ratio(&mut table, "late_ratio_max", 1e-3),
+        latency_p99_ratio_max: table.number("latency_p99_ratio_max", 0.01..1e6).unwrap_or(1.25),
+        latency_slack: table.duration("latency_slack").unwrap_or(human("5ms")),
+        latency_p99_max: table.duration("latency_p99_max").filter(|d| *d > zero),
+        connect_p99_max: table.duration("connect_p99_max").unwrap_or(human("1s")),
+        auth_success_min: ratio(&mut table, "auth_success_min", 0.999),
+        publish_success_min: ratio(&mut table, "publish_success_min", 0.999),
+        tainted_ratio_max: 0.05,
+    };
+    table.finish(&[]);
+    limits
+}
+
+fn ratio(table: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
+    table.number(key, 0.0..1.0).unwrap_or(default)
+}
+
+fn read_instrument(mut table: Section<'_>) -> InstrumentLimits {
+    let limits = InstrumentLimits {
+        schedule_lag_max: table.duration("schedule_lag_max").unwrap_or(human("10ms")),
+        runtime_stall_max: table.duration("runtime_stall_max").unwrap_or(human("50ms")),
+        receive_backlog_max: table.duration("receive_backlog_max").unwrap_or(human("100ms")),
+        file_descriptors_max: table.number("file_descriptors_max", 0.1..1.0).unwrap_or(0.9),
+        clock_step_max: table.duration("clock_step_max").unwrap_or(human("500ms")),
+    };
+    table.finish(&[]);
+    limits
+}
+
+fn read_budget(mut table: Section<'_>) -> Budget {
+    let budget = Budget {
+        messages_max: table.integer("messages_max", 1..u64::MAX).unwrap_or(500_000),
+        account_messages_max: table
+            .integer("account_messages_max", 1..u64::MAX)
+            .unwrap_or(1_000_000),
+        connections_max: table.integer("connections_max", 1..u64::MAX).unwrap_or(100),
+    };
+    table.finish(&[]);
+    budget
+}
+
+fn read_faults(mut table: Section<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for text in table.texts("faults").unwrap_or_default() {
+        match text.parse() {
+            Ok(fault) => faults.push(fault),
+            Err(error) => table.problem("faults", format!("{text:?}: {error}")),
+        }
+    }
+    if let Err(error) = fault::check_sums(&faults) {
+        table.problem("faults", error.to_string());
+    }
+    table.finish(&[]);
+    faults
+}

@@ -1,0 +1,7 @@
+//! What was asked → what will be done: the written form ([`file`]) becomes a [`plan`].
+
+pub mod file;
+pub mod plan;
+mod reader;
+
+pub use reader::{Problem, Problems};

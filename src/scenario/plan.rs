@@ -1,0 +1,458 @@
+//! The plan: everything decided before the first connection. After it, no defaults and no
+//! environment.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use crate::model::{ChannelKind, ChannelName, ClusterRole, RunId, RunTime, StreamIx, WitnessIx};
+use crate::pusher::rest::{self, Signer};
+use crate::verify::checks::{Phase, Requirements};
+use crate::verify::stats::trials_needed;
+use crate::verify::tally::Route;
+
+use super::file::{Budget, InstrumentLimits, Scenario};
+
+/// Client events per second that one sender connection carries at most. The hosted limit is ten;
+/// half of it leaves room for bursts that a network makes.
+const CLIENT_EVENTS_PER_SENDER: f64 = 5.0;
+/// Longest wait for the answer to a publish request.
+const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
+pub const CHANNEL_PREFIX: &str = "pc-";
+
+/// Where a cluster is, and how to sign for its app.
+#[derive(Clone, Debug)]
+pub struct ClusterPlan {
+    /// Old or new.
+    pub role: ClusterRole,
+    /// The URL of WebSocket connections, `/app/KEY` and query included.
+    pub socket_url: Url,
+    /// The base URL of the HTTP API.
+    pub http_url: Url,
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca_pem: Option<String>,
+    /// The app's identity.
+    pub signer: Signer,
+    /// The key of encrypted channels.
+    pub master_key: [u8; 32],
+}
+
+/// One of the run's channels.
+#[derive(Clone, Debug)]
+pub struct ChannelPlan {
+    /// Its name, the same on both clusters.
+    pub name: ChannelName,
+    /// Its kind.
+    pub kind: ChannelKind,
+}
+
+/// One stream; its index is its place in [`Plan::streams`].
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    /// Its channel's place in [`Plan::channels`].
+    pub channel: usize,
+    /// Its route.
+    pub route: Route,
+    /// Events that its books remember.
+    pub book_events: usize,
+}
+
+/// One witness, on each cluster.
+#[derive(Clone, Debug)]
+pub struct WitnessPlan {
+    /// Its index.
+    pub witness: WitnessIx,
+    /// Its channels' places in [`Plan::channels`].
+    pub channels: Vec<usize>,
+    /// Which of each channel's witnesses it is, counted from 0.
+    pub replica: u32,
+}
+
+/// One connection that sends client events, on each cluster. It is no witness.
+#[derive(Clone, Debug)]
+pub struct SenderPlan {
+    /// Its channels' places in [`Plan::channels`].
+    pub channels: Vec<usize>,
+    /// The streams that it sends.
+    pub streams: Vec<StreamIx>,
+}
+
+/// What a run costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// Canary events, on each cluster.
+    pub events: u64,
+    /// Messages billed to each app: a publication and each of its deliveries is one.
+    pub messages: u64,
+    /// WebSocket connections to each app.
+    pub connections: u64,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The run's identity.
+    pub run: RunId,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The scenario's name.
+    pub name: String,
+    /// What the findings are judged by.
+    pub requirements: Requirements,
+    /// The clusters, old first.
+    pub clusters: Vec<ClusterPlan>,
+    /// The run's channels.
+    pub channels: Vec<ChannelPlan>,
+    /// The run's streams.
+    pub streams: Vec<StreamPlan>,
+    /// The witnesses of each cluster.
+    pub witnesses: Vec<WitnessPlan>,
+    /// The senders of client events of each cluster.
+    pub senders: Vec<SenderPlan>,
+    /// When which stream publishes.
+    pub schedule: Schedule,
+    /// Bytes of an event's data before encryption.
+    pub payload_bytes: usize,
+    /// First copies within it are delivered.
+    pub deadline: Duration,
+    /// First copies within it are late.
+    pub horizon: Duration,
+    /// Longest wait for a publish request's answer.
+    pub publish_timeout: Duration,
+    /// From one reconnect on purpose to the next.
+    pub recycle: Option<Duration>,
+    /// New connections per second and cluster.
+    pub connect_rate: f64,
+    /// Most open publish requests per cluster.
+    pub open_requests_max: usize,
+    /// Whether a 429 pauses the schedule.
+    pub slow_down: bool,
+    /// Bounds on the instrument's vital signs.
+    pub instrument: InstrumentLimits,
+    /// What the run costs.
+    pub bill: Bill,
+}
+
+/// When which streams publish: one lane per route, each with an even pace. Pure arithmetic, so that
+/// every cluster gets every event at the same instant.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    lanes: Vec<Lane>,
+    duration: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Lane {
+    route: Route,
+    streams: Vec<StreamIx>,
+    /// Events per second.
+    rate: f64,
+    /// Events at each instant of the lane.
+    burst: usize,
+    /// The instant of its first burst.
+    offset: Duration,
+    next: u64,
+}
+
+impl Lane {
+    fn at(&self, burst: u64) -> Duration {
+        self.offset + Duration::from_secs_f64(burst as f64 * self.burst as f64 / self.rate)
+    }
+}
+
+/// Events that are due at one instant on one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Time since the schedule's start.
+    pub at: Duration,
+    /// How they are published: those of a batch in one request.
+    pub route: Route,
+    /// One event for each of these streams, all different.
+    pub streams: Vec<StreamIx>,
+}
+
+impl Schedule {
+    fn new(streams: &[StreamPlan], rate: f64, client_rate: f64, duration: Duration) -> Self {
+        let of = |route: Route| -> Vec<StreamIx> {
+            (0..).zip(streams).filter(|(_, s)| s.route == route).map(|(ix, _)| StreamIx(ix)).collect()
+        };
+        let http_routes =
+            [Route::Trigger, Route::Batch].into_iter().filter(|r| !of(*r).is_empty()).count();
+        let mut lanes = Vec::new();
+        for route in Route::ALL {
+            let streams = of(route);
+            if streams.is_empty() {
+                continue;
+            }
+            let (rate, burst) = match route {
+                Route::Trigger => (rate / http_routes as f64, 1),
+                Route::Batch => {
+                    (rate / http_routes as f64, streams.len().min(rest::BATCH_EVENTS_MAX))
+                }
+                Route::Client => (client_rate, 1),
+            };
+            // Lanes that start apart do not all publish at the same instants.
+            let offset = Duration::from_secs_f64(0.3 / rate) * lanes.len() as u32;
+            lanes.push(Lane { route, streams, rate, burst, offset, next: 0 });
+        }
+        Self { lanes, duration }
+    }
+
+    /// How many events it asks for.
+    pub fn events(&self) -> u64 {
+        let bursts = |lane: &Lane| {
+            let left = self.duration.saturating_sub(lane.offset).as_secs_f64();
+            (left * lane.rate / lane.burst as f64).ceil() as u64 * lane.burst as u64
+        };
+        self.lanes.iter().map(bursts).sum()
+    }
+
+    /// Events per second, all routes together.
+    pub fn rate(&self) -> f64 {
+        self.lanes.iter().map(|l| l.rate).sum()
+    }
+
+    /// How long it publishes.
+    pub const fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// When the next events are due; `None` at the end.
+    pub fn next_at(&self) -> Option<Duration> {
+        self.lanes.iter().map(|l| l.at(l.next)).min().filter(|at| *at < self.duration)
+    }
+
+    /// The next events.
+    pub fn pop(&mut self) -> Option<Due> {
+        let at = self.next_at()?;
+        let lane = self.lanes.iter_mut().find(|l| l.at(l.next) == at)?;
+        let first = lane.next as usize * lane.burst;
+        let streams = lane.streams.iter().cycle().skip(first % lane.streams.len()).take(lane.burst);
+        let streams = streams.copied().collect();
+        lane.next += 1;
+        Some(Due { at, route: lane.route, streams })
+    }
+}
+
+/// What the command line changes in a scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overrides {
+    /// Publishing time.
+    pub duration: Option<Duration>,
+    /// Canary events per second over HTTP routes.
+    pub rate: Option<f64>,
+    /// The seed.
+    pub seed: Option<u64>,
+}
+
+/// Why a scenario cannot be run as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the plan exceeds its budget: {0}")]
+pub struct OverBudget(String);
+
+impl Plan {
+    /// Decides everything. `run` and `fallback_seed` are the run's two random things.
+    ///
+    /// # Errors
+    /// The plan costs more than the scenario's budget allows.
+    pub fn new(
+        scenario: &Scenario,
+        overrides: Overrides,
+        run: RunId,
+        fallback_seed: u64,
+    ) -> Result<Self, OverBudget> {
+        let canary = &scenario.canary;
+        let duration = overrides.duration.unwrap_or(scenario.duration);
+        let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
+        let channels = plan_channels(scenario, run);
+        let mut streams = plan_streams(scenario, &channels);
+        let rate = overrides.rate.unwrap_or(canary.rate);
+        let schedule = Schedule::new(&streams, rate, canary.client_rate, duration);
+        let publish_timeout = canary.horizon.min(PUBLISH_TIMEOUT_MAX);
+        for (ix, stream) in (0..).zip(&mut streams) {
+            stream.book_events =
+                book_events(&schedule, StreamIx(ix), canary.horizon, publish_timeout);
+        }
+        let witnesses = plan_witnesses(scenario, channels.len());
+        let senders = plan_senders(scenario, &streams);
+        let events = schedule.events();
+        let bill = Bill {
+            events,
+            messages: events * (1 + u64::from(canary.witnesses)),
+            connections: (witnesses.len() + senders.len()) as u64,
+        };
+        let plan = Self {
+            run,
+            seed,
+            name: scenario.name.clone(),
+            requirements: Requirements { phase: scenario.phase, limits: scenario.limits.clone() },
+            clusters: plan_clusters(scenario, run, seed),
+            channels,
+            streams,
+            witnesses,
+            senders,
+            schedule,
+            payload_bytes: canary.payload_bytes,
+            deadline: canary.deadline,
+            horizon: canary.horizon,
+            publish_timeout,
+            recycle: canary.recycle,
+            connect_rate: canary.connect_rate,
+            open_requests_max: canary.open_requests_max,
+            slow_down: canary.slow_down,
+            instrument: scenario.instrument,
+            bill,
+        };
+        plan.check_budget(&scenario.budget)?;
+        Ok(plan)
+    }
+
+    fn check_budget(&self, budget: &Budget) -> Result<(), OverBudget> {
+        let Bill { messages, connections, .. } = self.bill;
+        let both = messages.saturating_mul(self.clusters.len().max(1) as u64);
+        let mut over = Vec::new();
+        let mut compare = |what: &str, plan: u64, limit: u64, key: &str| {
+            if plan > limit {
+                over.push(format!(
+                    "{plan} {what} where budget.{key} allows {limit}; shorten the run, lower the \
+                     rate or raise the budget"
+                ));
+            }
+        };
+        compare("messages per app", messages, budget.messages_max, "messages_max");
+        compare("messages together", both, budget.account_messages_max, "account_messages_max");
+        compare("connections per app", connections, budget.connections_max, "connections_max");
+        if over.is_empty() { Ok(()) } else { Err(OverBudget(over.join("; "))) }
+    }
+
+    /// Trials without a failure that the asked proof needs.
+    pub fn trials_needed(&self) -> u64 {
+        match self.requirements.phase {
+            Phase::Preflight => self.streams.len() as u64,
+            _ => {
+                let limits = &self.requirements.limits;
+                trials_needed(limits.loss_rate_max, limits.confidence)
+            }
+        }
+    }
+
+    /// Whether the schedule has enough events for the asked proof.
+    pub fn reaches_proof(&self) -> bool {
+        self.bill.events >= self.trials_needed()
+    }
+
+    /// Witnesses of a channel.
+    pub fn witnesses_of(&self, channel: usize) -> impl Iterator<Item = &WitnessPlan> {
+        self.witnesses.iter().filter(move |w| w.channels.contains(&channel))
+    }
+
+    /// A cluster's part.
+    pub fn cluster(&self, role: ClusterRole) -> Option<&ClusterPlan> {
+        self.clusters.iter().find(|c| c.role == role)
+    }
+
+    /// The instant at which every obligation has ended if all goes well, for a schedule that ended
+    /// at `end`.
+    pub fn settled_at(&self, end: RunTime) -> RunTime {
+        end.after(self.publish_timeout.max(self.horizon))
+    }
+}
+
+/// How many events of a stream may be published until the last obligation of one of them has ended:
+/// past the horizon a connection must first prove alive or dead, which takes no longer than another
+/// deadline and horizon; unknown publications wait one tally more.
+fn book_events(schedule: &Schedule, stream: StreamIx, horizon: Duration, timeout: Duration) -> usize {
+    let rate: f64 = schedule
+        .lanes
+        .iter()
+        .filter(|lane| lane.streams.contains(&stream))
+        .map(|lane| lane.rate / lane.streams.len() as f64)
+        .sum();
+    let span = 3 * horizon + timeout + Duration::from_secs(10);
+    // Half as much again, for what a paused schedule may catch up.
+    (rate * span.as_secs_f64() * 1.5).ceil() as usize + 64
+}
+
+fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan> {
+    let own_key = |role: ClusterRole| -> [u8; 32] {
+        Sha256::digest(format!("pusher-canary master key {role} {run} {seed}")).into()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let plan = |(role, cluster): (&ClusterRole, &super::file::Cluster)| {
+        let mut socket_url = cluster.ws_url.clone();
+        let prefix = socket_url.path().trim_end_matches('/').to_owned();
+        socket_url.set_path(&format!("{prefix}/app/{}", cluster.key));
+        socket_url
+            .set_query(Some(&format!("protocol=7&client=pusher-canary&version={version}")));
+        ClusterPlan {
+            role: *role,
+            socket_url,
+            http_url: cluster.http_url.clone(),
+            ca_pem: cluster.ca_pem.clone(),
+            signer: Signer {
+                app_id: cluster.app_id.clone(),
+                key: cluster.key.clone(),
+                secret: cluster.secret.clone(),
+            },
+            master_key: cluster.master_key.unwrap_or_else(|| own_key(*role)),
+        }
+    };
+    scenario.clusters.iter().map(plan).collect()
+}
+
+fn plan_channels(scenario: &Scenario, run: RunId) -> Vec<ChannelPlan> {
+    let mut channels = Vec::new();
+    for (kind, count) in &scenario.canary.channels {
+        for number in 0..*count {
+            let name = format!("{}{CHANNEL_PREFIX}{}-{number}", kind.prefix(), run.short());
+            // Prefix, eight digits and a number: always a valid name.
+            if let Ok(name) = ChannelName::new(name) {
+                channels.push(ChannelPlan { name, kind: *kind });
+            }
+        }
+    }
+    channels
+}
+
+fn plan_streams(scenario: &Scenario, channels: &[ChannelPlan]) -> Vec<StreamPlan> {
+    let mut streams = Vec::new();
+    for route in &scenario.canary.routes {
+        for (at, channel) in channels.iter().enumerate() {
+            if *route != Route::Client || channel.kind.carries_client_events() {
+                streams.push(StreamPlan { channel: at, route: *route, book_events: 0 });
+            }
+        }
+    }
+    streams
+}
+
+fn plan_witnesses(scenario: &Scenario, channels: usize) -> Vec<WitnessPlan> {
+    let all: Vec<usize> = (0..channels).collect();
+    let packed: Vec<_> = all.chunks(scenario.canary.channels_per_connection).collect();
+    let replicas = (0..scenario.canary.witnesses)
+        .flat_map(|replica| packed.iter().map(move |channels| (replica, channels.to_vec())));
+    (0..)
+        .zip(replicas)
+        .map(|(ix, (replica, channels))| WitnessPlan { witness: WitnessIx(ix), channels, replica })
+        .collect()
+}
+
+fn plan_senders(scenario: &Scenario, streams: &[StreamPlan]) -> Vec<SenderPlan> {
+    let client: Vec<(StreamIx, usize)> = (0..)
+        .zip(streams)
+        .filter(|(_, s)| s.route == Route::Client)
+        .map(|(ix, s)| (StreamIx(ix), s.channel))
+        .collect();
+    let wanted = (scenario.canary.client_rate / CLIENT_EVENTS_PER_SENDER).ceil() as usize;
+    let count = wanted.clamp(1, client.len().max(1));
+    (0..count)
+        .map(|sender| {
+            let mine = client.iter().skip(sender).step_by(count);
+            let (streams, channels) = mine.copied().unzip();
+            SenderPlan { channels, streams }
+        })
+        .filter(|sender| !sender.streams.is_empty())
+        .collect()
+}

@@ -1,0 +1,445 @@
+//! The sum so far: everything the agent stated, added up, with the instrument's vital signs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::model::{ChannelName, ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
+
+use super::coverage::{ClusterTrials, Coverage, Events, SideSpec};
+use super::fact::{
+    ConnectPhases, ConnectionFact, Fact, PublicationFailure, Publications, PublisherReport,
+    TaintReason, WitnessReport,
+};
+use super::latency::Latencies;
+use super::tally::{Beside, BlindCause, Incident, IncidentKind, Obligations, Route, Stratum};
+
+/// Most incidents that are kept, the first ones; the others are only counted.
+pub const INCIDENTS_MAX: usize = 1_000;
+
+/// Seconds for which anomalies are kept apart, so that a taint of their second finds them.
+const SECONDS_KEPT: u64 = 10;
+
+/// A stream, as the account knows it.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Its channel.
+    pub channel: ChannelName,
+    /// Its books and witnesses, one per cluster.
+    pub sides: Vec<SideSpec>,
+}
+
+/// An incident with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedIncident {
+    /// When.
+    pub at: RunTime,
+    /// What.
+    pub kind: IncidentKind,
+    /// On which cluster.
+    pub cluster: ClusterRole,
+    /// The stream, where one is concerned.
+    pub stream: Option<StreamIx>,
+    /// The event, where one is concerned.
+    pub seq: Option<Seq>,
+    /// How many witnesses it concerns.
+    pub witnesses: u64,
+    /// More, in a few words; may be empty.
+    pub detail: String,
+}
+
+/// Blind windows of one cluster's witnesses.
+#[derive(Clone, Debug, Default)]
+pub struct Blindness {
+    /// Windows that ended, by cause, with their total length.
+    pub ended: BTreeMap<BlindCause, (u64, Duration)>,
+    /// Windows that began, by cause.
+    pub begun: BTreeMap<BlindCause, u64>,
+    /// The longest that ended.
+    pub longest: Duration,
+    /// Missed obligations, by the cause of the window.
+    pub missed: BTreeMap<BlindCause, u64>,
+}
+
+/// Anomalies of one second, kept apart until it is known whether the second is tainted.
+#[derive(Clone, Copy, Debug, Default)]
+struct SecondAnomalies {
+    beside: Beside,
+    late: u64,
+}
+
+/// Everything about one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterAccount {
+    /// Publications by outcome and route.
+    pub publications: BTreeMap<Route, Publications>,
+    /// Publications that are not answered yet.
+    pub in_flight: u64,
+    /// Publications × assigned witnesses, as the publisher counted.
+    pub obligations_opened: u64,
+    /// Obligations and latencies of deliveries, by stratum.
+    pub strata: BTreeMap<Stratum, (Obligations, Latencies)>,
+    /// Counts beside the obligations.
+    pub beside: Beside,
+    /// Those that happened in a tainted second, as far as that is known.
+    beside_unattributed: Beside,
+    late_unattributed: u64,
+    recent: BTreeMap<u64, SecondAnomalies>,
+    /// Blind windows.
+    pub blindness: Blindness,
+    /// From sending to the answer.
+    pub publish: Latencies,
+    /// From the dial to the last confirmation, and each phase of it.
+    pub connect: Latencies,
+    /// Each phase of connecting.
+    pub connect_steps: BTreeMap<&'static str, Latencies>,
+    /// From asking for an authorisation to having it.
+    pub auth: Latencies,
+    /// Authorised subscriptions: confirmed, and refused.
+    pub authorized: (u64, u64),
+    /// Connections that became ready.
+    pub opened: u64,
+    /// Connections that never became ready.
+    pub failed: u64,
+    /// Connections that were lost, by close code.
+    pub closed_by_code: BTreeMap<u16, u64>,
+    /// Connections that the agent gave up as silent or closed itself.
+    pub closed_by_agent: u64,
+    /// HTTP answers to publications, by status.
+    pub responses: BTreeMap<u16, u64>,
+    /// Answers that asked to slow down.
+    pub throttled: u64,
+    /// Open and overdue obligations of each witness, as last reported.
+    open: BTreeMap<WitnessIx, (u64, u64)>,
+}
+
+impl ClusterAccount {
+    /// Obligations of every stratum.
+    pub fn obligations(&self) -> Obligations {
+        let mut sum = Obligations::default();
+        for (obligations, _) in self.strata.values() {
+            sum += *obligations;
+        }
+        sum
+    }
+
+    /// Obligations open now.
+    pub fn pending(&self) -> u64 {
+        let all = self.obligations();
+        all.total - all.settled()
+    }
+
+    /// Open obligations past their deadline, as the witnesses last reported.
+    pub fn overdue(&self) -> u64 {
+        self.open.values().map(|(_, overdue)| overdue).sum()
+    }
+
+    /// Publications of every route.
+    pub fn publications_total(&self) -> Publications {
+        let mut sum = Publications::default();
+        for publications in self.publications.values() {
+            sum += *publications;
+        }
+        sum
+    }
+
+    /// Latencies of deliveries of every stratum.
+    pub fn latencies(&self) -> Latencies {
+        let mut sum = Latencies::default();
+        for (_, latencies) in self.strata.values() {
+            sum.merge(latencies);
+        }
+        sum
+    }
+
+    /// Anomalies that a tainted second excuses, with the late deliveries among them.
+    pub fn unattributed(&self, tainted: &Tainted) -> (Beside, u64) {
+        let (mut beside, mut late) = (self.beside_unattributed, self.late_unattributed);
+        for (_, anomalies) in self.recent.iter().filter(|(s, _)| tainted.is(**s)) {
+            beside += anomalies.beside;
+            late += anomalies.late;
+        }
+        (beside, late)
+    }
+
+    fn witness(&mut self, report: &WitnessReport) {
+        for (stratum, (obligations, latencies)) in &report.tally.strata {
+            let mine = self.strata.entry(*stratum).or_default();
+            mine.0 += *obligations;
+            mine.1.add(latencies);
+        }
+        for (second, beside) in &report.tally.beside {
+            self.beside += *beside;
+            self.recent.entry(*second).or_default().beside += *beside;
+        }
+        for (second, late) in &report.tally.late {
+            self.recent.entry(*second).or_default().late += late;
+        }
+        for (cause, missed) in &report.tally.missed {
+            *self.blindness.missed.entry(*cause).or_default() += missed;
+        }
+        self.open.insert(report.witness, (report.pending, report.overdue));
+    }
+
+    fn publisher(&mut self, report: &PublisherReport) {
+        for (route, publications) in &report.publications {
+            *self.publications.entry(*route).or_default() += *publications;
+        }
+        self.obligations_opened += report.obligations_opened;
+        self.in_flight = report.in_flight;
+        self.publish.add(&report.durations);
+        for (status, count) in &report.responses {
+            *self.responses.entry(*status).or_default() += count;
+        }
+        self.throttled += report.throttled;
+    }
+
+    fn ready(&mut self, phases: &ConnectPhases) {
+        self.opened += 1;
+        self.connect.record(phases.total());
+        for (step, took) in phases.steps() {
+            self.connect_steps.entry(step).or_default().record(took);
+        }
+    }
+
+    fn fold_seconds_before(&mut self, second: u64, tainted: &Tainted) {
+        let kept = self.recent.split_off(&second);
+        for (at, anomalies) in std::mem::replace(&mut self.recent, kept) {
+            if tainted.is(at) {
+                self.beside_unattributed += anomalies.beside;
+                self.late_unattributed += anomalies.late;
+            }
+        }
+    }
+}
+
+/// The seconds of the run that cannot be relied on, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Tainted(BTreeMap<u64, BTreeSet<TaintReason>>);
+
+impl Tainted {
+    /// Whether this second is tainted.
+    pub fn is(&self, second: u64) -> bool {
+        self.0.contains_key(&second)
+    }
+
+    /// How many seconds are tainted.
+    pub fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// How many seconds each reason taints.
+    pub fn reasons(&self) -> BTreeMap<TaintReason, u64> {
+        let mut counts = BTreeMap::new();
+        for reason in self.0.values().flatten() {
+            *counts.entry(*reason).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// The instrument's vital signs.
+#[derive(Clone, Debug, Default)]
+pub struct Instrument {
+    /// The seconds that cannot be relied on.
+    pub tainted: Tainted,
+    /// From the scheduled instant to sending.
+    pub lag: Latencies,
+    /// Longest stall of the runtime.
+    pub stall_max: Duration,
+    /// Publications that left the book too early.
+    pub lapped: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Account {
+    clusters: BTreeMap<ClusterRole, ClusterAccount>,
+    channels: Vec<ChannelName>,
+    coverage: Coverage,
+    instrument: Instrument,
+    incidents: Vec<PlacedIncident>,
+    incident_of: HashMap<(IncidentKind, ClusterRole, StreamIx, Seq), usize>,
+    incidents_dropped: u64,
+    /// First and last second that count: from the first publication's on.
+    seconds: Option<(u64, u64)>,
+}
+
+impl Account {
+    /// An account of nothing, for these clusters and streams.
+    pub fn new(roles: &[ClusterRole], streams: Vec<StreamInfo>) -> Self {
+        let channels = streams.iter().map(|s| s.channel.clone()).collect();
+        Self {
+            clusters: roles.iter().map(|r| (*r, ClusterAccount::default())).collect(),
+            channels,
+            coverage: Coverage::new(streams.into_iter().map(|s| s.sides).collect()),
+            instrument: Instrument::default(),
+            incidents: Vec::new(),
+            incident_of: HashMap::new(),
+            incidents_dropped: 0,
+            seconds: None,
+        }
+    }
+
+    /// The clusters, in order.
+    pub const fn clusters(&self) -> &BTreeMap<ClusterRole, ClusterAccount> {
+        &self.clusters
+    }
+
+    /// One cluster's joined publications.
+    pub fn trials(&self, role: ClusterRole) -> ClusterTrials {
+        self.coverage.trials(role)
+    }
+
+    /// The joined events.
+    pub const fn events(&self) -> &Events {
+        self.coverage.events()
+    }
+
+    /// The instrument's vital signs.
+    pub const fn instrument(&self) -> &Instrument {
+        &self.instrument
+    }
+
+    /// The first incidents, and how many more there were.
+    pub fn incidents(&self) -> (&[PlacedIncident], u64) {
+        (&self.incidents, self.incidents_dropped)
+    }
+
+    /// The channel of a stream.
+    pub fn channel(&self, stream: StreamIx) -> Option<&ChannelName> {
+        self.channels.get(stream.0 as usize)
+    }
+
+    /// How many seconds the account covers.
+    pub fn seconds(&self) -> u64 {
+        self.seconds.map_or(0, |(first, last)| last - first + 1)
+    }
+
+    /// Takes in a fact.
+    pub fn apply(&mut self, fact: Fact) {
+        match fact {
+            Fact::Witness(role, report) => {
+                self.coverage.handle_witness(role, &report);
+                self.instrument.lapped += report.tally.lapped;
+                self.incidents_dropped += report.tally.incidents_dropped;
+                for incident in &report.tally.incidents {
+                    self.place(role, incident);
+                }
+                self.clusters.entry(role).or_default().witness(&report);
+            }
+            Fact::Publisher(role, report) => {
+                self.instrument.lag.add(&report.lags);
+                self.incidents_dropped += report.failures_dropped;
+                for failure in &report.failures {
+                    self.place_failure(role, failure);
+                }
+                self.clusters.entry(role).or_default().publisher(&report);
+            }
+            Fact::Connection(role, at, fact) => self.connection(role, at, fact),
+            Fact::Taint(second, reason) => {
+                self.instrument.tainted.0.entry(second).or_default().insert(reason);
+            }
+            Fact::Stall(stall) => {
+                self.instrument.stall_max = self.instrument.stall_max.max(stall);
+            }
+        }
+    }
+
+    /// Time has passed: joins what is settled. `is_end` when no fact will come any more.
+    pub fn advance(&mut self, now: RunTime, is_end: bool) {
+        let second = now.second();
+        let first = self.seconds.map_or(second, |(first, _)| first);
+        self.seconds = Some((first, second.max(first)));
+        let tainted = &self.instrument.tainted;
+        self.coverage.settle(now, is_end, |second| tainted.is(second));
+        for cluster in self.clusters.values_mut() {
+            let before = if is_end { u64::MAX } else { second.saturating_sub(SECONDS_KEPT) };
+            cluster.fold_seconds_before(before, tainted);
+        }
+        self.instrument.lapped = self.instrument.lapped.max(self.coverage.lapped());
+    }
+
+    fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {
+        let cluster = self.clusters.entry(role).or_default();
+        match fact {
+            ConnectionFact::Ready { phases, .. } => cluster.ready(&phases),
+            ConnectionFact::Failed => cluster.failed += 1,
+            ConnectionFact::SightRestored { since, cause } => {
+                let length = at.since(since);
+                let ended = cluster.blindness.ended.entry(cause).or_default();
+                *ended = (ended.0 + 1, ended.1 + length);
+                cluster.blindness.longest = cluster.blindness.longest.max(length);
+            }
+            ConnectionFact::SightLost { cause } => {
+                *cluster.blindness.begun.entry(cause).or_default() += 1;
+            }
+            ConnectionFact::Authorized { took, confirmed } => {
+                cluster.auth.record(took);
+                let (yes, no) = &mut cluster.authorized;
+                *(if confirmed { yes } else { no }) += 1;
+            }
+            ConnectionFact::Lost { code, cause, why } => {
+                match code {
+                    Some(code) => *cluster.closed_by_code.entry(code).or_default() += 1,
+                    None => cluster.closed_by_agent += 1,
+                }
+                if cause != BlindCause::Agent {
+                    self.push(PlacedIncident {
+                        at,
+                        kind: IncidentKind::Disconnected,
+                        cluster: role,
+                        stream: None,
+                        seq: None,
+                        witnesses: 1,
+                        detail: why,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Places a witness's incident; those of one event at several witnesses become one.
+    fn place(&mut self, role: ClusterRole, incident: &Incident) {
+        let key = incident.stream.zip(incident.seq).map(|(s, q)| (incident.kind, role, s, q));
+        if let Some(known) = key
+            .and_then(|key| self.incident_of.get(&key))
+            .and_then(|at| self.incidents.get_mut(*at))
+        {
+            known.witnesses += 1;
+            return;
+        }
+        let placed = PlacedIncident {
+            at: incident.at,
+            kind: incident.kind,
+            cluster: role,
+            stream: incident.stream,
+            seq: incident.seq,
+            witnesses: 1,
+            detail: String::new(),
+        };
+        if let (Some(at), Some(key)) = (self.push(placed), key) {
+            self.incident_of.insert(key, at);
+        }
+    }
+
+    fn place_failure(&mut self, role: ClusterRole, failure: &PublicationFailure) {
+        self.push(PlacedIncident {
+            at: failure.at,
+            kind: if failure.rejected { IncidentKind::Rejected } else { IncidentKind::Void },
+            cluster: role,
+            stream: Some(failure.stream),
+            seq: Some(failure.seq),
+            witnesses: 0,
+            detail: failure.why.clone(),
+        });
+    }
+
+    fn push(&mut self, incident: PlacedIncident) -> Option<usize> {
+        if self.incidents.len() >= INCIDENTS_MAX {
+            self.incidents_dropped += 1;
+            return None;
+        }
+        self.incidents.push(incident);
+        Some(self.incidents.len() - 1)
+    }
+}

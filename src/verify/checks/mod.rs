@@ -1,0 +1,213 @@
+//! Checks: pure functions from an account and the limits to findings. One file each.
+
+mod blind;
+mod connect;
+mod coverage;
+mod duplicates;
+mod evidence;
+mod instrument;
+mod integrity;
+mod latency;
+mod loss;
+mod publish;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::ClusterRole;
+
+use super::account::Account;
+use super::stats;
+use super::verdict::{Finding, Status};
+
+/// What a run is for; decides which checks the verdict requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Both clusters reached, authorised, and one event each way per channel kind.
+    Preflight,
+    /// Everything on both clusters.
+    DualPublish,
+    /// Everything on new; on old its publish success and evidence.
+    Cutover,
+    /// Everything on the one cluster.
+    Steady,
+}
+
+impl Phase {
+    /// Every phase that can be run.
+    pub const ALL: [Self; 4] = [Self::Preflight, Self::DualPublish, Self::Cutover, Self::Steady];
+
+    /// The phase's name in scenarios and reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::DualPublish => "dual-publish",
+            Self::Cutover => "cutover",
+            Self::Steady => "steady",
+        }
+    }
+}
+
+/// The limits of `[gate]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Highest loss rate, and highest rate of uncovered events (ratio).
+    pub loss_rate_max: f64,
+    /// Confidence of every inferential check (0 to 1).
+    pub confidence: f64,
+    /// Most duplicates.
+    pub duplicates_max: u64,
+    /// Most obligations missed while offline, causes other than the agent's own, of all (ratio).
+    pub missed_offline_ratio_max: f64,
+    /// Most late deliveries of all (ratio).
+    pub late_ratio_max: f64,
+    /// The new cluster's p99 latency against the old one's (ratio).
+    pub latency_p99_ratio_max: f64,
+    /// Added to the old cluster's p99 before it is compared.
+    pub latency_slack: Duration,
+    /// Highest p99 latency; `None`: no absolute limit.
+    pub latency_p99_max: Option<Duration>,
+    /// Highest p99 time to connect.
+    pub connect_p99_max: Duration,
+    /// Least share of authorised subscriptions that the cluster confirms (ratio).
+    pub auth_success_min: f64,
+    /// Least share of publications that the cluster accepts (ratio).
+    pub publish_success_min: f64,
+    /// Most seconds that may be tainted (ratio).
+    pub tainted_ratio_max: f64,
+}
+
+/// What the findings are judged by.
+#[derive(Clone, Debug)]
+pub struct Requirements {
+    /// The phase.
+    pub phase: Phase,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Requirements {
+    /// Whether the verdict rests on a check of a cluster. `both` checks have no cluster.
+    fn requires(&self, check: &str, cluster: Option<ClusterRole>) -> bool {
+        match (self.phase, cluster) {
+            (Phase::Preflight, _) => matches!(check, "evidence" | "auth" | "instrument"),
+            (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
+            // Joint checks would let the old cluster's lossiness keep people on it.
+            (Phase::Cutover, None) => check == "instrument",
+            (Phase::Steady, None) => check == "instrument",
+            (Phase::DualPublish | Phase::Steady, _) | (Phase::Cutover, Some(_)) => true,
+        }
+    }
+
+    fn finding(&self, name: &'static str, cluster: Option<ClusterRole>) -> Draft {
+        Draft { name, cluster, required: self.requires(name, cluster) }
+    }
+}
+
+/// A finding as far as the check's identity goes.
+struct Draft {
+    name: &'static str,
+    cluster: Option<ClusterRole>,
+    required: bool,
+}
+
+/// What a check saw: all of a finding but its identity.
+struct Seen {
+    status: Status,
+    observed: Option<f64>,
+    limit: Option<f64>,
+    unit: &'static str,
+    evidence: u64,
+    detail: String,
+}
+
+impl Draft {
+    fn with(self, seen: Seen) -> Finding {
+        Finding {
+            name: self.name,
+            cluster: self.cluster,
+            required: self.required,
+            status: seen.status,
+            observed: seen.observed,
+            limit: seen.limit,
+            unit: seen.unit,
+            evidence: seen.evidence,
+            detail: seen.detail,
+        }
+    }
+}
+
+/// Judges an account. Every check, for each cluster where it has one, in a fixed order.
+pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (role, cluster) in account.clusters() {
+        let of = |name| requirements.finding(name, Some(*role));
+        let limits = &requirements.limits;
+        findings.extend([
+            of("evidence").with(evidence::check(account, *role, requirements)),
+            of("loss").with(loss::check(account.trials(*role), limits)),
+            of("duplicates").with(duplicates::check(account, cluster, limits)),
+            of("integrity").with(integrity::check(account, cluster)),
+            of("publish").with(publish::check(cluster, limits)),
+            of("blind").with(blind::check(cluster, limits)),
+            of("late").with(latency::late(account, cluster, limits)),
+            of("connect").with(connect::time(cluster, limits)),
+            of("auth").with(connect::authorisation(cluster, limits)),
+        ]);
+        if let Some(seen) = latency::absolute(cluster, limits) {
+            findings.push(of("latency").with(seen));
+        }
+    }
+    if let (Some(old), Some(new)) = (
+        account.clusters().get(&ClusterRole::Old),
+        account.clusters().get(&ClusterRole::New),
+    ) {
+        let both = |name| requirements.finding(name, None);
+        findings.push(both("coverage").with(coverage::check(account, &requirements.limits)));
+        let seen = latency::new_against_old(old, new, &requirements.limits);
+        findings.push(both("latency-new-vs-old").with(seen));
+    }
+    let seen = instrument::check(account, &requirements.limits);
+    findings.push(requirements.finding("instrument", None).with(seen));
+    findings
+}
+
+/// Judges a rate by its exact bounds: pass if the upper one keeps the limit, fail if the lower one
+/// breaks it.
+fn bounded(failures: u64, trials: u64, limit: f64, confidence: f64) -> (Status, f64) {
+    let upper = stats::upper_bound(failures, trials, confidence);
+    let lower = stats::lower_bound(failures, trials, confidence);
+    let status = if trials == 0 {
+        Status::Inconclusive
+    } else if upper <= limit {
+        Status::Pass
+    } else if lower > limit {
+        Status::Fail
+    } else {
+        Status::Inconclusive
+    };
+    (status, upper)
+}
+
+/// Judges a ratio as it was seen, on at least one sample.
+fn ratio(part: u64, whole: u64, keeps: impl Fn(f64) -> bool) -> (Status, Option<f64>) {
+    if whole == 0 {
+        return (Status::Inconclusive, None);
+    }
+    let ratio = part as f64 / whole as f64;
+    (if keeps(ratio) { Status::Pass } else { Status::Fail }, Some(ratio))
+}
+
+/// A ratio as a percentage that shows small figures.
+fn percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    let decimals = match percent {
+        p if p == 0.0 || p >= 10.0 => 0,
+        p if p >= 1.0 => 1,
+        p if p >= 0.1 => 2,
+        _ => 4,
+    };
+    format!("{percent:.decimals$} %")
+}

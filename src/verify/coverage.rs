@@ -1,0 +1,377 @@
+//! Joins what the witnesses of a publication say, and what both clusters say of an event: trials,
+//! publications lost, events covered, and the watermark.
+//!
+//! Witnesses hand on only what did not arrive, and how far they have settled each stream; all that
+//! is settled and not named arrived. The rest is read from the publication books.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::model::{ClusterRole, RunTime, Seq, WitnessIx};
+
+use super::book::{Book, Outcome, Publication};
+use super::fact::{Shortfall, WitnessReport};
+use super::tally::BlindCause;
+
+/// Whole seconds after an event's own before it is joined, so that any taint of its second is
+/// known: vital signs are read at least once a second.
+const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
+
+/// Publications of one cluster, joined over its witnesses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClusterTrials {
+    /// Accepted or recovered, untainted, and with a witness that could have lost it.
+    pub trials: u64,
+    /// Trials that no witness got, and at least one lost.
+    pub publications_lost: u64,
+    /// Trials that one witness got and another lost.
+    pub publications_partially_lost: u64,
+    /// Publications that a witness lost, but in a tainted second.
+    pub unattributed: u64,
+}
+
+impl ClusterTrials {
+    /// Trials that failed.
+    pub const fn failures(&self) -> u64 {
+        self.publications_lost + self.publications_partially_lost
+    }
+}
+
+/// Why an event is uncovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UncoveredCause {
+    /// A cluster refused it.
+    Rejected,
+    /// Of unknown fate on a cluster, and no witness there got it.
+    Void,
+    /// A witness lost it.
+    Lost,
+    /// A witness was not subscribed for part of the time.
+    MissedOffline,
+}
+
+impl UncoveredCause {
+    /// The cause's name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Void => "void",
+            Self::Lost => "lost",
+            Self::MissedOffline => "missed_offline",
+        }
+    }
+}
+
+/// Settled events, joined over the clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Every assigned witness on every cluster got it.
+    pub covered: u64,
+    /// The others, by cause.
+    pub uncovered: BTreeMap<UncoveredCause, u64>,
+    /// Events in untainted seconds.
+    pub trials: u64,
+    /// Those of them that are uncovered.
+    pub failures: u64,
+    /// Events that were not sent on every cluster, by the agent's own doing: not counted above.
+    pub unsent: u64,
+    /// The scheduled instant of the first event after the last uncovered one.
+    pub covered_since: Option<RunTime>,
+    /// The scheduled instant of the last event before the first unsettled one.
+    pub covered_until: Option<RunTime>,
+}
+
+impl Events {
+    /// All uncovered events.
+    pub fn uncovered_total(&self) -> u64 {
+        self.uncovered.values().sum()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Short {
+    lost: u32,
+    missed: u32,
+    missed_by_agent: u32,
+}
+
+impl Short {
+    const fn total(&self) -> u32 {
+        self.lost + self.missed + self.missed_by_agent
+    }
+}
+
+/// One cluster's part of one stream.
+#[derive(Debug)]
+struct Side {
+    role: ClusterRole,
+    book: Arc<Book>,
+    /// How far each assigned witness has settled.
+    settled_below: BTreeMap<WitnessIx, u64>,
+    short: VecDeque<Short>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Every event below is joined.
+    base: u64,
+    sides: Vec<Side>,
+}
+
+/// How one event came out.
+#[derive(Clone, Copy, Debug)]
+enum Joined {
+    Covered,
+    Uncovered,
+    Unsent,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Coverage {
+    streams: Vec<Stream>,
+    trials: BTreeMap<ClusterRole, ClusterTrials>,
+    events: Events,
+    /// Joined events in the order of the schedule, from `index_base` on.
+    order: VecDeque<Option<(RunTime, Joined)>>,
+    index_base: u64,
+    lapped: u64,
+}
+
+/// A stream's book and assigned witnesses on one cluster.
+#[derive(Clone, Debug)]
+pub struct SideSpec {
+    /// The cluster.
+    pub role: ClusterRole,
+    /// The stream's book there.
+    pub book: Arc<Book>,
+    /// The witnesses of its channel.
+    pub witnesses: Vec<WitnessIx>,
+}
+
+impl Coverage {
+    /// Joins the given streams, in the order of their indices.
+    pub fn new(streams: Vec<Vec<SideSpec>>) -> Self {
+        let trials = streams
+            .iter()
+            .flatten()
+            .map(|side| (side.role, ClusterTrials::default()))
+            .collect();
+        let side = |spec: SideSpec| Side {
+            role: spec.role,
+            book: spec.book,
+            settled_below: spec.witnesses.into_iter().map(|w| (w, 0)).collect(),
+            short: VecDeque::new(),
+        };
+        let stream =
+            |sides: Vec<SideSpec>| Stream { base: 0, sides: sides.into_iter().map(side).collect() };
+        Self {
+            streams: streams.into_iter().map(stream).collect(),
+            trials,
+            events: Events::default(),
+            order: VecDeque::new(),
+            index_base: 0,
+            lapped: 0,
+        }
+    }
+
+    /// One cluster's publications, joined.
+    pub fn trials(&self, role: ClusterRole) -> ClusterTrials {
+        self.trials.get(&role).copied().unwrap_or_default()
+    }
+
+    /// The events, joined.
+    pub const fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Publications that the book no longer showed: a fault of the agent.
+    pub const fn lapped(&self) -> u64 {
+        self.lapped
+    }
+
+    /// Takes in how far a witness has settled, and what did not reach it.
+    pub fn handle_witness(&mut self, role: ClusterRole, report: &WitnessReport) {
+        for (stream, seq, shortfall) in &report.shortfalls {
+            let Some(stream) = self.streams.get_mut(stream.0 as usize) else { continue };
+            let Some(offset) = seq.0.checked_sub(stream.base) else { continue };
+            let Some(side) = stream.sides.iter_mut().find(|s| s.role == role) else { continue };
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            if offset >= side.short.len() {
+                side.short.resize(offset + 1, Short::default());
+            }
+            if let Some(short) = side.short.get_mut(offset) {
+                match shortfall {
+                    Shortfall::Lost => short.lost += 1,
+                    Shortfall::Missed(BlindCause::Agent) => short.missed_by_agent += 1,
+                    Shortfall::Missed(_) => short.missed += 1,
+                }
+            }
+        }
+        for (stream, seq) in &report.settled_below {
+            let side = self
+                .streams
+                .get_mut(stream.0 as usize)
+                .and_then(|s| s.sides.iter_mut().find(|s| s.role == role));
+            if let Some(settled) = side.and_then(|s| s.settled_below.get_mut(&report.witness)) {
+                *settled = (*settled).max(seq.0);
+            }
+        }
+    }
+
+    /// Joins every event that is settled on all clusters. `tainted` tells whether a second of the
+    /// run cannot be relied on; at the end of a run nothing is waited for.
+    pub fn settle(&mut self, now: RunTime, is_end: bool, tainted: impl Fn(u64) -> bool) {
+        for at in 0..self.streams.len() {
+            while let Some((index, scheduled, joined)) =
+                self.settle_next(at, now, is_end, &tainted)
+            {
+                let offset = usize::try_from(index - self.index_base.min(index));
+                let offset = offset.unwrap_or(usize::MAX);
+                if offset >= self.order.len() {
+                    self.order.resize(offset + 1, None);
+                }
+                if let Some(slot) = self.order.get_mut(offset) {
+                    *slot = Some((scheduled, joined));
+                }
+            }
+        }
+        while let Some(Some((scheduled, joined))) = self.order.front().copied() {
+            self.order.pop_front();
+            self.index_base += 1;
+            self.events.covered_until = Some(scheduled);
+            match joined {
+                Joined::Covered => {
+                    self.events.covered_since.get_or_insert(scheduled);
+                }
+                Joined::Uncovered => self.events.covered_since = None,
+                Joined::Unsent => {}
+            }
+        }
+    }
+
+    fn settle_next(
+        &mut self,
+        at: usize,
+        now: RunTime,
+        is_end: bool,
+        tainted: &impl Fn(u64) -> bool,
+    ) -> Option<(u64, RunTime, Joined)> {
+        let stream = self.streams.get_mut(at)?;
+        let seq = stream.base;
+        let settled = |side: &Side| {
+            side.book.head().0 > seq && side.settled_below.values().all(|below| *below > seq)
+        };
+        if !stream.sides.iter().all(settled) {
+            return None;
+        }
+        let read: Option<Vec<Publication>> =
+            stream.sides.iter().map(|s| s.book.read(Seq(seq))).collect();
+        let Some(publications) = read else {
+            // Lapped on a cluster: the event cannot be judged, which the account must not hide.
+            self.lapped += 1;
+            stream.base += 1;
+            for side in &mut stream.sides {
+                side.short.pop_front();
+            }
+            return self.settle_next(at, now, is_end, tainted);
+        };
+        let first = publications.first()?;
+        let (index, scheduled) = (first.index, first.scheduled);
+        let open = |p: &Publication| matches!(p.outcome, Outcome::InFlight | Outcome::Unknown);
+        let too_early = scheduled.second() + TAINT_KNOWN_AFTER_SECONDS > now.second() && !is_end;
+        if too_early || publications.iter().any(open) {
+            return None;
+        }
+        stream.base += 1;
+        let mut event = EventJoin::default();
+        for (side, publication) in stream.sides.iter_mut().zip(&publications) {
+            let short = side.short.pop_front().unwrap_or_default();
+            let witnesses = u32::try_from(side.settled_below.len()).unwrap_or(u32::MAX);
+            let is_tainted = publication.tainted || tainted(publication.sent.second());
+            let trials = self.trials.entry(side.role).or_default();
+            event.add(publication, short, witnesses, is_tainted, trials);
+        }
+        Some((index, scheduled, event.finish(&mut self.events)))
+    }
+}
+
+#[derive(Default)]
+struct EventJoin {
+    unsent: bool,
+    tainted: bool,
+    cause: Option<UncoveredCause>,
+}
+
+impl EventJoin {
+    fn add(
+        &mut self,
+        publication: &Publication,
+        short: Short,
+        witnesses: u32,
+        is_tainted: bool,
+        trials: &mut ClusterTrials,
+    ) {
+        self.tainted |= is_tainted;
+        let got = witnesses.saturating_sub(short.total());
+        let cause = match publication.outcome {
+            Outcome::Unsent => {
+                self.unsent = true;
+                return;
+            }
+            Outcome::Rejected => Some(UncoveredCause::Rejected),
+            Outcome::Void | Outcome::InFlight | Outcome::Unknown => Some(UncoveredCause::Void),
+            Outcome::Accepted | Outcome::Recovered => {
+                count_trial(short, got, is_tainted, trials);
+                if short.lost > 0 {
+                    Some(UncoveredCause::Lost)
+                } else if short.missed > 0 || got == 0 {
+                    Some(UncoveredCause::MissedOffline)
+                } else {
+                    None
+                }
+            }
+        };
+        self.cause = match (self.cause, cause) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    fn finish(self, events: &mut Events) -> Joined {
+        if self.unsent {
+            events.unsent += 1;
+            return Joined::Unsent;
+        }
+        if !self.tainted {
+            events.trials += 1;
+            events.failures += u64::from(self.cause.is_some());
+        }
+        if let Some(cause) = self.cause {
+            *events.uncovered.entry(cause).or_default() += 1;
+            Joined::Uncovered
+        } else {
+            events.covered += 1;
+            Joined::Covered
+        }
+    }
+}
+
+fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTrials) {
+    if got + short.lost == 0 {
+        return;
+    }
+    if is_tainted {
+        trials.unattributed += u64::from(short.lost > 0);
+        return;
+    }
+    trials.trials += 1;
+    match (short.lost, got) {
+        (0, _) => {}
+        (_, 0) => trials.publications_lost += 1,
+        _ => trials.publications_partially_lost += 1,
+    }
+}

@@ -1,0 +1,181 @@
+//! The canary's data: a JSON object that describes itself, with a checksum over every value.
+//!
+//! Written as `{"v":1,"run":…,"cluster":…,"stream":…,"seq":…,"at":…,"pad":…,"sum":…}`. `sum` is the
+//! CRC-32 of the text before `,"sum"` in exactly this form. It is reckoned again from the values,
+//! so that a server which re-serialises a client event's data (Reverb does) breaks nothing, while
+//! any changed value does.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::model::{ClusterRole, RunId, Seq, StreamIx};
+
+/// The version of the envelope's form.
+const VERSION: u32 = 1;
+/// Fewest bytes that hold an envelope with the longest values of every field.
+pub const BYTES_MIN: usize = 192;
+/// The event name of canary events published over HTTP.
+pub const EVENT: &str = "pc-canary";
+/// The event name of canary events sent as client events, which the protocol wants prefixed.
+pub const CLIENT_EVENT: &str = "client-pc-canary";
+
+/// What a canary event says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The run that published it.
+    pub run: RunId,
+    /// The cluster that it was published to.
+    pub cluster: ClusterRole,
+    /// Its stream.
+    pub stream: StreamIx,
+    /// Its place in the stream.
+    pub seq: Seq,
+    /// The scheduled instant: microseconds since the Unix epoch.
+    pub at_us: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    v: u32,
+    run: Uuid,
+    cluster: ClusterRole,
+    stream: u32,
+    seq: u64,
+    at: u64,
+    #[serde(borrow)]
+    pad: Cow<'a, str>,
+    #[serde(borrow)]
+    sum: Cow<'a, str>,
+}
+
+impl Envelope {
+    /// The envelope as text, padded to `payload_bytes`; longer only if that is below
+    /// [`BYTES_MIN`].
+    pub fn encode(&self, payload_bytes: usize) -> String {
+        const TAIL_BYTES: usize = r#"","sum":"01234567"}"#.len();
+        const PAD: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut text = String::with_capacity(payload_bytes.max(BYTES_MIN));
+        // Writing to a String cannot fail.
+        let _ = self.write_head(&mut text);
+        while text.len() + TAIL_BYTES < payload_bytes {
+            let room = payload_bytes - TAIL_BYTES - text.len();
+            text.push_str(PAD.get(..room).unwrap_or(PAD));
+        }
+        text.push('"');
+        let sum = crc32fast::hash(text.as_bytes());
+        let _ = write!(text, r#","sum":"{sum:08x}"}}"#);
+        text
+    }
+
+    /// Reads an envelope; `None` unless every value is what was written.
+    pub fn decode(text: &str) -> Option<Self> {
+        let wire: Wire<'_> = serde_json::from_str(text).ok()?;
+        let envelope = Self {
+            run: RunId(wire.run),
+            cluster: wire.cluster,
+            stream: StreamIx(wire.stream),
+            seq: Seq(wire.seq),
+            at_us: wire.at,
+        };
+        let mut sum = Crc(crc32fast::Hasher::new());
+        envelope.write_head(&mut sum).ok()?;
+        sum.write_str(&wire.pad).ok()?;
+        sum.write_str("\"").ok()?;
+        let written = (wire.sum.len() == 8).then(|| u32::from_str_radix(&wire.sum, 16).ok())??;
+        (wire.v == VERSION && sum.0.finalize() == written).then_some(envelope)
+    }
+
+    /// Everything before the padding's first character.
+    fn write_head(&self, out: &mut impl Write) -> fmt::Result {
+        write!(
+            out,
+            r#"{{"v":{VERSION},"run":"{}","cluster":"{}","stream":{},"seq":{},"at":{},"pad":""#,
+            self.run, self.cluster, self.stream.0, self.seq.0, self.at_us
+        )
+    }
+}
+
+struct Crc(crc32fast::Hasher);
+
+impl Write for Crc {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            run: RunId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00ab)),
+            cluster: ClusterRole::New,
+            stream: StreamIx(3),
+            seq: Seq(77),
+            at_us: 1_753_600_000_123_456,
+        }
+    }
+
+    #[test]
+    fn an_envelope_is_as_long_as_asked_and_reads_back() {
+        for bytes in [BYTES_MIN, 256, 1_000, 10_240] {
+            let text = envelope().encode(bytes);
+            assert_eq!(text.len(), bytes);
+            assert_eq!(Envelope::decode(&text), Some(envelope()));
+        }
+    }
+
+    #[test]
+    fn the_longest_values_fit_the_smallest_payload() {
+        let longest = Envelope {
+            stream: StreamIx(u32::MAX),
+            seq: Seq(u64::MAX),
+            at_us: u64::MAX,
+            ..envelope()
+        };
+        assert_eq!(longest.encode(BYTES_MIN).len(), BYTES_MIN);
+    }
+
+    #[test]
+    fn the_checksum_is_the_crc_32_of_the_text_before_it() {
+        // Reckoned with Python's zlib.crc32 over the literal below.
+        let text = concat!(
+            r#"{"v":1,"run":"01900000-0000-7000-8000-0000000000ab","cluster":"new","#,
+            r#""stream":3,"seq":77,"at":1753600000123456,"pad":"","sum":"SUM"}"#
+        );
+        let sum = crc32fast::hash(text.split(r#","sum""#).next().unwrap_or_default().as_bytes());
+        let text = text.replace("SUM", &format!("{sum:08x}"));
+        assert_eq!(Envelope::decode(&text), Some(envelope()));
+    }
+
+    #[test]
+    fn any_changed_letter_or_digit_is_found() {
+        let text = envelope().encode(256);
+        for (at, byte) in text.bytes().enumerate().filter(|(_, b)| b.is_ascii_alphanumeric()) {
+            let other = if byte == b'7' { b'3' } else { b'7' };
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = other;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert_eq!(Envelope::decode(&changed), None, "at {at}: {changed}");
+        }
+    }
+
+    #[test]
+    fn a_reserialised_envelope_is_intact_and_one_with_more_or_fewer_fields_is_not() {
+        let value: serde_json::Value = serde_json::from_str(&envelope().encode(256)).unwrap();
+        assert_eq!(Envelope::decode(&format!("{value:#}")), Some(envelope()));
+        let mut more = value.clone();
+        more["x"] = 1.into();
+        assert_eq!(Envelope::decode(&more.to_string()), None);
+        let mut fewer = value;
+        fewer.as_object_mut().unwrap().remove("pad");
+        assert_eq!(Envelope::decode(&fewer.to_string()), None);
+        assert_eq!(Envelope::decode("not json"), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! What the agent states: facts, in the order in which it learnt them. It decides nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
+
+use super::latency::Sparse;
+use super::tally::{BlindCause, Route, Tally};
+
+/// How one obligation ended that did not end as a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortfall {
+    /// Lost.
+    Lost,
+    /// Missed while offline, by the cause of the blind window.
+    Missed(BlindCause),
+}
+
+/// What one witness hands on.
+#[derive(Clone, Debug, Default)]
+pub struct WitnessReport {
+    /// Which witness.
+    pub witness: WitnessIx,
+    /// Counts since its last report.
+    pub tally: Tally,
+    /// For each of its streams, the seq below which every obligation has ended.
+    pub settled_below: Vec<(StreamIx, Seq)>,
+    /// Every obligation since its last report that ended, but not as a delivery or void.
+    pub shortfalls: Vec<(StreamIx, Seq, Shortfall)>,
+    /// Obligations open now.
+    pub pending: u64,
+    /// Those of them that are past their deadline.
+    pub overdue: u64,
+}
+
+/// Publications by outcome: `sent = accepted + rejected + unknown + in flight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Publications {
+    /// All that were sent, or tried to be.
+    pub sent: u64,
+    /// Answered with a 2xx without an error in its body, or by a pong.
+    pub accepted: u64,
+    /// Certainly not taken.
+    pub rejected: u64,
+    /// Of unknown fate.
+    pub unknown: u64,
+    /// Unknown, but a witness got it.
+    pub recovered: u64,
+    /// Unknown, and no witness got it by the horizon.
+    pub void: u64,
+    /// Not sent: the bound on open requests was reached.
+    pub unsent: u64,
+}
+
+impl std::ops::AddAssign for Publications {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.unknown += other.unknown;
+        self.recovered += other.recovered;
+        self.void += other.void;
+        self.unsent += other.unsent;
+    }
+}
+
+/// What one cluster's publisher hands on.
+#[derive(Clone, Debug, Default)]
+pub struct PublisherReport {
+    /// Counts since its last report.
+    pub publications: BTreeMap<Route, Publications>,
+    /// Publications × assigned witnesses since its last report.
+    pub obligations_opened: u64,
+    /// Publications sent but not answered yet.
+    pub in_flight: u64,
+    /// From sending to the answer.
+    pub durations: Sparse,
+    /// From the scheduled instant to sending.
+    pub lags: Sparse,
+    /// HTTP answers by status.
+    pub responses: BTreeMap<u16, u64>,
+    /// Publications that were refused, or remained without a trace: when sent, and which.
+    pub failures: Vec<PublicationFailure>,
+    /// Failures that found no room in the list above.
+    pub failures_dropped: u64,
+    /// Answers that asked to slow down (429).
+    pub throttled: u64,
+}
+
+/// A publication that the cluster refused, or that nobody saw again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicationFailure {
+    /// When it was sent.
+    pub at: RunTime,
+    /// Its stream.
+    pub stream: StreamIx,
+    /// Its seq.
+    pub seq: Seq,
+    /// Whether it is certain that the cluster did not take it.
+    pub rejected: bool,
+    /// The answer, or what happened instead, in a few words.
+    pub why: String,
+}
+
+/// The phases of one successful connection, each from the end of the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectPhases {
+    /// Name to addresses.
+    pub resolve: Duration,
+    /// TCP.
+    pub connect: Duration,
+    /// TLS; zero without it.
+    pub tls: Duration,
+    /// The WebSocket upgrade.
+    pub upgrade: Duration,
+    /// Until `pusher:connection_established`.
+    pub established: Duration,
+    /// Until the last of its channels was confirmed.
+    pub subscribed: Duration,
+}
+
+impl ConnectPhases {
+    /// From the dial to the last confirmation.
+    pub fn total(&self) -> Duration {
+        self.resolve + self.connect + self.tls + self.upgrade + self.established + self.subscribed
+    }
+
+    /// Each phase with its name in reports and metric labels.
+    pub const fn steps(&self) -> [(&'static str, Duration); 6] {
+        [
+            ("resolve", self.resolve),
+            ("connect", self.connect),
+            ("tls", self.tls),
+            ("upgrade", self.upgrade),
+            ("established", self.established),
+            ("subscribed", self.subscribed),
+        ]
+    }
+}
+
+/// Something about a connection.
+#[derive(Clone, Debug)]
+pub enum ConnectionFact {
+    /// Established, and every channel confirmed.
+    Ready {
+        /// How long each phase took.
+        phases: ConnectPhases,
+    },
+    /// A dial, or what follows up to the last confirmation, failed.
+    Failed,
+    /// A connection that was ready was lost.
+    Lost {
+        /// The close code; `None` for what only the agent saw: silence, a subscription's timeout,
+        /// its own wish.
+        code: Option<u16>,
+        /// What happened.
+        cause: BlindCause,
+        /// In a few words.
+        why: String,
+    },
+    /// A witness lost sight of its channels.
+    SightLost {
+        /// Why.
+        cause: BlindCause,
+    },
+    /// A witness sees all its channels again.
+    SightRestored {
+        /// When it became blind.
+        since: RunTime,
+        /// Why.
+        cause: BlindCause,
+    },
+    /// A subscription that needs a signature was confirmed or refused.
+    Authorized {
+        /// How long signing took.
+        took: Duration,
+        /// Whether the cluster confirmed it.
+        confirmed: bool,
+    },
+}
+
+/// Why a second's measurements cannot be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaintReason {
+    /// A publication left too long after its scheduled instant.
+    ScheduleLag,
+    /// The runtime did not run a task that was due.
+    RuntimeStall,
+    /// Received bytes waited too long to be read.
+    ReceiveBacklog,
+    /// Too few file descriptors are left.
+    FileDescriptors,
+    /// The wall clock was stepped.
+    ClockStep,
+    /// A publication was not sent, because too many requests were open.
+    Unsent,
+    /// A publication left the book before all had settled it.
+    Lapped,
+}
+
+impl TaintReason {
+    /// The reason's name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ScheduleLag => "schedule lag",
+            Self::RuntimeStall => "runtime stall",
+            Self::ReceiveBacklog => "receive backlog",
+            Self::FileDescriptors => "file descriptors",
+            Self::ClockStep => "clock step",
+            Self::Unsent => "unsent publications",
+            Self::Lapped => "lapped publications",
+        }
+    }
+}
+
+/// A fact, stated by the agent.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// From a witness.
+    Witness(ClusterRole, Box<WitnessReport>),
+    /// From a publisher.
+    Publisher(ClusterRole, Box<PublisherReport>),
+    /// From whoever holds a connection.
+    Connection(ClusterRole, RunTime, ConnectionFact),
+    /// A second cannot be relied on.
+    Taint(u64, TaintReason),
+    /// The longest stall of the runtime since the last such fact.
+    Stall(Duration),
+}

@@ -1,0 +1,538 @@
+//! One witness's ledger: every obligation is opened once, ends once, and the books balance.
+//!
+//! Owned by the witness's task: no lock, no message per delivery. It is told what happened by
+//! `handle_*`, settles what can be settled in [`Ledger::advance`], and hands on what it counted in
+//! [`Ledger::take_report`]. Time is an argument, and must not run backwards between calls.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{ChannelKind, ClusterRole, RunId, RunTime, Seq, StreamIx, WitnessIx};
+
+use super::book::{Book, Outcome, Publication};
+use super::envelope::Envelope;
+use super::fact::{Shortfall, WitnessReport};
+use super::tally::{Beside, BlindCause, Incident, IncidentKind, Obligations, Stratum, Tally};
+use super::tally::Route;
+
+/// Most blind windows of a channel that are told apart; the two oldest are joined beyond it, with
+/// what lies between them: a client on such a connection saw nothing for certain.
+const WINDOWS_MAX: usize = 64;
+
+/// What holds for every obligation of a ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The run; other runs' envelopes are foreign.
+    pub run: RunId,
+    /// The witness's cluster.
+    pub cluster: ClusterRole,
+    /// The witness.
+    pub witness: WitnessIx,
+    /// First copies within it are delivered.
+    pub deadline: Duration,
+    /// First copies within it, but after the deadline, are late; nothing by then is a shortfall.
+    pub horizon: Duration,
+}
+
+/// A stream on one of the witness's channels.
+#[derive(Clone, Debug)]
+pub struct StreamSpec {
+    /// Its index in the plan.
+    pub stream: StreamIx,
+    /// The place of its channel among the witness's channels.
+    pub channel: usize,
+    /// Its route.
+    pub route: Route,
+    /// Its publications on the witness's cluster.
+    pub book: Arc<Book>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BlindWindow {
+    from: RunTime,
+    /// [`RunTime::NEVER`] while it is open.
+    until: RunTime,
+    cause: BlindCause,
+}
+
+#[derive(Debug)]
+struct Channel {
+    kind: ChannelKind,
+    /// The last confirmation; `None` before the first.
+    confirmed: Option<RunTime>,
+    /// Whether the next event may be a cache channel's replay.
+    replay_expected: bool,
+    windows: VecDeque<BlindWindow>,
+}
+
+impl Channel {
+    fn is_blind(&self) -> bool {
+        self.windows.back().is_some_and(|w| w.until == RunTime::NEVER)
+    }
+
+    /// Why the witness was blind for part of the span; `None` if it was not.
+    fn blind_during(&self, from: RunTime, until: RunTime) -> Option<BlindCause> {
+        self.windows.iter().find(|w| w.from < until && w.until > from).map(|w| w.cause)
+    }
+}
+
+/// One obligation. Its flags stay after it ended, to tell a further copy from a first one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    settled: bool,
+    /// A first intact copy came before the horizon, after so many microseconds.
+    received_us: Option<u32>,
+    /// A first copy came after the horizon.
+    came_after_horizon: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    spec: StreamSpec,
+    stratum: Stratum,
+    /// The seq of the first entry.
+    first: u64,
+    entries: VecDeque<Entry>,
+    /// Every obligation below has ended.
+    cursor: u64,
+    /// The cursor as last reported.
+    reported: u64,
+    /// Highest seq received, and the latest send instant among those received.
+    newest: Option<(u64, RunTime)>,
+}
+
+impl Stream {
+    fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Ledger {
+    config: Config,
+    channels: Vec<Channel>,
+    /// In the order of their indices.
+    streams: Vec<Stream>,
+    last_heard: RunTime,
+    tally: Tally,
+    shortfalls: Vec<(StreamIx, Seq, Shortfall)>,
+    pending: u64,
+    overdue: u64,
+}
+
+impl Ledger {
+    /// A ledger for a witness on `channels`, which carry `streams`.
+    pub fn new(config: Config, channels: &[ChannelKind], mut streams: Vec<StreamSpec>) -> Self {
+        streams.sort_by_key(|s| s.stream);
+        let channel = |kind: &ChannelKind| Channel {
+            kind: *kind,
+            confirmed: None,
+            replay_expected: false,
+            windows: VecDeque::new(),
+        };
+        let kind_of = |at: usize| channels.get(at).copied().unwrap_or(ChannelKind::Public);
+        let stream = |spec: StreamSpec| Stream {
+            stratum: Stratum { kind: kind_of(spec.channel), route: spec.route },
+            spec,
+            first: 0,
+            entries: VecDeque::new(),
+            cursor: 0,
+            reported: 0,
+            newest: None,
+        };
+        Self {
+            config,
+            channels: channels.iter().map(channel).collect(),
+            streams: streams.into_iter().map(stream).collect(),
+            last_heard: RunTime::ZERO,
+            tally: Tally::default(),
+            shortfalls: Vec::new(),
+            pending: 0,
+            overdue: 0,
+        }
+    }
+
+    // Getters.
+
+    /// Obligations that were open at the last [`Ledger::advance`].
+    pub const fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    // What happened.
+
+    /// The cluster confirmed the subscription to a channel.
+    pub fn handle_subscribed(&mut self, channel: usize, now: RunTime) {
+        let Some(state) = self.channels.get_mut(channel) else { return };
+        if state.confirmed.is_none() {
+            // Obligations begin with the first confirmation: what was published before is not owed.
+            for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
+                stream.first = stream.spec.book.head().0;
+                stream.cursor = stream.first;
+            }
+        }
+        state.confirmed = Some(now);
+        state.replay_expected = state.kind.is_cache();
+        if let Some(window) = state.windows.back_mut()
+            && window.until == RunTime::NEVER
+        {
+            window.until = now;
+        }
+    }
+
+    /// The connection was lost; it was last known to be alive at `last_heard`, where blindness
+    /// begins.
+    pub fn handle_lost(&mut self, last_heard: RunTime, cause: BlindCause) {
+        for channel in &mut self.channels {
+            if channel.confirmed.is_none() || channel.is_blind() {
+                continue;
+            }
+            channel.replay_expected = false;
+            let from = last_heard.max(channel.confirmed.unwrap_or_default());
+            channel.windows.push_back(BlindWindow { from, until: RunTime::NEVER, cause });
+            if channel.windows.len() > WINDOWS_MAX
+                && let (Some(oldest), Some(next)) =
+                    (channel.windows.pop_front(), channel.windows.front_mut())
+            {
+                next.from = oldest.from;
+            }
+        }
+    }
+
+    /// A frame of any kind, pongs included, came on the connection at `now`.
+    pub fn handle_heard(&mut self, now: RunTime) {
+        self.last_heard = self.last_heard.max(now);
+    }
+
+    /// A canary event came on a channel at `now`. `envelope` is its data, decrypted where the
+    /// channel is encrypted; `None` if it could not be.
+    pub fn handle_delivery(&mut self, channel: usize, envelope: Option<&str>, now: RunTime) {
+        let expects_replay = self
+            .channels
+            .get_mut(channel)
+            .is_some_and(|c| std::mem::take(&mut c.replay_expected));
+        let Some(envelope) = envelope.and_then(Envelope::decode) else {
+            self.beside(now, IncidentKind::Corrupt, None, |b| &mut b.corrupt);
+            return;
+        };
+        if envelope.run != self.config.run {
+            self.tally.beside.entry(now.second()).or_default().foreign += 1;
+            return;
+        }
+        let which = Some((envelope.stream, envelope.seq));
+        let at = self.streams.binary_search_by_key(&envelope.stream, |s| s.spec.stream);
+        let at = at.ok().filter(|at| {
+            envelope.cluster == self.config.cluster
+                && self.streams.get(*at).is_some_and(|s| s.spec.channel == channel)
+        });
+        let Some(at) = at else {
+            self.beside(now, IncidentKind::Misrouted, which, |b| &mut b.misrouted);
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        if envelope.seq.0 >= stream.next() {
+            open(stream, &mut self.tally);
+        }
+        match stream.spec.book.read(envelope.seq) {
+            Some(publication) => {
+                let replayed = expects_replay
+                    && self.channels.get(channel).and_then(|c| c.confirmed)
+                        > Some(publication.sent);
+                if replayed {
+                    self.tally.beside.entry(now.second()).or_default().replayed += 1;
+                } else {
+                    self.receive(at, envelope.seq, publication, now);
+                }
+            }
+            None if envelope.seq.0 < stream.next() => {
+                // Lapped: its outcome is long settled, whichever copy this is.
+                self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
+            }
+            None => self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected),
+        }
+    }
+
+    fn receive(&mut self, at: usize, seq: Seq, publication: Publication, now: RunTime) {
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        let which = Some((stream.spec.stream, seq));
+        let next = stream.next();
+        let newest = stream.newest;
+        let Some(entry) = stream.entry(seq.0) else {
+            if seq.0 < next {
+                // Published before the witness's first confirmation: not owed.
+                self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
+            }
+            return;
+        };
+        if matches!(publication.outcome, Outcome::Rejected | Outcome::Unsent) {
+            self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected);
+            return;
+        }
+        if entry.received_us.is_some() || entry.came_after_horizon {
+            self.beside(now, IncidentKind::Duplicate, which, |b| &mut b.duplicates);
+            return;
+        }
+        let latency = now.since(publication.sent);
+        if latency > self.config.horizon || entry.settled {
+            entry.came_after_horizon = true;
+            self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
+            return;
+        }
+        let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        entry.received_us = Some(latency_us);
+        let owed = publication.outcome != Outcome::InFlight;
+        entry.settled = owed;
+        stream.spec.book.mark_seen(seq);
+        stream.newest = Some(newest.map_or((seq.0, publication.sent), |(newest_seq, sent)| {
+            (newest_seq.max(seq.0), sent.max(publication.sent))
+        }));
+        if let Some((newest_seq, newest_sent)) = newest
+            && newest_seq > seq.0
+        {
+            if publication.answered.is_some_and(|answered| newest_sent > answered) {
+                self.beside(now, IncidentKind::Reordered, which, |b| &mut b.reordered);
+            } else {
+                self.tally.beside.entry(now.second()).or_default().unordered += 1;
+            }
+        }
+        if owed && let Some(stream) = self.streams.get(at) {
+            let deadline = self.config.deadline;
+            count_delivery(stream, seq, publication.sent, latency, deadline, &mut self.tally);
+        }
+    }
+
+    fn beside(
+        &mut self,
+        now: RunTime,
+        kind: IncidentKind,
+        which: Option<(StreamIx, Seq)>,
+        count: impl FnOnce(&mut Beside) -> &mut u64,
+    ) {
+        *count(self.tally.beside.entry(now.second()).or_default()) += 1;
+        let (stream, seq) = which.unzip();
+        self.tally.incident(Incident { at: now, kind, stream, seq });
+    }
+
+    // The passing of time.
+
+    /// Opens what the books show, and settles what can be settled at `now`.
+    pub fn advance(&mut self, now: RunTime) {
+        self.pending = 0;
+        self.overdue = 0;
+        for stream in &mut self.streams {
+            let Some(channel) = self.channels.get(stream.spec.channel) else { continue };
+            if channel.confirmed.is_none() {
+                continue;
+            }
+            open(stream, &mut self.tally);
+            let judge = Judge { config: &self.config, channel, last_heard: self.last_heard, now };
+            for seq in stream.cursor..stream.next() {
+                settle(stream, Seq(seq), &judge, &mut self.tally, &mut self.shortfalls);
+                let Some(entry) = stream.entry(seq).copied() else { continue };
+                if entry.settled {
+                    if stream.cursor == seq {
+                        stream.cursor = seq + 1;
+                    }
+                    continue;
+                }
+                self.pending += 1;
+                let late = stream
+                    .spec
+                    .book
+                    .read(Seq(seq))
+                    .is_some_and(|p| now > p.sent.after(self.config.deadline));
+                self.overdue += u64::from(late && entry.received_us.is_none());
+            }
+            while stream.entries.len() > stream.spec.book.capacity() && stream.first < stream.cursor
+            {
+                stream.entries.pop_front();
+                stream.first += 1;
+            }
+        }
+        self.forget_old_windows(now);
+    }
+
+    /// Windows that no open obligation can reach any more.
+    fn forget_old_windows(&mut self, now: RunTime) {
+        // An obligation stays open past its horizon until its connection proves alive or dead,
+        // which the session's own bounds decide within less than this.
+        let reach = self.config.horizon * 4 + Duration::from_secs(60);
+        for channel in &mut self.channels {
+            while channel.windows.front().is_some_and(|w| w.until.after(reach) < now) {
+                channel.windows.pop_front();
+            }
+        }
+    }
+
+    // What is handed on.
+
+    /// Everything counted since the last call.
+    pub fn take_report(&mut self) -> WitnessReport {
+        let mut settled_below = Vec::new();
+        for stream in self.streams.iter_mut().filter(|s| s.cursor != s.reported) {
+            stream.reported = stream.cursor;
+            settled_below.push((stream.spec.stream, Seq(stream.cursor)));
+        }
+        WitnessReport {
+            witness: self.config.witness,
+            tally: std::mem::take(&mut self.tally),
+            settled_below,
+            shortfalls: std::mem::take(&mut self.shortfalls),
+            pending: self.pending,
+            overdue: self.overdue,
+        }
+    }
+}
+
+/// Opens an obligation for each publication that the book shows and the stream has not yet.
+fn open(stream: &mut Stream, tally: &mut Tally) {
+    for seq in stream.next()..stream.spec.book.head().0 {
+        let unsent = stream
+            .spec
+            .book
+            .read(Seq(seq))
+            .is_some_and(|p| p.outcome == Outcome::Unsent);
+        stream.entries.push_back(Entry { settled: unsent, ..Entry::default() });
+        if !unsent {
+            obligations(tally, stream.stratum).total += 1;
+        }
+    }
+}
+
+fn obligations(tally: &mut Tally, stratum: Stratum) -> &mut Obligations {
+    &mut tally.strata.entry(stratum).or_default().0
+}
+
+fn count_delivery(
+    stream: &Stream,
+    seq: Seq,
+    sent: RunTime,
+    latency: Duration,
+    deadline: Duration,
+    tally: &mut Tally,
+) {
+    let (counts, latencies) = tally.strata.entry(stream.stratum).or_default();
+    latencies.record(latency);
+    if latency <= deadline {
+        counts.delivered += 1;
+        return;
+    }
+    counts.late += 1;
+    *tally.late.entry(sent.after(latency).second()).or_default() += 1;
+    let stream = Some(stream.spec.stream);
+    tally.incident(Incident { at: sent, kind: IncidentKind::Late, stream, seq: Some(seq) });
+}
+
+/// What an obligation is judged by.
+struct Judge<'a> {
+    config: &'a Config,
+    channel: &'a Channel,
+    last_heard: RunTime,
+    now: RunTime,
+}
+
+/// How an obligation without a first copy ends.
+enum End {
+    Pending,
+    Void,
+    Short(Shortfall),
+}
+
+impl Judge<'_> {
+    fn end(&self, publication: &Publication) -> End {
+        match publication.outcome {
+            Outcome::InFlight | Outcome::Unknown => return End::Pending,
+            Outcome::Rejected | Outcome::Void | Outcome::Unsent => return End::Void,
+            Outcome::Accepted | Outcome::Recovered => {}
+        }
+        let due = publication.sent.after(self.config.deadline);
+        if self.now < publication.sent.after(self.config.horizon) {
+            End::Pending
+        } else if let Some(cause) = self.channel.blind_during(publication.sent, due) {
+            End::Short(Shortfall::Missed(cause))
+        } else if self.last_heard >= due {
+            End::Short(Shortfall::Lost)
+        } else {
+            // Nothing came since: the connection must prove alive or dead first.
+            End::Pending
+        }
+    }
+}
+
+/// Settles one obligation, if it can be.
+fn settle(
+    stream: &mut Stream,
+    seq: Seq,
+    judge: &Judge<'_>,
+    tally: &mut Tally,
+    shortfalls: &mut Vec<(StreamIx, Seq, Shortfall)>,
+) {
+    let (stratum, index) = (stream.stratum, stream.spec.stream);
+    let Some(entry) = stream.entry(seq.0).copied() else { return };
+    if entry.settled {
+        return;
+    }
+    let Some(publication) = stream.spec.book.read(seq) else {
+        tally.lapped += 1;
+        obligations(tally, stratum).void += 1;
+        mark_settled(stream, seq);
+        return;
+    };
+    if let Some(latency_us) = entry.received_us {
+        match publication.outcome {
+            Outcome::InFlight => return,
+            Outcome::Accepted | Outcome::Unknown | Outcome::Recovered => {
+                let latency = Duration::from_micros(u64::from(latency_us));
+                let deadline = judge.config.deadline;
+                count_delivery(stream, seq, publication.sent, latency, deadline, tally);
+            }
+            Outcome::Rejected | Outcome::Void | Outcome::Unsent => {
+                obligations(tally, stratum).void += 1;
+                let at = publication.sent.after(Duration::from_micros(u64::from(latency_us)));
+                tally.beside.entry(at.second()).or_default().unexpected += 1;
+                let (stream, seq) = (Some(index), Some(seq));
+                tally.incident(Incident { at, kind: IncidentKind::Unexpected, stream, seq });
+            }
+        }
+        mark_settled(stream, seq);
+        return;
+    }
+    let kind = match judge.end(&publication) {
+        End::Pending => return,
+        End::Void => {
+            obligations(tally, stratum).void += 1;
+            mark_settled(stream, seq);
+            return;
+        }
+        End::Short(shortfall) => {
+            shortfalls.push((index, seq, shortfall));
+            match shortfall {
+                Shortfall::Lost => {
+                    obligations(tally, stratum).lost += 1;
+                    IncidentKind::Lost
+                }
+                Shortfall::Missed(cause) => {
+                    obligations(tally, stratum).missed_offline += 1;
+                    *tally.missed.entry(cause).or_default() += 1;
+                    IncidentKind::MissedOffline
+                }
+            }
+        }
+    };
+    let incident =
+        Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq) };
+    tally.incident(incident);
+    mark_settled(stream, seq);
+}
+
+fn mark_settled(stream: &mut Stream, seq: Seq) {
+    if let Some(entry) = stream.entry(seq.0) {
+        entry.settled = true;
+    }
+}

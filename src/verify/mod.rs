@@ -1,0 +1,16 @@
+//! What happened → what it means. Pure: no tokio, socket, clock, environment or file.
+//!
+//! Facts flow one way: envelopes and publication books into [`ledger`]s, their [`tally`]s into the
+//! [`account`], the account into the [`checks`], their findings into the [`verdict`].
+
+pub mod account;
+pub mod book;
+pub mod checks;
+pub mod coverage;
+pub mod envelope;
+pub mod fact;
+pub mod latency;
+pub mod ledger;
+pub mod stats;
+pub mod tally;
+pub mod verdict;

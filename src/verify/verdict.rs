@@ -1,0 +1,122 @@
+//! Findings, the lattice they merge in, and the verdict.
+
+use serde::Serialize;
+
+use crate::model::ClusterRole;
+
+/// How a check ended. Merging takes the worst: pass < inconclusive < fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// What was seen keeps the limit, on enough evidence.
+    Pass,
+    /// The evidence does not decide.
+    Inconclusive,
+    /// What was seen breaks the limit.
+    Fail,
+}
+
+impl Status {
+    /// The status's name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The check's name.
+    pub name: &'static str,
+    /// The cluster that it is about; `None` if about both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterRole>,
+    /// Whether the verdict rests on it.
+    pub required: bool,
+    /// How it ended.
+    pub status: Status,
+    /// What was seen, in `unit`.
+    pub observed: Option<f64>,
+    /// What was asked, in `unit`.
+    pub limit: Option<f64>,
+    /// The unit of both: `ratio`, `count`, `ms`.
+    pub unit: &'static str,
+    /// On how many samples it rests.
+    pub evidence: u64,
+    /// The same in words.
+    pub detail: String,
+}
+
+/// What may be concluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    /// Every required check passed.
+    #[serde(rename = "GO")]
+    Go,
+    /// A required check failed.
+    #[serde(rename = "NO-GO")]
+    NoGo,
+    /// None failed, but not all could be decided.
+    #[serde(rename = "INCONCLUSIVE")]
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The verdict's name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Go => "GO",
+            Self::NoGo => "NO-GO",
+            Self::Inconclusive => "INCONCLUSIVE",
+        }
+    }
+
+    /// The verdict on findings: the worst of the required ones. Without a required finding there
+    /// is nothing to conclude from.
+    pub fn of(findings: &[Finding]) -> Self {
+        match findings.iter().filter(|f| f.required).map(|f| f.status).max() {
+            Some(Status::Pass) => Self::Go,
+            Some(Status::Fail) => Self::NoGo,
+            Some(Status::Inconclusive) | None => Self::Inconclusive,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(required: bool, status: Status) -> Finding {
+        Finding {
+            name: "loss",
+            cluster: None,
+            required,
+            status,
+            observed: None,
+            limit: None,
+            unit: "ratio",
+            evidence: 0,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_worst_required_finding_decides() {
+        use Status::{Fail, Inconclusive, Pass};
+        for (findings, verdict) in [
+            (vec![], Verdict::Inconclusive),
+            (vec![(false, Pass)], Verdict::Inconclusive),
+            (vec![(true, Pass)], Verdict::Go),
+            (vec![(true, Pass), (false, Fail)], Verdict::Go),
+            (vec![(true, Pass), (true, Inconclusive)], Verdict::Inconclusive),
+            (vec![(true, Inconclusive), (true, Fail), (true, Pass)], Verdict::NoGo),
+        ] {
+            let findings: Vec<_> = findings.into_iter().map(|(r, s)| finding(r, s)).collect();
+            assert_eq!(Verdict::of(&findings), verdict, "{findings:?}");
+        }
+    }
+}
