@@ -2,7 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod agent;
 pub mod model;
+pub mod net;
 pub mod pusher;
 pub mod scenario;
 pub mod verify;

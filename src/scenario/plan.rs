@@ -375,10 +375,13 @@ fn book_events(schedule: &Schedule, stream: StreamIx, horizon: Duration, timeout
     (rate * span.as_secs_f64() * 1.5).ceil() as usize + 64
 }
 
+/// The key of encrypted channels where a scenario names none. It need not be secret: the run's own
+/// channels carry nothing but canaries.
+pub fn own_master_key(run: RunId, seed: u64) -> [u8; 32] {
+    Sha256::digest(format!("pusher-canary master key {run} {seed}")).into()
+}
+
 fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan> {
-    let own_key = |role: ClusterRole| -> [u8; 32] {
-        Sha256::digest(format!("pusher-canary master key {role} {run} {seed}")).into()
-    };
     let version = env!("CARGO_PKG_VERSION");
     let plan = |(role, cluster): (&ClusterRole, &super::file::Cluster)| {
         let mut socket_url = cluster.ws_url.clone();
@@ -396,7 +399,7 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
                 key: cluster.key.clone(),
                 secret: cluster.secret.clone(),
             },
-            master_key: cluster.master_key.unwrap_or_else(|| own_key(*role)),
+            master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run, seed)),
         }
     };
     scenario.clusters.iter().map(plan).collect()

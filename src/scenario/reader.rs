@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -165,16 +164,6 @@ impl<'a> Section<'a> {
     pub(super) fn is_literal(&self, key: &str) -> bool {
         let value = self.table.and_then(|t| t.get(key)).map(Spanned::get_ref);
         value.and_then(DeValue::as_str).is_some_and(|text| !text.contains("${"))
-    }
-
-    /// A string that reads as a `T`.
-    pub(super) fn parsed<T>(&mut self, key: &'static str) -> Option<T>
-    where
-        T: FromStr,
-        T::Err: fmt::Display,
-    {
-        let text = self.text(key)?;
-        text.parse().map_err(|error| self.problem(key, format!("{error}"))).ok()
     }
 
     /// A duration such as `"250ms"`, `"90s"` or `"1h 30m"`.

@@ -260,7 +260,7 @@ pub struct Account {
     incidents: Vec<PlacedIncident>,
     incident_of: HashMap<(IncidentKind, ClusterRole, StreamIx, Seq), usize>,
     incidents_dropped: u64,
-    /// First and last second that count: from the first publication's on.
+    /// First and last second that count: from the first event's on.
     seconds: Option<(u64, u64)>,
 }
 
@@ -318,6 +318,7 @@ impl Account {
     /// Takes in a fact.
     pub fn apply(&mut self, fact: Fact) {
         match fact {
+            Fact::Begun(at) => self.seconds = Some((at.second(), at.second())),
             Fact::Witness(role, report) => {
                 self.coverage.handle_witness(role, &report);
                 self.instrument.lapped += report.tally.lapped;
@@ -336,11 +337,16 @@ impl Account {
                 self.clusters.entry(role).or_default().publisher(&report);
             }
             Fact::Connection(role, at, fact) => self.connection(role, at, fact),
+            // Before the first event there is nothing that a taint could touch.
             Fact::Taint(second, reason) => {
-                self.instrument.tainted.0.entry(second).or_default().insert(reason);
+                if self.seconds.is_some_and(|(first, _)| second >= first) {
+                    self.instrument.tainted.0.entry(second).or_default().insert(reason);
+                }
             }
             Fact::Stall(stall) => {
-                self.instrument.stall_max = self.instrument.stall_max.max(stall);
+                if self.seconds.is_some() {
+                    self.instrument.stall_max = self.instrument.stall_max.max(stall);
+                }
             }
         }
     }
@@ -348,8 +354,9 @@ impl Account {
     /// Time has passed: joins what is settled. `is_end` when no fact will come any more.
     pub fn advance(&mut self, now: RunTime, is_end: bool) {
         let second = now.second();
-        let first = self.seconds.map_or(second, |(first, _)| first);
-        self.seconds = Some((first, second.max(first)));
+        if let Some((_, last)) = &mut self.seconds {
+            *last = second.max(*last);
+        }
         let tainted = &self.instrument.tainted;
         self.coverage.settle(now, is_end, |second| tainted.is(second));
         for cluster in self.clusters.values_mut() {

@@ -218,6 +218,8 @@ impl TaintReason {
 /// A fact, stated by the agent.
 #[derive(Clone, Debug)]
 pub enum Fact {
+    /// Publishing begins at this instant: what was before it does not count.
+    Begun(RunTime),
     /// From a witness.
     Witness(ClusterRole, Box<WitnessReport>),
     /// From a publisher.

@@ -1,0 +1,369 @@
+//! Drives one [`Session`] over one WebSocket at a time: dials, signs, sends, reads.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink, StreamExt};
+use tokio::task::coop::unconstrained;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use crate::model::{ChannelName, Clock, RunTime, SocketId};
+use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
+use crate::pusher::auth;
+use crate::pusher::close::CloseCode;
+use crate::pusher::frame::{ErrorData, ServerFrame};
+use crate::pusher::rest::Signer;
+use crate::pusher::session::{Action, Config, Event, Session};
+use crate::verify::fact::ConnectPhases;
+
+/// Frames read in a row before other tasks get their turn.
+const FRAMES_PER_TURN: u32 = 256;
+/// Longest wait for a close frame to leave.
+const CLOSE_WAIT: Duration = Duration::from_millis(100);
+
+type Dial = Pin<Box<dyn Future<Output = Result<(Socket, Arc<ReadStamps>, Phases), DialError>> + Send>>;
+
+/// Spreads dials over time, so that a cluster's own limit on new connections is kept.
+#[derive(Debug)]
+pub struct ConnectGate {
+    clock: Clock,
+    interval: Duration,
+    next: Mutex<RunTime>,
+}
+
+impl ConnectGate {
+    /// At most `rate` dials per second.
+    pub fn new(clock: Clock, rate: f64) -> Self {
+        let interval = Duration::from_secs_f64(1.0 / rate);
+        Self { clock, interval, next: Mutex::new(RunTime::ZERO) }
+    }
+
+    async fn wait(&self) {
+        let slot = {
+            // Held for two assignments, never across an await.
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = (*next).max(self.clock.now());
+            *next = slot.after(self.interval);
+            slot
+        };
+        tokio::time::sleep_until(self.clock.instant(slot).into()).await;
+    }
+}
+
+/// What a link needs to know of its cluster.
+#[derive(Debug)]
+pub struct LinkTarget {
+    /// Where to dial.
+    pub target: Target,
+    /// How to sign.
+    pub signer: Signer,
+    /// When to dial.
+    pub gate: Arc<ConnectGate>,
+    /// `user_id` on presence channels.
+    pub user_id: String,
+    /// Longest dial.
+    pub dial_timeout: Duration,
+}
+
+/// What a link reports to its owner.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// From the session.
+    Session(Event),
+    /// A dial failed; the session's own event follows.
+    DialFailed(DialError),
+    /// A frame that is no JSON object with an event came at this instant.
+    Malformed(RunTime),
+}
+
+/// See the module's documentation.
+pub struct Link {
+    clock: Clock,
+    target: Arc<LinkTarget>,
+    session: Session,
+    socket: Option<(Socket, Arc<ReadStamps>)>,
+    dial: Option<Dial>,
+    outgoing: VecDeque<String>,
+    needs_flush: bool,
+    frames_this_turn: u32,
+    phases: ConnectPhases,
+    upgraded: RunTime,
+    /// How long the last authorisation took to make.
+    pub signing: Duration,
+}
+
+impl Link {
+    /// A link that will keep `channels` subscribed, once [`Link::start`]ed.
+    pub fn new(
+        clock: Clock,
+        target: Arc<LinkTarget>,
+        config: Config,
+        channels: impl IntoIterator<Item = ChannelName>,
+    ) -> Self {
+        Self {
+            clock,
+            target,
+            session: Session::new(config, channels),
+            socket: None,
+            dial: None,
+            outgoing: VecDeque::new(),
+            needs_flush: false,
+            frames_this_turn: 0,
+            phases: ConnectPhases::default(),
+            upgraded: RunTime::ZERO,
+            signing: Duration::ZERO,
+        }
+    }
+
+    /// Dials for the first time.
+    pub fn start(&mut self) {
+        self.session.start(self.clock.now());
+    }
+
+    /// The session, to ask.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Reconnects on purpose.
+    pub fn recycle(&mut self) {
+        self.session.recycle(self.clock.now());
+    }
+
+    /// The phases of the connection that has just become ready.
+    pub fn phases(&self) -> ConnectPhases {
+        let whole = self.clock.now().since(self.upgraded);
+        ConnectPhases { subscribed: whole.saturating_sub(self.phases.established), ..self.phases }
+    }
+
+    /// For how long the socket has had bytes to read whenever it was asked.
+    pub fn backlog(&self) -> Duration {
+        self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.backlog())
+    }
+
+    /// Queues a text frame, and a ping behind it; returns the ping's number.
+    pub fn send_with_ping(&mut self, frame: String) -> u64 {
+        self.outgoing.push_back(frame);
+        self.session.ping(self.clock.now())
+    }
+
+    /// Closes the connection for good.
+    pub async fn stop(&mut self) {
+        self.session.stop(self.clock.now());
+        self.close().await;
+    }
+
+    /// Waits for the next thing that its owner must know. Frames that are not about the protocol
+    /// itself are handed to `on_event` as they come, with the instant of their receipt, and so is
+    /// the instant of every other sign of life. Cancel-safe.
+    pub async fn next(
+        &mut self,
+        mut on_event: impl FnMut(Option<&ServerFrame<'_>>, RunTime),
+    ) -> LinkEvent {
+        loop {
+            self.act().await;
+            if let Some(event) = self.session.poll_event() {
+                if matches!(event, Event::Established(_)) {
+                    self.phases.established = self.clock.now().since(self.upgraded);
+                }
+                return LinkEvent::Session(event);
+            }
+            let deadline = self.session.next_deadline().unwrap_or(RunTime::NEVER);
+            let wake = tokio::time::sleep_until(self.clock.instant(deadline).into());
+            tokio::select! {
+                biased;
+                dialled = wait_for(&mut self.dial) => {
+                    if let Some(failed) = self.dialled(dialled) {
+                        return failed;
+                    }
+                }
+                message = read(&mut self.socket, &mut self.outgoing, &mut self.needs_flush) => {
+                    if let Some(event) = self.received(message, &mut on_event) {
+                        return event;
+                    }
+                    self.frames_this_turn += 1;
+                    if self.frames_this_turn >= FRAMES_PER_TURN {
+                        self.frames_this_turn = 0;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = wake => self.session.handle_timeout(self.clock.now()),
+            }
+        }
+    }
+
+    async fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Connect => self.connect(),
+                Action::Authorize(at, socket_id) => self.authorize(at, &socket_id),
+                Action::Send(frame) => self.outgoing.push_back(frame),
+                Action::Close => self.close().await,
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let (clock, target) = (self.clock, Arc::clone(&self.target));
+        self.dial = Some(Box::pin(async move {
+            target.gate.wait().await;
+            dial::websocket(&target.target, clock, target.dial_timeout).await
+        }));
+    }
+
+    fn authorize(&mut self, at: usize, socket_id: &SocketId) {
+        let start = self.clock.now();
+        let Some(channel) = self.session.channel(at).cloned() else { return };
+        let channel_data = channel.kind().is_presence().then(|| {
+            serde_json::json!({ "user_id": self.target.user_id }).to_string()
+        });
+        let Signer { key, secret, .. } = &self.target.signer;
+        let auth =
+            auth::channel(key, secret, socket_id, channel.as_str(), channel_data.as_deref());
+        let now = self.clock.now();
+        self.signing = now.since(start);
+        self.session.handle_authorized(at, Ok((auth, channel_data)), now);
+    }
+
+    async fn close(&mut self) {
+        self.dial = None;
+        self.outgoing.clear();
+        self.needs_flush = false;
+        if let Some((mut socket, _)) = self.socket.take() {
+            // A peer that takes nothing any more must not hold the agent up.
+            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(None)).await;
+        }
+    }
+
+    fn dialled(
+        &mut self,
+        dialled: Result<(Socket, Arc<ReadStamps>, Phases), DialError>,
+    ) -> Option<LinkEvent> {
+        self.dial = None;
+        let now = self.clock.now();
+        match dialled {
+            Ok((socket, stamps, phases)) => {
+                self.phases = ConnectPhases {
+                    resolve: phases.resolve,
+                    connect: phases.connect,
+                    tls: phases.tls,
+                    upgrade: phases.upgrade,
+                    ..ConnectPhases::default()
+                };
+                self.upgraded = now;
+                self.outgoing.clear();
+                self.socket = Some((socket, stamps));
+                self.session.handle_connected(now);
+                None
+            }
+            Err(error) => {
+                self.session.handle_connect_failed(error.message.clone(), now);
+                Some(LinkEvent::DialFailed(error))
+            }
+        }
+    }
+
+    fn received(
+        &mut self,
+        message: Option<Result<Message, WsError>>,
+        on_event: &mut impl FnMut(Option<&ServerFrame<'_>>, RunTime),
+    ) -> Option<LinkEvent> {
+        let at = match &self.socket {
+            Some((_, stamps)) => stamps.last_read(),
+            None => self.clock.now(),
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
+                Ok(frame) => {
+                    let is_protocol = frame.event.starts_with("pusher");
+                    on_event((!is_protocol).then_some(&frame), at);
+                    self.session.handle_frame(&frame, at);
+                    None
+                }
+                Err(_) => {
+                    on_event(None, at);
+                    self.session.handle_heartbeat(at);
+                    Some(LinkEvent::Malformed(at))
+                }
+            },
+            Some(Ok(Message::Close(frame))) => {
+                self.socket = None;
+                // A close frame without a code is seen as 1005 by a browser.
+                let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                on_event(None, at);
+                self.session.handle_closed(CloseCode::Code(code), at);
+                None
+            }
+            Some(Ok(_)) => {
+                on_event(None, at);
+                self.session.handle_heartbeat(at);
+                None
+            }
+            Some(Err(_)) | None => {
+                self.socket = None;
+                self.session.handle_closed(CloseCode::Dropped, self.clock.now());
+                None
+            }
+        }
+    }
+}
+
+async fn wait_for(dial: &mut Option<Dial>) -> Result<(Socket, Arc<ReadStamps>, Phases), DialError> {
+    match dial {
+        Some(dial) => dial.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes what is queued and reads the next message. Nothing is lost if it is cancelled: a frame
+/// leaves the queue in the moment in which the socket's buffer takes it.
+async fn read(
+    socket: &mut Option<(Socket, Arc<ReadStamps>)>,
+    outgoing: &mut VecDeque<String>,
+    needs_flush: &mut bool,
+) -> Option<Result<Message, WsError>> {
+    let Some((socket, _)) = socket else { return std::future::pending().await };
+    // Out of budget, a socket would look drained: the backlog would not be seen.
+    unconstrained(poll_fn(|cx| {
+        if let Poll::Ready(Err(error)) = poll_write(socket, outgoing, needs_flush, cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        socket.poll_next_unpin(cx)
+    }))
+    .await
+}
+
+fn poll_write(
+    socket: &mut Socket,
+    outgoing: &mut VecDeque<String>,
+    needs_flush: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), WsError>> {
+    while !outgoing.is_empty() {
+        std::task::ready!(Pin::new(&mut *socket).poll_ready(cx))?;
+        if let Some(frame) = outgoing.pop_front() {
+            Pin::new(&mut *socket).start_send(Message::text(frame))?;
+            *needs_flush = true;
+        }
+    }
+    if *needs_flush {
+        std::task::ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+        *needs_flush = false;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// An error's text for people, where the cluster may have said nothing at all.
+pub fn error_text(error: &ErrorData) -> String {
+    let code = error.code.map_or(String::new(), |code| format!(" (code {code})"));
+    if error.message.is_empty() {
+        format!("no reason given{code}")
+    } else {
+        let message: String = error.message.chars().take(300).collect();
+        format!("{message}{code}")
+    }
+}

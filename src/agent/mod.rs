@@ -1,0 +1,602 @@
+//! The async shell of a run: starts, supervises and stops its tasks in order. It states facts and
+//! decides nothing.
+
+mod collector;
+mod link;
+mod outbox;
+mod pace;
+mod publisher;
+mod sender;
+pub mod start;
+pub mod vitals;
+mod witness;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
+use crate::net::dial::Target;
+use crate::net::http::{self, Connection};
+use crate::net::tls::{self, TlsError};
+use crate::pusher::encrypt::SharedSecret;
+use crate::pusher::rest;
+use crate::pusher::session;
+use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, WitnessPlan};
+use crate::verify::account::{Account, StreamInfo};
+use crate::verify::book::Book;
+use crate::verify::coverage::SideSpec;
+use crate::verify::fact::Fact;
+use crate::verify::ledger::{self, Ledger, StreamSpec};
+
+use collector::Standing;
+use link::{ConnectGate, Link, LinkTarget};
+use outbox::Outbox;
+use pace::Outlet;
+use publisher::{StreamTarget, Wire};
+use sender::Sender;
+use start::{StartError, Started};
+use witness::{Witness, WitnessChannel};
+
+/// How often ledgers and publishers hand on what they counted.
+pub const TALLY_PERIOD: Duration = Duration::from_secs(1);
+/// How often within a tally's period.
+const TALLIES_PER_PERIOD: u64 = 4;
+/// From the last connection's readiness to the first event.
+const LEAD: Duration = Duration::from_millis(20);
+/// Longest dial of a WebSocket, and longest wait for its handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a subscription's confirmation.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence after a ping, as pusher-js has it; shorter where the horizon is.
+const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait, after everything must have ended, for the last facts.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Connections that are opened for publishing before the first event, at most.
+const WARM_MAX: usize = 64;
+
+/// A task of the run, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Task {
+    /// Adds up.
+    Collector,
+    /// Works off the schedule.
+    Pacer,
+    /// Publishes over HTTP.
+    Publisher,
+    /// Sends client events.
+    Sender,
+    /// Measures the instrument.
+    Vitals,
+    /// Watches.
+    Witness,
+}
+
+/// Why there is no account of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A CA file or the system's roots are of no use.
+    #[error("{0} cluster: {1}")]
+    Tls(ClusterRole, TlsError),
+    /// More files must be opened than the system allows.
+    #[error(
+        "the plan opens about {needed} files and this process may open {limit}; raise the limit \
+         (ulimit -n {needed}) or plan fewer connections"
+    )]
+    Descriptors {
+        /// How many the plan needs.
+        needed: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// The task that adds up failed: nothing was kept.
+    #[error("the agent itself failed: its collector panicked; please report this")]
+    Collector,
+}
+
+/// A run that was measured, whatever came of it.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was stated, added up.
+    pub account: Account,
+    /// The instant of the first scheduled event.
+    pub started: RunTime,
+    /// The instant at which the last fact was in.
+    pub ended: RunTime,
+    /// Whether a signal ended publishing early.
+    pub cut_short: bool,
+    /// The task that panicked, if one did.
+    pub panicked: Option<Task>,
+}
+
+/// What a run is started with beside its plan.
+pub struct Hooks<O> {
+    /// Cancelled by the first signal.
+    pub stop: CancellationToken,
+    /// Called a few times a second with the sum so far.
+    pub observe: O,
+    /// A task that shall panic once publishing has begun, to prove that this is found.
+    pub sabotage: Option<Task>,
+}
+
+/// The next instant at which a ledger or publisher hands on: the same for all, so that a second's
+/// counts come together.
+fn next_tally(now: RunTime) -> RunTime {
+    let step = u64::try_from(TALLY_PERIOD.as_nanos()).unwrap_or(u64::MAX) / TALLIES_PER_PERIOD;
+    RunTime((now.0 / step + 1) * step)
+}
+
+fn recycle_at(now: RunTime, after: Option<Duration>) -> RunTime {
+    after.map_or(RunTime::NEVER, |after| now.after(after))
+}
+
+/// The tasks of a run. One that panics is named; none is ever left behind.
+struct Tasks {
+    set: JoinSet<()>,
+    names: HashMap<Id, Task>,
+    sabotage: Option<Task>,
+    publishing: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, task: Task, future: impl Future<Output = ()> + Send + 'static) {
+        let sabotaged = self.sabotage == Some(task);
+        let publishing = self.publishing.clone();
+        let handle = self.set.spawn(async move {
+            if sabotaged {
+                tokio::select! {
+                    () = future => {}
+                    () = panic_after(publishing) => {}
+                }
+            } else {
+                future.await;
+            }
+        });
+        self.names.insert(handle.id(), task);
+    }
+
+    /// The task that panicked, if the one that ended did.
+    fn ended(&mut self, joined: Result<(Id, ()), JoinError>) -> Option<Task> {
+        match joined {
+            Ok((id, ())) => {
+                self.names.remove(&id);
+                None
+            }
+            Err(error) => self.names.remove(&error.id()),
+        }
+    }
+
+    fn running(&self, task: Task) -> bool {
+        self.names.values().any(|name| *name == task)
+    }
+}
+
+#[expect(clippy::panic, reason = "asked for, to prove that a panic is found")]
+async fn panic_after(publishing: CancellationToken) {
+    publishing.cancelled().await;
+    panic!("sabotaged on purpose");
+}
+
+/// One cluster's part of a run, as far as it must outlive the building of its tasks.
+struct ClusterParts {
+    outlet: Outlet,
+    wire: Arc<Wire>,
+    outbox: Outbox,
+    jobs: mpsc::Receiver<publisher::Job>,
+}
+
+/// Runs a plan to its end.
+///
+/// # Errors
+/// See [`RunError`]: what kept it from starting. A cluster that fails later is an observation.
+pub async fn run<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Finished, RunError>
+where
+    O: FnMut(&Account, RunTime) + Send + 'static,
+{
+    check_descriptors(plan)?;
+    let Hooks { stop, observe, sabotage } = hooks;
+    let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
+    let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
+    let (standing, standing_in) = watch::channel(Standing::default());
+    let publishing = CancellationToken::new();
+    let leave = CancellationToken::new();
+    let tracker = TaskTracker::new();
+    let books = make_books(plan);
+    let account = make_account(plan, &books);
+    let mut tasks = Tasks {
+        set: JoinSet::new(),
+        names: HashMap::new(),
+        sabotage,
+        publishing: publishing.clone(),
+    };
+    let collector = collector::run(clock, account, facts_in, standing, observe);
+    let sabotaged = (sabotage == Some(Task::Collector)).then(|| publishing.clone());
+    let collector = tokio::spawn(async move {
+        match sabotaged {
+            None => collector.await,
+            Some(publishing) => tokio::select! {
+                account = collector => account,
+                () = panic_after(publishing) => unreachable!("it panics"),
+            },
+        }
+    });
+    let mut parts = Vec::new();
+    let mut connections = 0;
+    for cluster in &plan.clusters {
+        let builder = Builder { plan, cluster, clock, books: &books, facts: &facts };
+        let (part, watchers) = builder.build(&tracker)?;
+        connections += watchers.witnesses.len() + watchers.senders.len();
+        for witness in watchers.witnesses {
+            let run = witness.run(started.clone(), publishing.clone(), leave.clone());
+            tasks.spawn(Task::Witness, run);
+        }
+        for (sender, jobs) in watchers.senders {
+            tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), leave.clone()));
+        }
+        parts.push(part);
+    }
+    drop(started);
+    let vitals = vitals::run(clock, plan.instrument, facts.clone(), leave.clone());
+    tasks.spawn(Task::Vitals, vitals);
+
+    let warm = tokio::select! {
+        () = stop.cancelled() => Err(StartError::Stopped),
+        ready = ready(plan, &parts, &mut started_in, connections) => ready,
+    };
+    let warm = match warm {
+        Ok(warm) => warm,
+        Err(error) => {
+            leave.cancel();
+            tasks.set.shutdown().await;
+            drop((facts, parts));
+            collector.abort();
+            return Err(error.into());
+        }
+    };
+
+    let start = clock.now().after(LEAD);
+    // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
+    let _ = facts.send(Fact::Begun(start)).await;
+    let (slow_down, slow_down_in) = mpsc::channel(1);
+    let mut outlets = Vec::new();
+    for (part, warm) in parts.into_iter().zip(warm) {
+        let ClusterParts { outlet, wire, outbox, jobs } = part;
+        outlets.push(outlet);
+        let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
+        tasks.spawn(Task::Publisher, run);
+    }
+    drop(slow_down);
+    let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
+    let (schedule, stop_pace) = (plan.schedule.clone(), stop.clone());
+    let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
+    tasks.spawn(Task::Pacer, pace);
+    drop(facts);
+    publishing.cancel();
+
+    let panicked = supervise(plan, clock, &mut tasks, standing_in).await;
+    leave.cancel();
+    let panicked = finish(&mut tasks, panicked).await;
+    tracker.close();
+    // Idle connections end with their owners; a driver that does not is cut off with the runtime.
+    let _ = tokio::time::timeout(Duration::from_secs(1), tracker.wait()).await;
+    let account = collector.await.map_err(|_| RunError::Collector)?;
+    let cut_short = stop.is_cancelled();
+    Ok(Finished { account, started: start, ended: clock.now(), cut_short, panicked })
+}
+
+/// Waits until everything has ended that can end; returns the task that panicked, if one did.
+async fn supervise(
+    plan: &Plan,
+    clock: Clock,
+    tasks: &mut Tasks,
+    mut standing: watch::Receiver<Standing>,
+) -> Option<Task> {
+    // Phase one: until the schedule is worked off.
+    while tasks.running(Task::Pacer) {
+        let joined = tasks.set.join_next_with_id().await?;
+        if let Some(panicked) = tasks.ended(joined) {
+            return Some(panicked);
+        }
+    }
+    let published = clock.now();
+    let horizon = plan.settled_at(published);
+    let patience = pong_timeout(plan) + plan.deadline + TALLY_PERIOD + STOP_GRACE;
+    let last = horizon.after(patience);
+    // Phase two: until the horizon has passed, every publication is decided and every obligation
+    // has ended; at the latest when every connection must have proved alive or dead.
+    loop {
+        let publishing = tasks.running(Task::Publisher) || tasks.running(Task::Sender);
+        let now = clock.now();
+        let seen = *standing.borrow_and_update();
+        let settled = seen.pending == 0 && seen.at >= published.after(plan.horizon);
+        if now >= last || (settled && !publishing) {
+            return None;
+        }
+        tokio::select! {
+            joined = tasks.set.join_next_with_id() => {
+                if let Some(panicked) = tasks.ended(joined?) {
+                    return Some(panicked);
+                }
+            }
+            changed = standing.changed() => if changed.is_err() {
+                return Some(Task::Collector);
+            },
+            () = tokio::time::sleep_until(clock.instant(last).into()) => {}
+        }
+    }
+}
+
+/// Joins every task, in a bounded time.
+async fn finish(tasks: &mut Tasks, mut panicked: Option<Task>) -> Option<Task> {
+    let join_all = async {
+        while let Some(joined) = tasks.set.join_next_with_id().await {
+            if let Some(task) = tasks.ended(joined) {
+                panicked.get_or_insert(task);
+            }
+        }
+    };
+    let _ = tokio::time::timeout(STOP_GRACE, join_all).await;
+    // What has not ended by now waits for something that will not come.
+    tasks.set.shutdown().await;
+    panicked
+}
+
+/// Whether every connection is ready and the HTTP API answers; opens connections for publishing.
+async fn ready(
+    plan: &Plan,
+    parts: &[ClusterParts],
+    started: &mut mpsc::Receiver<Started>,
+    connections: usize,
+) -> Result<Vec<Vec<Connection>>, StartError> {
+    let api = async {
+        let warm = parts.iter().map(|part| warm_up(plan, &part.wire));
+        futures_util::future::try_join_all(warm).await
+    };
+    let (warm, ()) = tokio::try_join!(api, start::wait(started, connections))?;
+    Ok(warm)
+}
+
+/// Asks the HTTP API a question that needs the secret, and opens connections for publishing.
+async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError> {
+    let role = wire.role;
+    let unreachable = |message: String| StartError::Unreachable { role, message };
+    let dial = || http::connect(&wire.target, wire.clock, CONNECT_TIMEOUT, &wire.tasks);
+    let connection = dial().await.map_err(|e| unreachable(format!("HTTP API: {e}")))?;
+    let begun = wire.clock.now();
+    let request = wire.signer.channels(CHANNEL_PREFIX, wire.clock.wall_now().as_secs());
+    let (answer, idle) = connection.send(&wire.target, &request, CONNECT_TIMEOUT).await;
+    let response = answer.map_err(|e| unreachable(format!("HTTP API: {e}")))?;
+    let took = wire.clock.now().since(begun) + Duration::from_millis(10);
+    let refused = rest::bears_error(&response.body);
+    match response.status {
+        200..=299 if !refused => {}
+        200..=499 => {
+            let body: String = response.body.chars().take(300).collect();
+            let message = format!(
+                "the HTTP API refused GET /channels with HTTP {}: {}; check that \
+                 clusters.{role}.app_id, .key and .secret belong together and to this cluster",
+                response.status,
+                body.trim()
+            );
+            return Err(StartError::Refused { role, message });
+        }
+        status => {
+            let message = format!("the HTTP API answered GET /channels with HTTP {status}");
+            return Err(unreachable(message));
+        }
+    }
+    // Enough for the requests of the time that an answer and a dial take.
+    let wanted = plan.schedule.rate() * took.as_secs_f64() * 2.0 + 4.0;
+    let mut warm: Vec<_> = idle.into_iter().collect();
+    while warm.len() < (wanted.ceil() as usize).min(WARM_MAX) {
+        warm.push(dial().await.map_err(|e| unreachable(format!("HTTP API: {e}")))?);
+    }
+    Ok(warm)
+}
+
+fn check_descriptors(plan: &Plan) -> Result<(), RunError> {
+    let sockets = (plan.bill.connections as usize + plan.open_requests_max) * plan.clusters.len();
+    // Standard streams, reports, the runtime's own, and what a rehearsal needs beside them.
+    let needed = sockets as u64 + 64;
+    match vitals::descriptors_max() {
+        Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// How long a silent connection may take to answer a ping.
+fn pong_timeout(plan: &Plan) -> Duration {
+    plan.horizon.min(PONG_TIMEOUT_MAX)
+}
+
+type Books = HashMap<ClusterRole, Vec<Arc<Book>>>;
+
+fn make_books(plan: &Plan) -> Books {
+    let books = || plan.streams.iter().map(|s| Arc::new(Book::new(s.book_events))).collect();
+    plan.clusters.iter().map(|c| (c.role, books())).collect()
+}
+
+fn make_account(plan: &Plan, books: &Books) -> Account {
+    let roles: Vec<_> = plan.clusters.iter().map(|c| c.role).collect();
+    let side = |role: &ClusterRole, at: usize, channel: usize| {
+        let book = books.get(role).and_then(|b| b.get(at))?;
+        let witnesses = plan.witnesses_of(channel).map(|w| w.witness).collect();
+        Some(SideSpec { role: *role, book: Arc::clone(book), witnesses })
+    };
+    let streams = plan.streams.iter().enumerate().filter_map(|(at, stream)| {
+        let channel = plan.channels.get(stream.channel)?.name.clone();
+        let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
+        Some(StreamInfo { channel, sides })
+    });
+    Account::new(&roles, streams.collect())
+}
+
+/// Builds one cluster's part of a run.
+struct Builder<'a> {
+    plan: &'a Plan,
+    cluster: &'a ClusterPlan,
+    clock: Clock,
+    books: &'a Books,
+    facts: &'a mpsc::Sender<Fact>,
+}
+
+struct Watchers {
+    witnesses: Vec<Witness>,
+    senders: Vec<(Sender, mpsc::Receiver<sender::ClientJob>)>,
+}
+
+impl Builder<'_> {
+    fn build(&self, tracker: &TaskTracker) -> Result<(ClusterParts, Watchers), RunError> {
+        let (plan, cluster, role) = (self.plan, self.cluster, self.cluster.role);
+        let tls = tls::client_config(cluster.ca_pem.as_deref());
+        let tls = tls.map_err(|error| RunError::Tls(role, error))?;
+        let gate = Arc::new(ConnectGate::new(self.clock, plan.connect_rate));
+        let books = self.books.get(&role).cloned().unwrap_or_default();
+        let wire = Arc::new(Wire {
+            clock: self.clock,
+            run: plan.run,
+            role,
+            target: Target::new(cluster.http_url.clone(), &tls),
+            signer: cluster.signer.clone(),
+            streams: self.stream_targets(&books),
+            payload_bytes: plan.payload_bytes,
+            timeout: plan.publish_timeout,
+            lag_max: plan.instrument.schedule_lag_max,
+            tasks: tracker.clone(),
+        });
+        let link = |channels: &[usize], user: String, seed: u64| {
+            let target = LinkTarget {
+                target: Target::new(cluster.socket_url.clone(), &tls),
+                signer: cluster.signer.clone(),
+                gate: Arc::clone(&gate),
+                user_id: user,
+                dial_timeout: CONNECT_TIMEOUT,
+            };
+            let names: Vec<_> =
+                channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone())).collect();
+            Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
+        };
+        let short = plan.run.short();
+        let witnesses = plan
+            .witnesses
+            .iter()
+            .map(|w| {
+                let user = format!("pc-{short}-w{}", w.witness.0);
+                self.witness(w, link(&w.channels, user, u64::from(w.witness.0)), &books)
+            })
+            .collect();
+        let mut senders = Vec::new();
+        let mut sender_jobs = Vec::new();
+        let mut sender_of = vec![None; plan.streams.len()];
+        for (at, planned) in plan.senders.iter().enumerate() {
+            let (jobs, jobs_in) = mpsc::channel(plan.open_requests_max);
+            for stream in &planned.streams {
+                if let Some(slot) = sender_of.get_mut(stream.0 as usize) {
+                    *slot = Some(at);
+                }
+            }
+            let sender = Sender {
+                role,
+                link: link(&planned.channels, format!("pc-{short}-s{at}"), 1 << 32 | at as u64),
+                wire: Arc::clone(&wire),
+                outbox: self.outbox(&books),
+                facts: self.facts.clone(),
+            };
+            senders.push((sender, jobs_in));
+            sender_jobs.push(jobs);
+        }
+        let (publisher, jobs) = mpsc::channel(plan.open_requests_max);
+        let outbox = self.outbox(&books);
+        let permits = Arc::new(Semaphore::new(plan.open_requests_max));
+        let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
+        Ok((ClusterParts { outlet, wire, outbox, jobs }, Watchers { witnesses, senders }))
+    }
+
+    fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
+        let channel = self.plan.channels.get(channel)?;
+        let key = &self.cluster.master_key;
+        channel.kind.is_encrypted().then(|| SharedSecret::derive(channel.name.as_str(), key))
+    }
+
+    fn stream_targets(&self, books: &[Arc<Book>]) -> Vec<StreamTarget> {
+        let target = |(stream, book): (&crate::scenario::plan::StreamPlan, &Arc<Book>)| {
+            let channel = self.plan.channels.get(stream.channel)?.name.clone();
+            let shared_secret = self.shared_secret(stream.channel);
+            Some(StreamTarget { channel, shared_secret, book: Arc::clone(book) })
+        };
+        self.plan.streams.iter().zip(books).filter_map(target).collect()
+    }
+
+    fn session_config(&self, seed: u64) -> session::Config {
+        session::Config {
+            ping_after: self.plan.deadline,
+            pong_timeout: pong_timeout(self.plan),
+            connect_timeout: CONNECT_TIMEOUT * 2,
+            subscribe_timeout: SUBSCRIBE_TIMEOUT,
+            // Neighbouring seeds must not make neighbouring jitter.
+            seed: (self.plan.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                .wrapping_add(self.cluster.role as u64),
+        }
+    }
+
+    fn outbox(&self, books: &[Arc<Book>]) -> Outbox {
+        let witnesses =
+            self.plan.streams.iter().map(|s| self.plan.witnesses_of(s.channel).count() as u64);
+        Outbox::new(
+            self.cluster.role,
+            self.plan.horizon,
+            self.plan.instrument.schedule_lag_max,
+            books.to_vec(),
+            witnesses.collect(),
+            self.facts.clone(),
+        )
+    }
+
+    fn witness(&self, planned: &WitnessPlan, link: Link, books: &[Arc<Book>]) -> Witness {
+        let plan = self.plan;
+        let kinds: Vec<ChannelKind> = planned
+            .channels
+            .iter()
+            .filter_map(|at| plan.channels.get(*at).map(|c| c.kind))
+            .collect();
+        let streams = (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
+            let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
+            let (route, book) = (stream.route, Arc::clone(book));
+            Some(StreamSpec { stream: crate::model::StreamIx(ix), channel, route, book })
+        });
+        let config = ledger::Config {
+            run: plan.run,
+            cluster: self.cluster.role,
+            witness: planned.witness,
+            deadline: plan.deadline,
+            horizon: plan.horizon,
+        };
+        let channels = planned.channels.iter().filter_map(|at| {
+            let name = plan.channels.get(*at)?.name.as_str().to_owned();
+            Some(WitnessChannel { name, shared_secret: self.shared_secret(*at) })
+        });
+        // One witness of each channel after the other, so that the others go on seeing.
+        let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
+        let recycle = plan
+            .recycle
+            .map(|every| (every * (planned.replica + 1), every * replicas));
+        Witness {
+            role: self.cluster.role,
+            clock: self.clock,
+            link,
+            ledger: Ledger::new(config, &kinds, streams.collect()),
+            channels: channels.collect(),
+            recycle,
+            backlog_max: plan.instrument.receive_backlog_max,
+            facts: self.facts.clone(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a publisher keeps of its publications: the book's entries, the counts, and those of
+//! unknown fate until they are decided.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::model::{ClusterRole, RunTime, Seq, StreamIx};
+use crate::verify::book::{Book, Outcome};
+use crate::verify::fact::{Fact, PublicationFailure, PublisherReport, TaintReason};
+use crate::verify::tally::Route;
+
+use super::TALLY_PERIOD;
+
+/// Most failures that one report names; the rest is only counted.
+const FAILURES_PER_REPORT_MAX: usize = 256;
+
+/// A publication that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// Its route.
+    pub route: Route,
+    /// Its stream.
+    pub stream: StreamIx,
+    /// Its seq.
+    pub seq: Seq,
+    /// When its first byte left.
+    pub at: RunTime,
+}
+
+/// How a publication ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// The cluster took it.
+    Accepted,
+    /// It is certain that the cluster did not; why.
+    Rejected(String),
+    /// It may have been taken; why that is not known.
+    Unknown(String),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Outbox {
+    role: ClusterRole,
+    horizon: Duration,
+    lag_max: Duration,
+    books: Vec<Arc<Book>>,
+    witnesses: Vec<u64>,
+    undecided: VecDeque<(Sent, String)>,
+    report: PublisherReport,
+    in_flight: u64,
+    facts: mpsc::Sender<Fact>,
+}
+
+impl Outbox {
+    /// An outbox for one cluster. `books` and `witnesses` (how many a stream's channel has) are in
+    /// the order of the streams.
+    pub fn new(
+        role: ClusterRole,
+        horizon: Duration,
+        lag_max: Duration,
+        books: Vec<Arc<Book>>,
+        witnesses: Vec<u64>,
+        facts: mpsc::Sender<Fact>,
+    ) -> Self {
+        Self {
+            role,
+            horizon,
+            lag_max,
+            books,
+            witnesses,
+            undecided: VecDeque::new(),
+            report: PublisherReport::default(),
+            in_flight: 0,
+            facts,
+        }
+    }
+
+    /// The schedule handed over a publication.
+    pub fn take(&mut self, route: Route, stream: StreamIx) {
+        self.report.publications.entry(route).or_default().sent += 1;
+        self.in_flight += 1;
+        let witnesses = self.witnesses.get(stream.0 as usize).copied().unwrap_or_default();
+        self.report.obligations_opened += witnesses;
+    }
+
+    /// Its first byte is about to leave.
+    pub fn stamp(&mut self, sent: &Sent, scheduled: RunTime) {
+        let lag = sent.at.since(scheduled);
+        let tainted = lag > self.lag_max;
+        if let Some(book) = self.books.get(sent.stream.0 as usize) {
+            book.stamp_sent(sent.seq, sent.at, tainted);
+        }
+        self.note_lag(lag, sent.at, tainted);
+    }
+
+    fn note_lag(&mut self, lag: Duration, at: RunTime, tainted: bool) {
+        self.report.lags.record(lag);
+        if tainted {
+            // A full queue only delays the taint to the next late publication of this second;
+            // the publication itself is marked in the book.
+            let _ = self.facts.try_send(Fact::Taint(at.second(), TaintReason::ScheduleLag));
+        }
+    }
+
+    /// Notes the lag of a publication that was stamped where it was sent.
+    pub fn note_stamped(&mut self, sent: &Sent, scheduled: RunTime) {
+        let lag = sent.at.since(scheduled);
+        self.note_lag(lag, sent.at, lag > self.lag_max);
+    }
+
+    /// How a publication ended, and when its answer came, if one did.
+    pub fn settle(&mut self, sent: Sent, ended: Ended, answered: Option<RunTime>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(answered) = answered {
+            self.report.durations.record(answered.since(sent.at));
+        }
+        let counts = self.report.publications.entry(sent.route).or_default();
+        let outcome = match &ended {
+            Ended::Accepted => {
+                counts.accepted += 1;
+                Outcome::Accepted
+            }
+            Ended::Rejected(_) => {
+                counts.rejected += 1;
+                Outcome::Rejected
+            }
+            Ended::Unknown(_) => {
+                counts.unknown += 1;
+                Outcome::Unknown
+            }
+        };
+        if let Some(book) = self.books.get(sent.stream.0 as usize) {
+            book.settle(sent.seq, outcome, answered);
+        }
+        match ended {
+            Ended::Accepted => {}
+            Ended::Rejected(why) => self.fail(sent, true, why),
+            Ended::Unknown(why) => self.undecided.push_back((sent, why)),
+        }
+    }
+
+    /// An HTTP answer came.
+    pub fn note_response(&mut self, status: u16) {
+        *self.report.responses.entry(status).or_default() += 1;
+        self.report.throttled += u64::from(status == 429);
+    }
+
+    fn fail(&mut self, sent: Sent, rejected: bool, why: String) {
+        if self.report.failures.len() < FAILURES_PER_REPORT_MAX {
+            let (at, stream, seq) = (sent.at, sent.stream, sent.seq);
+            self.report.failures.push(PublicationFailure { at, stream, seq, rejected, why });
+        } else {
+            self.report.failures_dropped += 1;
+        }
+    }
+
+    /// Decides the publications of unknown fate that a witness got, or that are one tally past the
+    /// horizon: only then has every witness said what it got.
+    pub fn decide(&mut self, now: RunTime) {
+        let mut left = VecDeque::new();
+        for (sent, why) in std::mem::take(&mut self.undecided) {
+            let Some(book) = self.books.get(sent.stream.0 as usize) else { continue };
+            let seen = book.read(sent.seq).is_some_and(|p| p.seen);
+            let due = sent.at.after(self.horizon).after(TALLY_PERIOD);
+            if !seen && now < due {
+                left.push_back((sent, why));
+                continue;
+            }
+            let outcome = if seen { Outcome::Recovered } else { Outcome::Void };
+            book.settle(sent.seq, outcome, None);
+            let counts = self.report.publications.entry(sent.route).or_default();
+            if seen {
+                counts.recovered += 1;
+            } else {
+                counts.void += 1;
+                self.fail(sent, false, why);
+            }
+        }
+        self.undecided = left;
+    }
+
+    /// Whether every publication has ended and is decided.
+    pub fn is_settled(&self) -> bool {
+        self.in_flight == 0 && self.undecided.is_empty()
+    }
+
+    /// Hands on what was counted since the last time.
+    pub async fn hand_on(&mut self) {
+        let mut report = std::mem::take(&mut self.report);
+        report.in_flight = self.in_flight;
+        // The collector outlives every publisher; if it is gone, the run has failed already.
+        let _ = self.facts.send(Fact::Publisher(self.role, Box::new(report))).await;
+    }
+}

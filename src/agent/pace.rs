@@ -1,0 +1,113 @@
+//! The open-loop schedule: every event to every cluster at the same instant, whatever happened to
+//! the ones before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, ClusterRole, RunTime, StreamIx};
+use crate::scenario::plan::{Due, Schedule};
+use crate::verify::book::Book;
+use crate::verify::fact::{Fact, PublisherReport, TaintReason};
+use crate::verify::tally::Route;
+
+use super::publisher::Job;
+use super::sender::ClientJob;
+
+/// Where one cluster's events go.
+pub struct Outlet {
+    /// The cluster.
+    pub role: ClusterRole,
+    /// The books, in the order of the streams.
+    pub books: Vec<Arc<Book>>,
+    /// Its HTTP publisher.
+    pub publisher: mpsc::Sender<Job>,
+    /// Its senders of client events.
+    pub senders: Vec<mpsc::Sender<ClientJob>>,
+    /// For each stream, the place of its sender.
+    pub sender_of: Vec<Option<usize>>,
+    /// One permit for each request that may be open.
+    pub permits: Arc<Semaphore>,
+}
+
+impl Outlet {
+    /// Hands over the events of one instant; `false` where the bound on open requests is reached.
+    fn publish(&self, due: &Due, scheduled: RunTime, index: u64) -> bool {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        let unsent = permit.is_none();
+        let reserve = |(offset, stream): (u64, &StreamIx)| {
+            let book = self.books.get(stream.0 as usize)?;
+            Some((*stream, book.reserve(index + offset, scheduled, unsent)))
+        };
+        let events: Vec<_> = (0..).zip(&due.streams).filter_map(reserve).collect();
+        let Some(permit) = permit else { return false };
+        // The queues hold as many as there are permits: they cannot be full. A closed one means
+        // that its task failed, which ends the run.
+        match (due.route, events.as_slice()) {
+            (Route::Client, &[(stream, seq)]) => {
+                let sender = self.sender_of.get(stream.0 as usize).copied().flatten();
+                if let Some(sender) = sender.and_then(|at| self.senders.get(at)) {
+                    let _ = sender.try_send(ClientJob { scheduled, stream, seq, permit });
+                }
+            }
+            (route, _) => {
+                let _ = self.publisher.try_send(Job { route, scheduled, events, permit });
+            }
+        }
+        true
+    }
+}
+
+/// Works the schedule off, from `start` on, until its end or `stop`. `slow_down` says for how long
+/// nothing shall be published.
+pub async fn run(
+    clock: Clock,
+    mut schedule: Schedule,
+    start: RunTime,
+    outlets: Vec<Outlet>,
+    mut slow_down: mpsc::Receiver<Duration>,
+    stop: CancellationToken,
+    facts: mpsc::Sender<Fact>,
+) {
+    let mut start = start;
+    let mut index = 0;
+    while let Some(at) = schedule.next_at() {
+        let scheduled = start.after(at);
+        let wait = tokio::time::sleep_until(clock.instant(scheduled).into());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(pause) = slow_down.recv() => {
+                // The events that are due keep their order and their distance.
+                let resume = clock.now().after(pause);
+                start = start.after(resume.since(scheduled));
+                continue;
+            }
+            () = wait => {}
+        }
+        let Some(due) = schedule.pop() else { return };
+        for outlet in &outlets {
+            if !outlet.publish(&due, scheduled, index) {
+                let events = due.streams.len() as u64;
+                tell_unsent(&facts, outlet.role, due.route, events, scheduled).await;
+            }
+        }
+        index += due.streams.len() as u64;
+    }
+}
+
+async fn tell_unsent(
+    facts: &mpsc::Sender<Fact>,
+    role: ClusterRole,
+    route: Route,
+    events: u64,
+    scheduled: RunTime,
+) {
+    let mut report = PublisherReport::default();
+    report.publications.entry(route).or_default().unsent = events;
+    // The collector outlives the schedule; if it is gone, the run has failed already.
+    let _ = facts.send(Fact::Publisher(role, Box::new(report))).await;
+    let _ = facts.send(Fact::Taint(scheduled.second(), TaintReason::Unsent)).await;
+}

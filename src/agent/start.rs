@@ -1,0 +1,191 @@
+//! The start of a run: every connection ready, or one sentence that says what must be changed.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::model::{ChannelName, ClusterRole};
+use crate::net::dial::{self, DialError};
+use crate::pusher::close::CloseCode;
+use crate::pusher::session::Cause;
+
+use super::witness::describe;
+
+/// Failures of a kind that may pass which the start puts up with: for each connection a second try.
+const TRIES: u32 = 2;
+/// Longest wait for every connection.
+pub const START_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// What a connection says before publishing begins.
+#[derive(Debug)]
+pub enum Started {
+    /// Every channel is confirmed.
+    Ready,
+    /// A try failed.
+    Failed(StartFailure),
+}
+
+/// Why a try failed.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// The dial.
+    Dial {
+        /// The cluster.
+        role: ClusterRole,
+        /// Cause and cure.
+        error: DialError,
+    },
+    /// A subscription was refused.
+    Subscription {
+        /// The cluster.
+        role: ClusterRole,
+        /// The channel, where the cluster named it.
+        channel: Option<ChannelName>,
+        /// What the cluster said.
+        why: String,
+    },
+    /// The connection was lost before it was ready.
+    Closed {
+        /// The cluster.
+        role: ClusterRole,
+        /// How.
+        cause: Cause,
+        /// Whether the protocol forbids another try.
+        gave_up: bool,
+        /// What the cluster said before.
+        why: Option<String>,
+    },
+}
+
+/// Why a run did not start. Nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The user must change something: a key, a secret, a setting.
+    #[error("{role} cluster: {message}")]
+    Refused {
+        /// The cluster.
+        role: ClusterRole,
+        /// Cause and cure.
+        message: String,
+    },
+    /// The cluster cannot be reached, or not be trusted.
+    #[error("{role} cluster: {message}")]
+    Unreachable {
+        /// The cluster.
+        role: ClusterRole,
+        /// Cause and cure.
+        message: String,
+    },
+    /// Connections are still missing after [`START_TIMEOUT`].
+    #[error(
+        "{missing} of {all} connections were not ready within {}; check the clusters' load and \
+         limits", humantime::format_duration(START_TIMEOUT)
+    )]
+    Timeout {
+        /// How many are missing.
+        missing: usize,
+        /// How many there are.
+        all: usize,
+    },
+    /// A signal came before publishing began.
+    #[error("stopped before publishing began; nothing was measured")]
+    Stopped,
+}
+
+impl StartFailure {
+    /// The error that ends the start now; `None` where another try may help.
+    fn fatal(self, tries: u32) -> Option<StartError> {
+        let last = tries >= TRIES;
+        match self {
+            Self::Dial { role, error } => (last || !error.may_pass).then(|| {
+                let phase = match error.phase {
+                    dial::Phase::Resolve | dial::Phase::Connect => "",
+                    dial::Phase::Tls => "TLS: ",
+                    dial::Phase::Upgrade => "upgrade: ",
+                };
+                let message = format!("{phase}{error}");
+                StartError::Unreachable { role, message }
+            }),
+            Self::Subscription { role, channel, why } => {
+                let channel = channel.map_or(String::new(), |c| format!(" to {c}"));
+                let message = format!(
+                    "a subscription{channel} was refused: {why}; check that clusters.{role}.key \
+                     and .secret belong together and to this cluster"
+                );
+                Some(StartError::Refused { role, message })
+            }
+            Self::Closed { role, cause, gave_up, why } => closed(role, &cause, gave_up, why, last),
+        }
+    }
+}
+
+fn closed(
+    role: ClusterRole,
+    cause: &Cause,
+    gave_up: bool,
+    why: Option<String>,
+    last: bool,
+) -> Option<StartError> {
+    if gave_up {
+        let cure = match cause {
+            Cause::Closed(CloseCode::Code(4000)) => "use a wss:// URL",
+            Cause::Closed(CloseCode::Code(4001)) => {
+                "check clusters.KEY and that the app lives in this cluster"
+            }
+            Cause::Closed(CloseCode::Code(4003)) => "enable the app in its settings",
+            Cause::Closed(CloseCode::Code(4004)) => "raise the plan's connection quota",
+            _ => "check the app's settings",
+        };
+        let cure = cure.replace("KEY", &format!("{role}.key"));
+        let message = format!("{}; {cure}", describe(cause, why));
+        return Some(StartError::Refused { role, message });
+    }
+    // What a dial met is told by its own failure.
+    if !last || matches!(cause, Cause::Dial(_)) {
+        return None;
+    }
+    let cure = match cause {
+        Cause::Closed(CloseCode::Dropped) => {
+            "some servers cut the connection so where they do not know the key; check it"
+        }
+        _ => "check the server's log",
+    };
+    let message = format!("{}; {cure}", describe(cause, why));
+    Some(StartError::Unreachable { role, message })
+}
+
+/// Waits until `all` connections are ready.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn wait(
+    started: &mut mpsc::Receiver<Started>,
+    all: usize,
+) -> Result<(), StartError> {
+    let mut ready = 0;
+    let mut tries = std::collections::BTreeMap::<ClusterRole, u32>::new();
+    let wait = async {
+        while ready < all {
+            match started.recv().await {
+                Some(Started::Ready) => ready += 1,
+                Some(Started::Failed(failure)) => {
+                    let (StartFailure::Dial { role, .. }
+                    | StartFailure::Subscription { role, .. }
+                    | StartFailure::Closed { role, .. }) = &failure;
+                    let tries = tries.entry(*role).or_default();
+                    *tries += 1;
+                    if let Some(error) = failure.fatal(*tries) {
+                        return Err(error);
+                    }
+                }
+                // Every sender is gone without being ready: their tasks ended, by a fault.
+                None => return Err(StartError::Timeout { missing: all - ready, all }),
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(START_TIMEOUT, wait).await {
+        Ok(result) => result,
+        Err(_) => Err(StartError::Timeout { missing: all - ready, all }),
+    }
+}

@@ -1,0 +1,79 @@
+//! Measures the instrument: stalls of the runtime, steps of the wall clock, file descriptors left.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, RunTime};
+use crate::scenario::file::InstrumentLimits;
+use crate::verify::fact::{Fact, TaintReason};
+
+/// How often a stall is looked for.
+const STALL_PERIOD: Duration = Duration::from_millis(10);
+/// How often the wall clock is compared and descriptors are counted.
+const SLOW_PERIOD: Duration = Duration::from_secs(1);
+
+/// The limit on open files of this process; `None` where there is none.
+pub fn descriptors_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Open files of this process; `None` where the system does not tell.
+pub fn descriptors_open() -> Option<u64> {
+    // Only Linux has this folder; elsewhere the sign of life is left out, not guessed.
+    std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64)
+}
+
+/// Measures until `stop`.
+pub async fn run(
+    clock: Clock,
+    limits: InstrumentLimits,
+    facts: mpsc::Sender<Fact>,
+    stop: CancellationToken,
+) {
+    let mut slow_due = clock.now().after(SLOW_PERIOD);
+    let mut offset = wall_offset(&clock);
+    loop {
+        let due = clock.now().after(STALL_PERIOD);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(clock.instant(due).into()) => {}
+        }
+        let now = clock.now();
+        let stall = now.since(due);
+        let mut stated = vec![Fact::Stall(stall)];
+        if stall > limits.runtime_stall_max {
+            stated.extend(taint(due, now, TaintReason::RuntimeStall));
+        }
+        if now >= slow_due {
+            slow_due = now.after(SLOW_PERIOD);
+            let moved = wall_offset(&clock);
+            if moved.abs_diff(offset) > limits.clock_step_max.as_nanos() {
+                stated.extend(taint(now, now, TaintReason::ClockStep));
+            }
+            offset = moved;
+            let share = descriptors_open()
+                .zip(descriptors_max())
+                .map_or(0.0, |(open, max)| open as f64 / max as f64);
+            if share > limits.file_descriptors_max {
+                stated.extend(taint(now, now, TaintReason::FileDescriptors));
+            }
+        }
+        for fact in stated {
+            // The collector outlives this task; if it is gone, the run has failed already.
+            let _ = facts.send(fact).await;
+        }
+    }
+}
+
+/// Every second from one instant to another.
+fn taint(from: RunTime, to: RunTime, reason: TaintReason) -> impl Iterator<Item = Fact> {
+    (from.second()..=to.second()).map(move |second| Fact::Taint(second, reason))
+}
+
+/// The wall clock's lead over the monotonic one, in nanoseconds.
+fn wall_offset(clock: &Clock) -> i128 {
+    let nanos = |d: Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX);
+    nanos(clock.wall_now()) - nanos(clock.wall(clock.now()))
+}

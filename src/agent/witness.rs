@@ -1,0 +1,304 @@
+//! Drives one witness: a link, and the ledger that judges what comes over it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, ClusterRole, RunTime};
+use crate::pusher::encrypt::SharedSecret;
+use crate::pusher::frame::{Data, ServerFrame};
+use crate::pusher::session::{Cause, Event};
+use crate::verify::envelope;
+use crate::verify::fact::{ConnectionFact, Fact, TaintReason};
+use crate::verify::ledger::Ledger;
+use crate::verify::tally::BlindCause;
+
+use super::link::{Link, LinkEvent, error_text};
+use super::start::{StartFailure, Started};
+use super::{next_tally, recycle_at};
+
+/// Tells the run's start, once, that a connection is ready, or why it is not.
+pub struct Readiness(Option<mpsc::Sender<Started>>);
+
+impl Readiness {
+    /// Tells it on `started`.
+    pub const fn new(started: mpsc::Sender<Started>) -> Self {
+        Self(Some(started))
+    }
+
+    async fn ready(&mut self) {
+        if let Some(started) = self.0.take() {
+            // Nobody listens after the start failed: the run is over.
+            let _ = started.send(Started::Ready).await;
+        }
+    }
+
+    async fn failed(&self, failure: impl FnOnce() -> StartFailure) {
+        if let Some(started) = &self.0 {
+            let _ = started.send(Started::Failed(failure())).await;
+        }
+    }
+}
+
+/// States what happens to a connection.
+pub struct ConnectionLog {
+    role: ClusterRole,
+    facts: mpsc::Sender<Fact>,
+    readiness: Readiness,
+    /// Whether losing it makes a witness blind.
+    is_witness: bool,
+    was_ready: bool,
+    blind: Option<(RunTime, BlindCause)>,
+    /// The cluster's last words, for the message about a start that failed.
+    last_error: Option<String>,
+}
+
+impl ConnectionLog {
+    /// A log for one connection.
+    pub const fn new(
+        role: ClusterRole,
+        facts: mpsc::Sender<Fact>,
+        readiness: Readiness,
+        is_witness: bool,
+    ) -> Self {
+        Self { role, facts, readiness, is_witness, was_ready: false, blind: None, last_error: None }
+    }
+
+    async fn state(&self, at: RunTime, fact: ConnectionFact) {
+        // The collector outlives every connection; if it is gone, the run has failed already.
+        let _ = self.facts.send(Fact::Connection(self.role, at, fact)).await;
+    }
+
+    /// Notes what the link reported at `now`. (The link is only asked; its pending dial is no
+    /// `Sync` thing, so a shared reference could not cross an await.)
+    pub async fn note(&mut self, event: &LinkEvent, link: &mut Link, now: RunTime) {
+        match event {
+            LinkEvent::DialFailed(error) => {
+                let failure = || StartFailure::Dial { role: self.role, error: error.clone() };
+                self.readiness.failed(failure).await;
+            }
+            LinkEvent::Malformed(_) => {}
+            LinkEvent::Session(event) => self.note_session(event, link, now).await,
+        }
+    }
+
+    async fn note_session(&mut self, event: &Event, link: &mut Link, now: RunTime) {
+        match event {
+            Event::Subscribed(at) => {
+                let signed =
+                    link.session().channel(*at).is_some_and(|c| c.kind().needs_auth());
+                if signed {
+                    let took = link.signing;
+                    self.state(now, ConnectionFact::Authorized { took, confirmed: true }).await;
+                }
+                if link.session().is_ready() {
+                    self.ready(link, now).await;
+                }
+            }
+            Event::SubscriptionRefused(at, error) => {
+                let took = link.signing;
+                self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
+                self.last_error = Some(error_text(error));
+                let channel = at.and_then(|at| link.session().channel(at)).cloned();
+                let why = error_text(error);
+                let failure = || StartFailure::Subscription { role: self.role, channel, why };
+                self.readiness.failed(failure).await;
+            }
+            Event::Error(error) => self.last_error = Some(error_text(error)),
+            Event::Disconnected(lost) => {
+                if !self.was_ready {
+                    self.state(now, ConnectionFact::Failed).await;
+                    let why = self.last_error.clone();
+                    let cause = lost.cause.clone();
+                    let gave_up = lost.gave_up;
+                    let failure =
+                        || StartFailure::Closed { role: self.role, cause, gave_up, why };
+                    self.readiness.failed(failure).await;
+                } else {
+                    self.lost(&lost.cause, lost.last_heard.unwrap_or(now), now).await;
+                }
+                self.was_ready = false;
+            }
+            Event::Established(_) | Event::Pong(_) => {}
+        }
+    }
+
+    async fn ready(&mut self, link: &mut Link, now: RunTime) {
+        self.was_ready = true;
+        self.state(now, ConnectionFact::Ready { phases: link.phases() }).await;
+        if let Some((since, cause)) = self.blind.take() {
+            self.state(now, ConnectionFact::SightRestored { since, cause }).await;
+        }
+        self.readiness.ready().await;
+    }
+
+    async fn lost(&mut self, cause: &Cause, last_heard: RunTime, now: RunTime) {
+        let (blind, code) = blind_cause(cause);
+        let why = describe(cause, self.last_error.take());
+        self.state(now, ConnectionFact::Lost { code, cause: blind, why }).await;
+        if self.is_witness && self.blind.is_none() {
+            self.blind = Some((last_heard, blind));
+            self.state(now, ConnectionFact::SightLost { cause: blind }).await;
+        }
+    }
+}
+
+/// Why a witness is blind after its connection was lost, and the close code, if there was one.
+pub fn blind_cause(cause: &Cause) -> (BlindCause, Option<u16>) {
+    use crate::pusher::close::CloseCode;
+    match cause {
+        Cause::Closed(CloseCode::Code(code)) => (BlindCause::Close, Some(*code)),
+        Cause::Closed(CloseCode::Dropped) => (BlindCause::Network, Some(1006)),
+        Cause::Dial(_) | Cause::Silent => (BlindCause::Network, None),
+        Cause::Handshake(_) | Cause::Subscription => (BlindCause::Handshake, None),
+        Cause::Agent => (BlindCause::Agent, None),
+    }
+}
+
+/// A lost connection, in a few words.
+pub fn describe(cause: &Cause, last_error: Option<String>) -> String {
+    let said = last_error.map_or(String::new(), |why| format!("; the cluster said: {why}"));
+    match cause {
+        Cause::Dial(why) | Cause::Handshake(why) => format!("{why}{said}"),
+        Cause::Closed(code) => {
+            let meaning = crate::pusher::close::meaning(code.number());
+            let dash = if meaning.is_empty() { "" } else { ", " };
+            format!("closed with {code}{dash}{meaning}{said}")
+        }
+        Cause::Subscription => format!("a subscription was not confirmed{said}"),
+        Cause::Silent => format!("silent: no answer to a ping{said}"),
+        Cause::Agent => "closed by the agent on purpose".to_owned(),
+    }
+}
+
+/// What a witness must know of one of its channels.
+pub struct WitnessChannel {
+    /// Its name.
+    pub name: String,
+    /// Its key, if it is encrypted.
+    pub shared_secret: Option<SharedSecret>,
+}
+
+/// See the module's documentation.
+pub struct Witness {
+    /// The cluster.
+    pub role: ClusterRole,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The connection.
+    pub link: Link,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Its channels, in the order of its subscriptions.
+    pub channels: Vec<WitnessChannel>,
+    /// When it first reconnects on purpose, counted from the start of publishing, and how long
+    /// after that again.
+    pub recycle: Option<(Duration, Duration)>,
+    /// Bytes that waited longer than this taint their second.
+    pub backlog_max: Duration,
+    /// Where facts go.
+    pub facts: mpsc::Sender<Fact>,
+}
+
+impl Witness {
+    /// Watches until `stop`, then hands on the rest and leaves. `publishing` is cancelled when the
+    /// schedule starts: reconnecting on purpose counts from there.
+    pub async fn run(
+        self,
+        started: mpsc::Sender<Started>,
+        publishing: CancellationToken,
+        stop: CancellationToken,
+    ) {
+        let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } = self;
+        let places: HashMap<&str, usize> =
+            channels.iter().enumerate().map(|(at, c)| (c.name.as_str(), at)).collect();
+        let mut log = ConnectionLog::new(role, facts.clone(), Readiness::new(started), true);
+        let mut next_report = next_tally(clock.now());
+        let mut recycle_next = RunTime::NEVER;
+        let mut scheduled = recycle.is_none();
+        link.start();
+        loop {
+            let tick = tokio::time::sleep_until(clock.instant(next_report).into());
+            let recycle_due = tokio::time::sleep_until(clock.instant(recycle_next).into());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = publishing.cancelled(), if !scheduled => {
+                    scheduled = true;
+                    recycle_next = recycle_at(clock.now(), recycle.map(|(first, _)| first));
+                }
+                () = recycle_due => {
+                    recycle_next = recycle_at(clock.now(), recycle.map(|(_, period)| period));
+                    link.recycle();
+                }
+                event = link.next(|frame, at| {
+                    ledger.handle_heard(at);
+                    if let Some(frame) = frame {
+                        deliver(&mut ledger, &places, &channels, frame, at);
+                    }
+                }) => {
+                    note_sight(&mut ledger, &event, clock.now());
+                    log.note(&event, &mut link, clock.now()).await;
+                }
+                () = tick => {
+                    let now = clock.now();
+                    next_report = next_tally(now);
+                    if link.backlog() > backlog_max {
+                        let taint = Fact::Taint(now.second(), TaintReason::ReceiveBacklog);
+                        let _ = facts.send(taint).await;
+                    }
+                    ledger.advance(now);
+                    hand_on(role, &mut ledger, &facts).await;
+                }
+            }
+        }
+        ledger.advance(clock.now());
+        hand_on(role, &mut ledger, &facts).await;
+        link.stop().await;
+    }
+}
+
+async fn hand_on(role: ClusterRole, ledger: &mut Ledger, facts: &mpsc::Sender<Fact>) {
+    // The collector outlives every witness; if it is gone, the run has failed already.
+    let _ = facts.send(Fact::Witness(role, Box::new(ledger.take_report()))).await;
+}
+
+fn note_sight(ledger: &mut Ledger, event: &LinkEvent, now: RunTime) {
+    match event {
+        LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, now),
+        LinkEvent::Session(Event::Disconnected(lost)) => {
+            // A connection that was never established left no sight to lose.
+            if let Some(last_heard) = lost.last_heard {
+                ledger.handle_lost(last_heard, blind_cause(&lost.cause).0);
+            }
+        }
+        // It may have been a canary event: what cannot be read has not been delivered.
+        LinkEvent::Malformed(at) => ledger.handle_delivery(0, None, *at),
+        LinkEvent::Session(_) | LinkEvent::DialFailed(_) => {}
+    }
+}
+
+fn deliver(
+    ledger: &mut Ledger,
+    places: &HashMap<&str, usize>,
+    channels: &[WitnessChannel],
+    frame: &ServerFrame<'_>,
+    at: RunTime,
+) {
+    if !matches!(&*frame.event, envelope::EVENT | envelope::CLIENT_EVENT) {
+        return;
+    }
+    // A canary event on a channel that was never subscribed is misrouted, wherever it belongs.
+    let place = frame.channel.as_deref().and_then(|name| places.get(name)).copied();
+    let channel = place.and_then(|place| channels.get(place));
+    let place = place.unwrap_or(usize::MAX);
+    let data = frame.data();
+    match (channel.and_then(|c| c.shared_secret.as_ref()), &data) {
+        (Some(secret), Data::Text(sealed)) => {
+            ledger.handle_delivery(place, secret.open(sealed).as_deref(), at);
+        }
+        (Some(_), _) | (None, Data::Absent) => ledger.handle_delivery(place, None, at),
+        (None, data) => ledger.handle_delivery(place, Some(data.json_text()), at),
+    }
+}

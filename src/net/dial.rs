@@ -1,0 +1,377 @@
+//! Dialling: resolve, connect, TLS, WebSocket upgrade; each phase timed apart, all of them bounded.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use url::Url;
+
+use crate::model::{Clock, RunTime};
+
+/// Longest message that is taken from a cluster: a hundred times the largest event.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes read from a socket at once.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// A place to dial, with its TLS configuration where the scheme asks for TLS.
+#[derive(Clone, Debug)]
+pub struct Target {
+    url: Url,
+    host: String,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// What was being done when a dial failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Name to addresses.
+    Resolve,
+    /// TCP.
+    Connect,
+    /// TLS.
+    Tls,
+    /// The WebSocket upgrade.
+    Upgrade,
+}
+
+/// Why a dial failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DialError {
+    /// The phase that failed.
+    pub phase: Phase,
+    /// Whether the same dial may succeed later.
+    pub may_pass: bool,
+    /// Cause and cure.
+    pub message: String,
+}
+
+/// How long each phase took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Name to addresses.
+    pub resolve: Duration,
+    /// TCP.
+    pub connect: Duration,
+    /// TLS; zero without it.
+    pub tls: Duration,
+    /// The WebSocket upgrade; zero for HTTP.
+    pub upgrade: Duration,
+}
+
+impl Target {
+    /// Takes a URL with a host and one of the schemes `ws`, `wss`, `http`, `https`.
+    pub fn new(url: Url, tls: &Arc<ClientConfig>) -> Self {
+        let secure = matches!(url.scheme(), "wss" | "https");
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
+        Self { host, port, tls: secure.then(|| Arc::clone(tls)), url }
+    }
+
+    /// `host:port`, as in a `Host` header.
+    pub fn authority(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// The path before `/apps` and `/app`, without a slash at its end.
+    pub fn path_prefix(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+}
+
+/// When bytes were read from a socket. Shared with whoever reads through layers above it.
+#[derive(Debug, Default)]
+pub struct ReadStamps {
+    last_read: AtomicU64,
+    burst_start: AtomicU64,
+    drained: AtomicU64,
+}
+
+impl ReadStamps {
+    /// The instant of the last read that gave bytes.
+    pub fn last_read(&self) -> RunTime {
+        RunTime(self.last_read.load(Ordering::Relaxed))
+    }
+
+    /// For how long the socket has had bytes to read whenever it was asked: an upper bound on how
+    /// long the bytes last read had waited.
+    pub fn backlog(&self) -> Duration {
+        self.last_read().since(RunTime(self.burst_start.load(Ordering::Relaxed)))
+    }
+}
+
+/// A TCP stream that notes when bytes were read.
+#[derive(Debug)]
+pub struct Stamped {
+    tcp: TcpStream,
+    clock: Clock,
+    stamps: Arc<ReadStamps>,
+}
+
+impl AsyncRead for Stamped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        if polled.is_pending() {
+            self.stamps.drained.store(1, Ordering::Relaxed);
+        }
+        ready!(polled)?;
+        let now = self.clock.now();
+        if self.stamps.drained.swap(0, Ordering::Relaxed) == 1 {
+            self.stamps.burst_start.store(now.0, Ordering::Relaxed);
+        }
+        self.stamps.last_read.store(now.0, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stamped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// A connected stream, with TLS or without.
+#[derive(Debug)]
+pub enum Transport {
+    /// Without TLS.
+    Plain(Stamped),
+    /// With TLS.
+    Tls(Box<TlsStream<Stamped>>),
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// An open WebSocket.
+pub type Socket = WebSocketStream<Transport>;
+
+/// Opens a byte stream within `bound`.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn stream(
+    target: &Target,
+    clock: Clock,
+    bound: Duration,
+) -> Result<(Transport, Arc<ReadStamps>, Phases), DialError> {
+    open(&Attempt { target, clock, end: clock.now().after(bound), bound }).await
+}
+
+/// Opens a WebSocket within `bound`.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn websocket(
+    target: &Target,
+    clock: Clock,
+    bound: Duration,
+) -> Result<(Socket, Arc<ReadStamps>, Phases), DialError> {
+    let attempt = Attempt { target, clock, end: clock.now().after(bound), bound };
+    let (transport, stamps, mut phases) = open(&attempt).await?;
+    let start = clock.now();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let url = target.url.as_str();
+    let upgrade = tokio_tungstenite::client_async_with_config(url, transport, Some(config));
+    let (socket, _) = attempt
+        .within(Phase::Upgrade, upgrade)
+        .await?
+        .map_err(|error| upgrade_error(target, &error))?;
+    phases.upgrade = clock.now().since(start);
+    Ok((socket, stamps, phases))
+}
+
+/// One dial, and when it must be over.
+struct Attempt<'a> {
+    target: &'a Target,
+    clock: Clock,
+    end: RunTime,
+    bound: Duration,
+}
+
+impl Attempt<'_> {
+    async fn within<T>(&self, phase: Phase, step: impl Future<Output = T>) -> Result<T, DialError> {
+        let end = self.clock.instant(self.end).into();
+        tokio::time::timeout_at(end, step).await.map_err(|_| {
+            let doing = match phase {
+                Phase::Resolve => "the name was not resolved",
+                Phase::Connect => "the TCP connection was not answered",
+                Phase::Tls => "the TLS handshake was not finished",
+                Phase::Upgrade => "the WebSocket upgrade was not answered",
+            };
+            let message = format!(
+                "{doing} by {} within {}; check host, port and firewall",
+                self.target.authority(),
+                humantime::format_duration(self.bound)
+            );
+            DialError { phase, may_pass: true, message }
+        })
+    }
+}
+
+async fn open(
+    attempt: &Attempt<'_>,
+) -> Result<(Transport, Arc<ReadStamps>, Phases), DialError> {
+    let Attempt { target, clock, .. } = attempt;
+    let mut phases = Phases::default();
+    let start = clock.now();
+    let lookup = lookup_host((target.host.as_str(), target.port));
+    let resolve_error = |error: io::Error| DialError {
+        phase: Phase::Resolve,
+        may_pass: true,
+        message: format!("DNS does not resolve {} ({error}); check the host name", target.host),
+    };
+    let addresses = attempt.within(Phase::Resolve, lookup).await?.map_err(resolve_error)?;
+    let resolved = clock.now();
+    phases.resolve = resolved.since(start);
+    let tcp = attempt.within(Phase::Connect, connect(target, addresses)).await??;
+    let connected = clock.now();
+    phases.connect = connected.since(resolved);
+    // Nagle's algorithm would hold small frames back and be measured as latency.
+    let _ = tcp.set_nodelay(true);
+    let stamps = Arc::new(ReadStamps::default());
+    let stamped = Stamped { tcp, clock: *clock, stamps: Arc::clone(&stamps) };
+    let Some(config) = &target.tls else {
+        return Ok((Transport::Plain(stamped), stamps, phases));
+    };
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
+        phase: Phase::Tls,
+        may_pass: false,
+        message: format!("{} is no host name that a certificate can name", target.host),
+    })?;
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stamped);
+    let tls = attempt
+        .within(Phase::Tls, handshake)
+        .await?
+        .map_err(|error| tls_error(target, &error))?;
+    phases.tls = clock.now().since(connected);
+    Ok((Transport::Tls(Box::new(tls)), stamps, phases))
+}
+
+/// Tries the addresses in the resolver's order.
+async fn connect(
+    target: &Target,
+    addresses: impl Iterator<Item = SocketAddr>,
+) -> Result<TcpStream, DialError> {
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map_or("no address".to_owned(), |error| error.to_string());
+    Err(DialError {
+        phase: Phase::Connect,
+        may_pass: true,
+        message: format!(
+            "{} cannot be reached ({why}); check that the server runs there",
+            target.authority()
+        ),
+    })
+}
+
+fn tls_error(target: &Target, error: &io::Error) -> DialError {
+    let certificate = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .filter(|error| matches!(error, rustls::Error::InvalidCertificate(_)));
+    let message = match certificate {
+        Some(why) => format!(
+            "the certificate of {} is refused ({why}); set tls.ca_file to the CA that signed it, \
+             or renew it",
+            target.authority()
+        ),
+        None => format!(
+            "TLS with {} failed ({error}); check that the port speaks TLS, or use ws:// and http://",
+            target.authority()
+        ),
+    };
+    DialError { phase: Phase::Tls, may_pass: certificate.is_none(), message }
+}
+
+fn upgrade_error(target: &Target, error: &WsError) -> DialError {
+    let message = match error {
+        WsError::Http(response) => format!(
+            "{} answered the WebSocket upgrade with HTTP {}; check ws_url, its path included",
+            target.authority(),
+            response.status().as_u16()
+        ),
+        other => format!(
+            "{} did not upgrade to a WebSocket ({other}); check that ws_url is a Pusher server's",
+            target.authority()
+        ),
+    };
+    DialError { phase: Phase::Upgrade, may_pass: true, message }
+}

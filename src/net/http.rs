@@ -1,0 +1,160 @@
+//! HTTP/1.1 with keep-alive: one connection, one request at a time. Alone knows the HTTP crate.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request as HttpRequest};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
+
+use crate::model::Clock;
+use crate::pusher::rest::Request;
+
+use super::dial::{self, DialError, Phases, Target};
+
+/// Most bytes of an answer's body that are read.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// An idle keep-alive connection.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// How long each phase of its dial took.
+    pub phases: Phases,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The body, at most a mebibyte of it.
+    pub body: String,
+    /// `Retry-After`, where it is given in seconds.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It is certain that not a byte of it was written.
+    #[error("the connection was closed before the request was sent")]
+    NotSent,
+    /// Bytes were written, and the answer did not come.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// Opens a connection within `bound`; its driver runs on `tasks` until either side closes it.
+///
+/// # Errors
+/// See [`DialError`].
+pub async fn connect(
+    target: &Target,
+    clock: Clock,
+    bound: Duration,
+    tasks: &TaskTracker,
+) -> Result<Connection, DialError> {
+    let (transport, _, phases) = dial::stream(target, clock, bound).await?;
+    let (sender, driver) =
+        http1::handshake(TokioIo::new(transport)).await.map_err(|error| DialError {
+            phase: dial::Phase::Connect,
+            may_pass: true,
+            message: format!("{} closed the connection ({error})", target.authority()),
+        })?;
+    // What ends a connection is told by the request on it, or by `is_usable`.
+    tasks.spawn(async move { drop(driver.await) });
+    Ok(Connection { sender, phases })
+}
+
+impl Connection {
+    /// Whether it is open, as far as is known.
+    pub fn is_usable(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends a request and reads the answer within `bound`. Gives the connection back where it can
+    /// be used again.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn send(
+        mut self,
+        target: &Target,
+        request: &Request,
+        bound: Duration,
+    ) -> (Result<Response, RequestError>, Option<Self>) {
+        let exchange = self.exchange(target, request);
+        match tokio::time::timeout(bound, exchange).await {
+            Ok(Ok(response)) => {
+                // Ready at once after a whole answer, unless the server closes.
+                let usable = !self.sender.is_closed();
+                (Ok(response), usable.then_some(self))
+            }
+            Ok(Err(error)) => (Err(error), None),
+            Err(_) => {
+                let bound = humantime::format_duration(bound);
+                (Err(RequestError::Lost(format!("no answer within {bound}"))), None)
+            }
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Response, RequestError> {
+        let lost = |error: &dyn std::fmt::Display| RequestError::Lost(error.to_string());
+        self.sender.ready().await.map_err(|_| RequestError::NotSent)?;
+        let message = http_request(target, request).map_err(|e| lost(&e))?;
+        let response = match self.sender.try_send_request(message).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                return Err(match error.take_message() {
+                    Some(_) => RequestError::NotSent,
+                    None => lost(&describe(error.error())),
+                });
+            }
+        };
+        let (head, body) = response.into_parts();
+        let retry_after = head
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.trim().parse().ok())
+            .map(Duration::from_secs);
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| lost(&format!("the answer broke off: {error}")))?;
+        Ok(Response {
+            status: head.status.as_u16(),
+            body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            retry_after,
+        })
+    }
+}
+
+fn describe(error: &hyper::Error) -> String {
+    let why = std::error::Error::source(error).map_or(String::new(), |s| format!(": {s}"));
+    format!("{error}{why}")
+}
+
+fn http_request(
+    target: &Target,
+    request: &Request,
+) -> Result<HttpRequest<Full<Bytes>>, hyper::http::Error> {
+    let agent = concat!("pusher-canary/", env!("CARGO_PKG_VERSION"));
+    let method = if request.method == "GET" { Method::GET } else { Method::POST };
+    let mut message = HttpRequest::builder()
+        .method(method)
+        .uri(format!("{}{}", target.path_prefix(), request.target))
+        .header(HOST, target.authority())
+        .header(USER_AGENT, agent)
+        .header("x-pusher-library", agent.replace('/', " "));
+    if !request.body.is_empty() {
+        message = message.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    message.body(Full::new(Bytes::from(request.body.clone())))
+}

@@ -1,0 +1,53 @@
+//! TLS by rustls, with the system's roots or a CA file in their place.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why no TLS configuration could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The CA file holds no certificate.
+    #[error("the CA file holds no certificate in PEM form")]
+    NoCertificate,
+    /// A certificate of the CA file cannot be used as a root.
+    #[error("the CA file holds a certificate that cannot be a root: {0}")]
+    BadRoot(rustls::Error),
+    /// The system has no roots.
+    #[error("the system has no root certificates; install them, or set tls.ca_file")]
+    NoSystemRoots,
+    /// rustls refused the configuration.
+    #[error("TLS cannot be configured: {0}")]
+    Config(rustls::Error),
+}
+
+/// A client configuration that trusts `ca_pem` alone or, without one, the system's roots.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn client_config(ca_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(pem) = ca_pem {
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()).flatten() {
+            roots.add(certificate).map_err(TlsError::BadRoot)?;
+        }
+        if roots.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+    } else {
+        // A root that cannot be parsed is left out, as browsers do; none at all is an error.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(TlsError::NoSystemRoots);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Config)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
