@@ -5,13 +5,14 @@ use std::borrow::Cow;
 
 use md5::Digest;
 use serde::Serialize;
+use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
 use crate::model::{AppId, AppKey, Secret};
 
 use super::auth;
 
-/// Most channels in one trigger, and most events in one batch on shared clusters.
+/// Most events in one batch on shared clusters.
 pub const BATCH_EVENTS_MAX: usize = 10;
 /// Most bytes in an event's `data`.
 pub const DATA_BYTES_MAX: usize = 10_240;
@@ -151,24 +152,46 @@ pub enum Answer {
 ///
 /// A 2xx is accepted unless its body bears an error (soketi answers so) or did not come from the
 /// API at all. A 4xx in the API's own manner is rejected. 408, a web page from something in
-/// between, a redirect and any 5xx leave the publication unknown.
+/// between, a redirect and any 5xx leave the publication unknown, and so does a batch of which only
+/// some events bear an error.
 pub fn classify(status: u16, body: &str) -> Answer {
-    let body = body.trim_start();
-    let from_in_between = body.starts_with('<');
+    let from_in_between = body.trim_start().starts_with('<');
     match status {
         _ if from_in_between => Answer::Unknown,
-        200..=299 if bears_error(body) => Answer::Rejected,
-        200..=299 => Answer::Accepted,
+        200..=299 => classify_success(body),
         407 | 408 => Answer::Unknown,
         400..=499 => Answer::Rejected,
         _ => Answer::Unknown,
     }
 }
 
-/// Whether an API answer's body says that the request was refused, whatever its status.
+fn classify_success(body: &str) -> Answer {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    if is_error(&value) {
+        // The status that the answer should have had; 400 stands for a text or none at all.
+        let status = value.get("code").and_then(Value::as_u64).unwrap_or(400);
+        return if matches!(status, 408 | 500..=599) { Answer::Unknown } else { Answer::Rejected };
+    }
+    let items = batch_items(&value);
+    match items.iter().filter(|item| is_error(item)).count() {
+        0 => Answer::Accepted,
+        refused if refused == items.len() => Answer::Rejected,
+        _ => Answer::Unknown,
+    }
+}
+
+/// Whether an API answer's body says that the request, or an event of its batch, was refused,
+/// whatever its status.
 pub fn bears_error(body: &str) -> bool {
-    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let refused = |v: &serde_json::Value| v.get("error").is_some_and(|e| !e.is_null());
-    refused(&value)
-        || value.get("batch").and_then(|b| b.as_array()).is_some_and(|b| b.iter().any(refused))
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    is_error(&value) || batch_items(&value).iter().any(is_error)
+}
+
+fn is_error(value: &Value) -> bool {
+    !matches!(value.get("error"), None | Some(Value::Null | Value::Bool(false)))
+}
+
+/// The answers index for index; none where a server answers a map (Reverb) or nothing.
+fn batch_items(value: &Value) -> &[Value] {
+    value.get("batch").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
