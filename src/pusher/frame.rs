@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A frame from a server. Borrows from the frame's text where nothing is escaped.
@@ -16,13 +17,31 @@ pub struct ServerFrame<'a> {
     #[serde(borrow)]
     pub event: Cow<'a, str>,
     /// The channel, absent on frames about the connection.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient_name")]
     pub channel: Option<Cow<'a, str>>,
-    /// The sender of a client event on a presence channel.
-    #[serde(borrow, default)]
+    /// The sender of a client event on a presence channel: what its authorisation said, in decimal
+    /// digits where that was a number.
+    #[serde(borrow, default, deserialize_with = "lenient_name")]
     pub user_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+}
+
+/// A name that a frame must not be lost over: a string, a number as its digits, or else nothing.
+fn lenient_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(from)?.map_or("null", RawValue::get);
+    Ok(match raw.bytes().next() {
+        Some(b'"') => unescaped(raw),
+        Some(b'-' | b'0'..=b'9') => Some(raw.into()),
+        _ => None,
+    })
+}
+
+/// The content of a JSON string; `None` if it holds a lone surrogate, which no Rust string can.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
 }
 
 /// A frame's `data`, in the form in which the server sent it.
@@ -47,10 +66,10 @@ impl<'a> Data<'a> {
     }
 
     /// The value as pusher-js hands it on: a string is tried as JSON and kept if it is none.
-    pub fn decoded(&self) -> serde_json::Value {
+    pub fn decoded(&self) -> Value {
         match self {
             Self::Text(text) => serde_json::from_str(text)
-                .unwrap_or_else(|_| serde_json::Value::String(text.clone().into_owned())),
+                .unwrap_or_else(|_| Value::String(text.clone().into_owned())),
             other => serde_json::from_str(other.json_text()).unwrap_or_default(),
         }
     }
@@ -79,14 +98,9 @@ impl<'a> ServerFrame<'a> {
         if !raw.starts_with('"') {
             return Data::Json(raw);
         }
-        #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-        match serde_json::from_str::<Text<'a>>(raw) {
-            Ok(Text(text)) => Data::Text(text),
-            // The frame parsed, so its string is sound but for a lone surrogate, which no Rust
-            // string can hold: the raw form stands for it.
-            Err(_) => Data::Json(raw),
-        }
+        // The frame parsed, so its string is sound but for a lone surrogate, which no Rust string
+        // can hold: the raw form stands for it.
+        unescaped(raw).map_or(Data::Json(raw), Data::Text)
     }
 }
 
@@ -114,14 +128,12 @@ impl ErrorData {
     /// Reads whatever the server put there; never fails.
     pub fn from_data(data: &Data<'_>) -> Self {
         let value = data.decoded();
-        let code = value.get("code").or_else(|| value.get("status"));
-        let message = value.get("message").or_else(|| value.get("error"));
+        let text = |key| value.get(key).and_then(Value::as_str);
+        let number = |key| value.get(key).and_then(Value::as_i64);
+        let message = text("message").or_else(|| text("error")).or(value.as_str());
         Self {
-            code: code.and_then(serde_json::Value::as_i64),
-            message: match (message.and_then(|m| m.as_str()), value.as_str()) {
-                (Some(text), _) | (None, Some(text)) => text.to_owned(),
-                (None, None) => String::new(),
-            },
+            code: number("code").or_else(|| number("status")),
+            message: message.unwrap_or_default().to_owned(),
         }
     }
 }
@@ -177,7 +189,7 @@ pub fn client_event(event: &str, channel: &str, data: &str) -> String {
 }
 
 /// A client event whose `data` is any JSON value.
-pub fn client_event_value(event: &str, channel: &str, data: &serde_json::Value) -> String {
+pub fn client_event_value(event: &str, channel: &str, data: &Value) -> String {
     encode(event, data, Some(channel))
 }
 
