@@ -6,7 +6,7 @@ use std::fmt;
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CloseCode {
-    /// The code of a close frame.
+    /// The code of a close frame; 1005 for a close frame without one.
     Code(u16),
     /// No close frame: the transport was cut. Shown as 1006, as a browser does.
     Dropped,
@@ -41,7 +41,9 @@ pub enum Retry {
     Never,
 }
 
-/// What to do after a connection closed with `code`, before or after it was established.
+/// What to do after a connection closed with `code`, before or after it was established, and after
+/// a `pusher:error` with `code` as its first frame. On an established connection the code of an
+/// error frame is not the code of a close: nothing is done about it.
 pub const fn retry(code: CloseCode) -> Retry {
     match code {
         CloseCode::Code(4000) => Retry::WithTls,
@@ -51,26 +53,19 @@ pub const fn retry(code: CloseCode) -> Retry {
     }
 }
 
-/// What to do about a `pusher:error` with `code`. On an established connection the code of a frame
-/// is not the code of a close: nothing is done. As the first frame it stands for the close.
-pub fn retry_after_error_frame(code: Option<i64>, established: bool) -> Option<Retry> {
-    if established {
-        return None;
-    }
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    Some(code.map_or(Retry::BackOff, |code| retry(CloseCode::Code(code))))
-}
-
 /// What a code means, in a few words; empty for codes without a documented meaning.
 pub const fn meaning(code: u16) -> &'static str {
     match code {
         1000 => "normal closure",
         1001 => "going away",
         1002 => "protocol error",
+        1005 => "closed without a code",
         1006 => "connection cut without a close frame",
+        1008 => "policy violation",
         1009 => "message too big",
         1011 => "server error",
         1012 => "service restart",
+        1013 => "try again later",
         4000 => "the app takes TLS only",
         4001 => "the app does not exist in this cluster",
         4003 => "the app is disabled",
