@@ -54,3 +54,20 @@ pub fn user_string(socket_id: &SocketId, user_data: &str) -> String {
 pub fn user(key: &AppKey, secret: &Secret, socket_id: &SocketId, user_data: &str) -> String {
     format!("{key}:{}", hmac_hex(secret, user_string(socket_id, user_data).as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_signature_verifies() {
+        let secret = Secret::new("s");
+        let good = hmac_hex(&secret, b"m");
+        assert!(verify_hex(&secret, b"m", &good));
+        for bad in ["", "zz", &good[..62], &format!("{good}00"), &good.replace('a', "b")] {
+            assert!(!verify_hex(&secret, b"m", bad), "{bad}");
+        }
+        assert!(!verify_hex(&Secret::new("t"), b"m", &good));
+        assert!(!verify_hex(&secret, b"n", &good));
+    }
+}

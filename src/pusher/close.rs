@@ -84,3 +84,34 @@ pub const fn meaning(code: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_ranges_decide() {
+        let ranges = [
+            (0..=3999, Retry::BackOff),
+            (4000..=4000, Retry::WithTls),
+            (4001..=4099, Retry::Never),
+            (4100..=4199, Retry::BackOff),
+            (4200..=4299, Retry::AtOnce),
+            (4300..=u16::MAX, Retry::Never),
+        ];
+        for (codes, expected) in ranges {
+            for code in codes {
+                assert_eq!(retry(CloseCode::Code(code)), expected, "{code}");
+            }
+        }
+        assert_eq!(retry(CloseCode::Dropped), Retry::BackOff);
+    }
+
+    #[test]
+    fn a_cut_is_shown_as_browsers_show_it() {
+        assert_eq!(CloseCode::Dropped.to_string(), "1006");
+        assert_eq!(CloseCode::Code(4200).to_string(), "4200");
+        assert_eq!(meaning(CloseCode::Dropped.number()), "connection cut without a close frame");
+        assert_eq!(meaning(4002), "", "the documentation leaves it out");
+    }
+}

@@ -75,3 +75,31 @@ impl SharedSecret {
         String::from_utf8(plain).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_sealed_event_does_not_open() {
+        let secret = SharedSecret::derive("private-encrypted-a", &[1; KEY_BYTES]);
+        let sealed = secret.seal("", &[2; NONCE_BYTES]);
+        assert_eq!(secret.open(&sealed).as_deref(), Some(""));
+        let short = sealed.replace("\"nonce\":\"", "\"nonce\":\"AAAA");
+        for bad in ["", "plain", "{}", r#"{"nonce":"AA==","ciphertext":""}"#, &short] {
+            assert_eq!(secret.open(bad), None, "{bad}");
+        }
+        let escaped = sealed.replace("\"nonce\":\"A", "\"nonce\":\"\\u0041");
+        assert_eq!(secret.open(&escaped), secret.open(&sealed));
+    }
+
+    #[test]
+    fn a_shared_secret_has_its_size_and_is_not_shown() {
+        let secret = SharedSecret::derive("private-encrypted-a", &[1; KEY_BYTES]);
+        assert_eq!(SharedSecret::from_base64(&secret.to_base64()), Some(secret.clone()));
+        for bad in ["", "AAAA", "not base64", &BASE64.encode([0; 33])] {
+            assert_eq!(SharedSecret::from_base64(bad), None, "{bad}");
+        }
+        assert_eq!(format!("{secret:?}"), "<secret>");
+    }
+}

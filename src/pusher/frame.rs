@@ -197,3 +197,85 @@ pub fn client_event_value(event: &str, channel: &str, data: &Value) -> String {
 pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// The answer to a server's `pusher:ping`.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_data_borrow_from_the_frame_unless_escaped() {
+        let text = r#"{"event":"e","channel":"c","user_id":"u","data":"d"}"#;
+        let frame = ServerFrame::parse(text).unwrap();
+        assert!(matches!(frame.event, Cow::Borrowed("e")));
+        assert!(matches!(frame.channel, Some(Cow::Borrowed("c"))));
+        assert!(matches!(frame.user_id, Some(Cow::Borrowed("u"))));
+        assert!(matches!(frame.data(), Data::Text(Cow::Borrowed("d"))));
+        let text = r#"{"event":"\u0065","channel":"\"","data":"\\"}"#;
+        let frame = ServerFrame::parse(text).unwrap();
+        assert_eq!((&*frame.event, frame.channel.as_deref()), ("e", Some("\"")));
+        assert_eq!(frame.data(), Data::Text("\\".into()));
+    }
+
+    #[test]
+    fn a_frame_is_not_lost_over_a_name_of_another_type() {
+        for (name, read) in [("10", Some("10")), ("-1.5", Some("-1.5")), ("\"\"", Some(""))]
+            .into_iter()
+            .chain(["null", "true", "{}", "[1]", r#""\ud83d""#].map(|name| (name, None)))
+        {
+            let text = format!(r#"{{"event":"e","channel":{name},"user_id":{name},"data":"d"}}"#);
+            let frame = ServerFrame::parse(&text).unwrap();
+            assert_eq!((frame.channel.as_deref(), frame.user_id.as_deref()), (read, read));
+        }
+    }
+
+    #[test]
+    fn only_an_object_with_a_name_is_a_frame() {
+        for text in ["", "{}", "[]", "null", r#"{"event":1}"#, r#"{"event":"e"} x"#, r#"{"event":"#]
+        {
+            assert!(ServerFrame::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_keeps_the_text_that_was_published() {
+        let data = |json: &str| {
+            let text = format!(r#"{{"event":"e","data":{json}}}"#);
+            let frame = ServerFrame::parse(&text).unwrap();
+            let data = frame.data();
+            (data.json_text().to_owned(), data.decoded())
+        };
+        let long = r#""\u00e9 \ud83d\ude00 1.0""#;
+        assert_eq!(data(long), ("é 😀 1.0".to_owned(), Value::from("é 😀 1.0")));
+        assert_eq!(data(r#""1.0""#), ("1.0".to_owned(), Value::from(1.0)));
+        assert_eq!(data(r#"{"a": 1}"#), (r#"{"a": 1}"#.to_owned(), serde_json::json!({"a": 1})));
+        assert_eq!(data("null"), ("null".to_owned(), Value::Null));
+        // No Rust string holds half a surrogate pair: the JSON text stands for it.
+        assert_eq!(data(r#""\ud83d""#), (r#""\ud83d""#.to_owned(), Value::Null));
+    }
+
+    #[test]
+    fn an_error_is_read_whatever_its_form() {
+        for (data, code, message) in [
+            (r#"{"code":4001,"message":"no"}"#, Some(4001), "no"),
+            (r#""{\"code\":4200,\"message\":\"bad\"}""#, Some(4200), "bad"),
+            (r#"{"code":null,"message":"no"}"#, None, "no"),
+            (r#"{"type":"AuthError","error":"no","status":401}"#, Some(401), "no"),
+            (r#"{"code":null,"status":401,"message":null,"error":"no"}"#, Some(401), "no"),
+            (r#"{"code":"x","message":[]}"#, None, ""),
+            (r#""plain""#, None, "plain"),
+            ("7", None, ""),
+            ("null", None, ""),
+        ] {
+            let text = format!(r#"{{"event":"pusher:error","data":{data}}}"#);
+            let read = ErrorData::from_data(&ServerFrame::parse(&text).unwrap().data());
+            assert_eq!(read, ErrorData { code, message: message.to_owned() }, "{data}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_escaped() {
+        let frame = client_event("client-x", "presence-a", "\"\\\n\u{1}é");
+        let expected = r#"{"event":"client-x","data":"\"\\\n\u0001é","channel":"presence-a"}"#;
+        assert_eq!(frame, expected);
+    }
+}
