@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// Sends `pusher:ping`; returns its number on this connection, to be found again in
-    /// [`Event::Pong`]. Unless [`Session::is_open`] it sends nothing, and the number never comes.
+    /// [`Event::Pong`]. Unless [`Session::is_open`] it sends nothing, and the number means nothing.
     pub fn ping(&mut self, now: RunTime) -> u64 {
         let number = self.pings_sent;
         if self.is_open() {
@@ -234,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Closes the connection for good.
+    /// Gives up for good, with a last [`Event::Disconnected`] whether or not there is a connection.
     pub fn stop(&mut self, now: RunTime) {
         if self.state != State::Idle {
             self.leave(Cause::Agent, Retry::Never, now);
