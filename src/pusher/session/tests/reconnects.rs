@@ -51,13 +51,21 @@ fn jitter_comes_from_the_seed() {
 
 #[test]
 fn a_request_to_reconnect_is_followed_at_once_but_not_for_ever() {
-    let mut driver = Driver::new(&["a"]);
+    let mut driver = Driver::new(&["a", "b"]);
     for turn in 0..6 {
         driver.established(&format!("{turn}.1"), "");
+        // Less than every channel is no success.
+        driver.confirmed("a");
         driver.closed(CloseCode::Code(4200));
         assert_eq!(driver.wait_millis() == 0, turn < 3, "turn {turn}");
         driver.redial();
     }
+    // The agent's own wish is not held back.
+    driver.established("7.1", "");
+    driver.session.recycle(driver.now);
+    driver.drive();
+    assert_eq!(driver.wait_millis(), 0);
+    driver.redial();
     driver.open();
     driver.closed(CloseCode::Code(4200));
     assert_eq!(driver.wait_millis(), 0);
@@ -98,9 +106,9 @@ fn a_recycle_reconnects_at_once_and_is_no_failure() {
     }
     driver.closed(CloseCode::Dropped);
     assert!((1000..1500).contains(&driver.wait_millis()));
-    // There is nothing to recycle now.
+    // There is nothing to recycle now, and nothing that could close.
     driver.forget();
     driver.session.recycle(driver.now);
-    driver.drive();
+    driver.closed(CloseCode::Code(4001));
     assert_eq!(driver.events, []);
 }

@@ -27,6 +27,13 @@ fn an_authorisation_may_be_late_and_answers_only_for_its_own_socket() {
     assert_eq!(driver.sent.len(), 1);
     assert!(driver.sent[0].contains("k:new"), "{}", driver.sent[0]);
     driver.authorized(9, Ok(("k:nobody", None)));
+
+    let mut driver = Driver::new(&["private-a"]);
+    driver.established(SOCKET, "");
+    driver.closed(CloseCode::Dropped);
+    driver.authorized(0, Ok(("k:late", None)));
+    driver.authorized(0, Err("late"));
+    assert_eq!(driver.lost().cause, Cause::Closed(CloseCode::Dropped));
 }
 
 #[test]
