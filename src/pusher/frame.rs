@@ -183,8 +183,8 @@ pub fn signin(auth: &str, user_data: &str) -> String {
     encode("pusher:signin", Signin { auth, user_data }, None)
 }
 
-/// A client event; `data` is sent as a string. Every server takes the JSON text of an object; Reverb
-/// takes no other text, and hands it on as an object of other bytes.
+/// A client event; `data` is sent as a string. Every server takes the JSON text of an object;
+/// Reverb takes no other text, and hands it on as an object of other bytes.
 pub fn client_event(event: &str, channel: &str, data: &str) -> String {
     encode(event, data, Some(channel))
 }

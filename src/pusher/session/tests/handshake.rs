@@ -15,7 +15,10 @@ fn a_session_dials_subscribes_and_is_ready() {
     let expected = [
         r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"open"}}"#,
         r#"{"event":"pusher:subscribe","data":{"auth":"k:s1","channel":"private-a"}}"#,
-        r#"{"event":"pusher:subscribe","data":{"auth":"k:s2","channel_data":"{\"user_id\":\"u\"}","channel":"presence-b"}}"#,
+        concat!(
+            r#"{"event":"pusher:subscribe","data":{"auth":"k:s2","#,
+            r#""channel_data":"{\"user_id\":\"u\"}","channel":"presence-b"}}"#
+        ),
     ];
     assert_eq!(driver.sent, expected);
     // Without data (soketi), with a string, with an object; and in any order.

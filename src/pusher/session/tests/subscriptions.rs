@@ -57,10 +57,13 @@ fn a_failed_or_missing_authorisation_loses_the_connection() {
 fn a_named_refusal_is_of_that_channel() {
     for frame in [
         // soketi
-        r#"{"event":"pusher:subscription_error","channel":"private-a","data":{"type":"AuthError","error":"no","status":401}}"#,
+        concat!(
+            r#"{"event":"pusher:subscription_error","channel":"private-a","#,
+            r#""data":{"type":"AuthError","error":"no","status":401}}"#
+        ),
         // a text that names it, whatever stands around
         r#"{"event":"pusher:error","data":{"code":401,"message":"1.1:private-a, no"}}"#,
-        r#"{"event":"pusher:error","data":"{\"code\":401,\"message\":\"not \\\"private-a\\\".\"}"}"#,
+        r#"{"event":"pusher:error","data":"{\"code\":401,\"message\":\"no \\\"private-a\\\".\"}"}"#,
     ] {
         let mut driver = Driver::new(&["private-ab", "private-a", "private-a.b", "x-private-a"]);
         driver.established(SOCKET, "");
@@ -140,7 +143,7 @@ fn errors_about_other_things_refuse_no_outstanding_subscription() {
         &*error_frame("4301", "rate limit"),
         &error_frame("4302", "watchlist"),
         // What announces a close, or is Reverb's answer to what it cannot read.
-        r#"{"event":"pusher:error","data":"{\"code\":4200,\"message\":\"Invalid message format\"}"}"#,
+        r#"{"event":"pusher:error","data":"{\"code\":4200,\"message\":\"Invalid message\"}"}"#,
         // About a confirmed channel, or one that is not ours.
         &error_frame("null", "Existing subscription to channel confirmed"),
         r#"{"event":"pusher:error","channel":"confirmed","data":{"code":4009,"message":"no"}}"#,
