@@ -15,8 +15,7 @@ pub fn hmac_hex(secret: &Secret, message: &[u8]) -> String {
 
 /// Whether `signature`, in hexadecimal, is that of `message`; compared in constant time.
 pub fn verify_hex(secret: &Secret, message: &[u8], signature: &str) -> bool {
-    hex::decode(signature)
-        .is_ok_and(|bytes| keyed(secret, message).verify_slice(&bytes).is_ok())
+    hex::decode(signature).is_ok_and(|bytes| keyed(secret, message).verify_slice(&bytes).is_ok())
 }
 
 fn keyed(secret: &Secret, message: &[u8]) -> Hmac<Sha256> {
@@ -54,4 +53,21 @@ pub fn user_string(socket_id: &SocketId, user_data: &str) -> String {
 /// The `auth` of a sign-in: `key:signature`.
 pub fn user(key: &AppKey, secret: &Secret, socket_id: &SocketId, user_data: &str) -> String {
     format!("{key}:{}", hmac_hex(secret, user_string(socket_id, user_data).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_signature_verifies() {
+        let secret = Secret::new("s");
+        let good = hmac_hex(&secret, b"m");
+        assert!(verify_hex(&secret, b"m", &good));
+        for bad in ["", "zz", &good[..62], &format!("{good}00"), &good.replace('a', "b")] {
+            assert!(!verify_hex(&secret, b"m", bad), "{bad}");
+        }
+        assert!(!verify_hex(&Secret::new("t"), b"m", &good));
+        assert!(!verify_hex(&secret, b"n", &good));
+    }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CloseCode {
-    /// The code of a close frame.
+    /// The code of a close frame; 1005 for a close frame without one.
     Code(u16),
     /// No close frame: the transport was cut. Shown as 1006, as a browser does.
     Dropped,
@@ -41,7 +41,9 @@ pub enum Retry {
     Never,
 }
 
-/// What to do after a connection closed with `code`, before or after it was established.
+/// What to do after a connection closed with `code`, before or after it was established, and after
+/// a `pusher:error` with `code` as its first frame. On an established connection the code of an
+/// error frame is not the code of a close: nothing is done about it.
 pub const fn retry(code: CloseCode) -> Retry {
     match code {
         CloseCode::Code(4000) => Retry::WithTls,
@@ -51,26 +53,19 @@ pub const fn retry(code: CloseCode) -> Retry {
     }
 }
 
-/// What to do about a `pusher:error` with `code`. On an established connection the code of a frame
-/// is not the code of a close: nothing is done. As the first frame it stands for the close.
-pub fn retry_after_error_frame(code: Option<i64>, established: bool) -> Option<Retry> {
-    if established {
-        return None;
-    }
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    Some(code.map_or(Retry::BackOff, |code| retry(CloseCode::Code(code))))
-}
-
 /// What a code means, in a few words; empty for codes without a documented meaning.
 pub const fn meaning(code: u16) -> &'static str {
     match code {
         1000 => "normal closure",
         1001 => "going away",
         1002 => "protocol error",
+        1005 => "closed without a code",
         1006 => "connection cut without a close frame",
+        1008 => "policy violation",
         1009 => "message too big",
         1011 => "server error",
         1012 => "service restart",
+        1013 => "try again later",
         4000 => "the app takes TLS only",
         4001 => "the app does not exist in this cluster",
         4003 => "the app is disabled",
@@ -87,5 +82,36 @@ pub const fn meaning(code: u16) -> &'static str {
         4301 => "client event over the rate limit",
         4302 => "watchlist over its limit",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_ranges_decide() {
+        let ranges = [
+            (0..=3999, Retry::BackOff),
+            (4000..=4000, Retry::WithTls),
+            (4001..=4099, Retry::Never),
+            (4100..=4199, Retry::BackOff),
+            (4200..=4299, Retry::AtOnce),
+            (4300..=u16::MAX, Retry::Never),
+        ];
+        for (codes, expected) in ranges {
+            for code in codes {
+                assert_eq!(retry(CloseCode::Code(code)), expected, "{code}");
+            }
+        }
+        assert_eq!(retry(CloseCode::Dropped), Retry::BackOff);
+    }
+
+    #[test]
+    fn a_cut_is_shown_as_browsers_show_it() {
+        assert_eq!(CloseCode::Dropped.to_string(), "1006");
+        assert_eq!(CloseCode::Code(4200).to_string(), "4200");
+        assert_eq!(meaning(CloseCode::Dropped.number()), "connection cut without a close frame");
+        assert_eq!(meaning(4002), "", "the documentation leaves it out");
     }
 }

@@ -58,14 +58,10 @@ impl SharedSecret {
     /// The event `data` that carries `plaintext`: `{"nonce":…,"ciphertext":…}`.
     pub fn seal(&self, plaintext: &str, nonce: &[u8; NONCE_BYTES]) -> String {
         #[expect(clippy::expect_used, reason = "a secretbox takes a message of any length")]
-        let sealed = self
-            .cipher()
-            .encrypt(&Nonce::from(*nonce), plaintext.as_bytes())
-            .expect("any length");
-        let sealed = Sealed {
-            nonce: BASE64.encode(nonce).into(),
-            ciphertext: BASE64.encode(sealed).into(),
-        };
+        let sealed =
+            self.cipher().encrypt(&Nonce::from(*nonce), plaintext.as_bytes()).expect("any length");
+        let sealed =
+            Sealed { nonce: BASE64.encode(nonce).into(), ciphertext: BASE64.encode(sealed).into() };
         serde_json::to_string(&sealed).unwrap_or_default()
     }
 
@@ -77,5 +73,33 @@ impl SharedSecret {
         let ciphertext = BASE64.decode(&*sealed.ciphertext).ok()?;
         let plain = self.cipher().decrypt(&Nonce::from(nonce), ciphertext.as_slice()).ok()?;
         String::from_utf8(plain).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_sealed_event_does_not_open() {
+        let secret = SharedSecret::derive("private-encrypted-a", &[1; KEY_BYTES]);
+        let sealed = secret.seal("", &[2; NONCE_BYTES]);
+        assert_eq!(secret.open(&sealed).as_deref(), Some(""));
+        let short = sealed.replace("\"nonce\":\"", "\"nonce\":\"AAAA");
+        for bad in ["", "plain", "{}", r#"{"nonce":"AA==","ciphertext":""}"#, &short] {
+            assert_eq!(secret.open(bad), None, "{bad}");
+        }
+        let escaped = sealed.replace("\"nonce\":\"A", "\"nonce\":\"\\u0041");
+        assert_eq!(secret.open(&escaped), secret.open(&sealed));
+    }
+
+    #[test]
+    fn a_shared_secret_has_its_size_and_is_not_shown() {
+        let secret = SharedSecret::derive("private-encrypted-a", &[1; KEY_BYTES]);
+        assert_eq!(SharedSecret::from_base64(&secret.to_base64()), Some(secret.clone()));
+        for bad in ["", "AAAA", "not base64", &BASE64.encode([0; 33])] {
+            assert_eq!(SharedSecret::from_base64(bad), None, "{bad}");
+        }
+        assert_eq!(format!("{secret:?}"), "<secret>");
     }
 }

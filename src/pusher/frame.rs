@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A frame from a server. Borrows from the frame's text where nothing is escaped.
@@ -16,13 +17,31 @@ pub struct ServerFrame<'a> {
     #[serde(borrow)]
     pub event: Cow<'a, str>,
     /// The channel, absent on frames about the connection.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient_name")]
     pub channel: Option<Cow<'a, str>>,
-    /// The sender of a client event on a presence channel.
-    #[serde(borrow, default)]
+    /// The sender of a client event on a presence channel: what its authorisation said, in decimal
+    /// digits where that was a number.
+    #[serde(borrow, default, deserialize_with = "lenient_name")]
     pub user_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+}
+
+/// A name that a frame must not be lost over: a string, a number as its digits, or else nothing.
+fn lenient_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let raw = Option::<&RawValue>::deserialize(from)?.map_or("null", RawValue::get);
+    Ok(match raw.bytes().next() {
+        Some(b'"') => unescaped(raw),
+        Some(b'-' | b'0'..=b'9') => Some(raw.into()),
+        _ => None,
+    })
+}
+
+/// The content of a JSON string; `None` if it holds a lone surrogate, which no Rust string can.
+fn unescaped(raw: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
 }
 
 /// A frame's `data`, in the form in which the server sent it.
@@ -47,10 +66,10 @@ impl<'a> Data<'a> {
     }
 
     /// The value as pusher-js hands it on: a string is tried as JSON and kept if it is none.
-    pub fn decoded(&self) -> serde_json::Value {
+    pub fn decoded(&self) -> Value {
         match self {
             Self::Text(text) => serde_json::from_str(text)
-                .unwrap_or_else(|_| serde_json::Value::String(text.clone().into_owned())),
+                .unwrap_or_else(|_| Value::String(text.clone().into_owned())),
             other => serde_json::from_str(other.json_text()).unwrap_or_default(),
         }
     }
@@ -79,14 +98,9 @@ impl<'a> ServerFrame<'a> {
         if !raw.starts_with('"') {
             return Data::Json(raw);
         }
-        #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-        match serde_json::from_str::<Text<'a>>(raw) {
-            Ok(Text(text)) => Data::Text(text),
-            // The frame parsed, so its string is sound but for a lone surrogate, which no Rust
-            // string can hold: the raw form stands for it.
-            Err(_) => Data::Json(raw),
-        }
+        // The frame parsed, so its string is sound but for a lone surrogate, which no Rust string
+        // can hold: the raw form stands for it.
+        unescaped(raw).map_or(Data::Json(raw), Data::Text)
     }
 }
 
@@ -114,14 +128,12 @@ impl ErrorData {
     /// Reads whatever the server put there; never fails.
     pub fn from_data(data: &Data<'_>) -> Self {
         let value = data.decoded();
-        let code = value.get("code").or_else(|| value.get("status"));
-        let message = value.get("message").or_else(|| value.get("error"));
+        let text = |key| value.get(key).and_then(Value::as_str);
+        let number = |key| value.get(key).and_then(Value::as_i64);
+        let message = text("message").or_else(|| text("error")).or(value.as_str());
         Self {
-            code: code.and_then(serde_json::Value::as_i64),
-            message: match (message.and_then(|m| m.as_str()), value.as_str()) {
-                (Some(text), _) | (None, Some(text)) => text.to_owned(),
-                (None, None) => String::new(),
-            },
+            code: number("code").or_else(|| number("status")),
+            message: message.unwrap_or_default().to_owned(),
         }
     }
 }
@@ -171,13 +183,14 @@ pub fn signin(auth: &str, user_data: &str) -> String {
     encode("pusher:signin", Signin { auth, user_data }, None)
 }
 
-/// A client event; `data` is sent as a string, which every server takes.
+/// A client event; `data` is sent as a string. Every server takes the JSON text of an object;
+/// Reverb takes no other text, and hands it on as an object of other bytes.
 pub fn client_event(event: &str, channel: &str, data: &str) -> String {
     encode(event, data, Some(channel))
 }
 
 /// A client event whose `data` is any JSON value.
-pub fn client_event_value(event: &str, channel: &str, data: &serde_json::Value) -> String {
+pub fn client_event_value(event: &str, channel: &str, data: &Value) -> String {
     encode(event, data, Some(channel))
 }
 
@@ -185,3 +198,85 @@ pub fn client_event_value(event: &str, channel: &str, data: &serde_json::Value) 
 pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// The answer to a server's `pusher:ping`.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_data_borrow_from_the_frame_unless_escaped() {
+        let text = r#"{"event":"e","channel":"c","user_id":"u","data":"d"}"#;
+        let frame = ServerFrame::parse(text).unwrap();
+        assert!(matches!(frame.event, Cow::Borrowed("e")));
+        assert!(matches!(frame.channel, Some(Cow::Borrowed("c"))));
+        assert!(matches!(frame.user_id, Some(Cow::Borrowed("u"))));
+        assert!(matches!(frame.data(), Data::Text(Cow::Borrowed("d"))));
+        let text = r#"{"event":"\u0065","channel":"\"","data":"\\"}"#;
+        let frame = ServerFrame::parse(text).unwrap();
+        assert_eq!((&*frame.event, frame.channel.as_deref()), ("e", Some("\"")));
+        assert_eq!(frame.data(), Data::Text("\\".into()));
+    }
+
+    #[test]
+    fn a_frame_is_not_lost_over_a_name_of_another_type() {
+        for (name, read) in [("10", Some("10")), ("-1.5", Some("-1.5")), ("\"\"", Some(""))]
+            .into_iter()
+            .chain(["null", "true", "{}", "[1]", r#""\ud83d""#].map(|name| (name, None)))
+        {
+            let text = format!(r#"{{"event":"e","channel":{name},"user_id":{name},"data":"d"}}"#);
+            let frame = ServerFrame::parse(&text).unwrap();
+            assert_eq!((frame.channel.as_deref(), frame.user_id.as_deref()), (read, read));
+        }
+    }
+
+    #[test]
+    fn only_an_object_with_a_name_is_a_frame() {
+        for text in ["", "{}", "[]", "null", r#"{"event":1}"#, r#"{"event":"e"} x"#, r#"{"event":"#]
+        {
+            assert!(ServerFrame::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_keeps_the_text_that_was_published() {
+        let data = |json: &str| {
+            let text = format!(r#"{{"event":"e","data":{json}}}"#);
+            let frame = ServerFrame::parse(&text).unwrap();
+            let data = frame.data();
+            (data.json_text().to_owned(), data.decoded())
+        };
+        let long = r#""\u00e9 \ud83d\ude00 1.0""#;
+        assert_eq!(data(long), ("é 😀 1.0".to_owned(), Value::from("é 😀 1.0")));
+        assert_eq!(data(r#""1.0""#), ("1.0".to_owned(), Value::from(1.0)));
+        assert_eq!(data(r#"{"a": 1}"#), (r#"{"a": 1}"#.to_owned(), serde_json::json!({"a": 1})));
+        assert_eq!(data("null"), ("null".to_owned(), Value::Null));
+        // No Rust string holds half a surrogate pair: the JSON text stands for it.
+        assert_eq!(data(r#""\ud83d""#), (r#""\ud83d""#.to_owned(), Value::Null));
+    }
+
+    #[test]
+    fn an_error_is_read_whatever_its_form() {
+        for (data, code, message) in [
+            (r#"{"code":4001,"message":"no"}"#, Some(4001), "no"),
+            (r#""{\"code\":4200,\"message\":\"bad\"}""#, Some(4200), "bad"),
+            (r#"{"code":null,"message":"no"}"#, None, "no"),
+            (r#"{"type":"AuthError","error":"no","status":401}"#, Some(401), "no"),
+            (r#"{"code":null,"status":401,"message":null,"error":"no"}"#, Some(401), "no"),
+            (r#"{"code":"x","message":[]}"#, None, ""),
+            (r#""plain""#, None, "plain"),
+            ("7", None, ""),
+            ("null", None, ""),
+        ] {
+            let text = format!(r#"{{"event":"pusher:error","data":{data}}}"#);
+            let read = ErrorData::from_data(&ServerFrame::parse(&text).unwrap().data());
+            assert_eq!(read, ErrorData { code, message: message.to_owned() }, "{data}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_escaped() {
+        let frame = client_event("client-x", "presence-a", "\"\\\n\u{1}é");
+        let expected = r#"{"event":"client-x","data":"\"\\\n\u0001é","channel":"presence-a"}"#;
+        assert_eq!(frame, expected);
+    }
+}

@@ -8,3 +8,12 @@ pub mod frame;
 pub mod rest;
 pub mod session;
 pub mod webhook;
+
+use crate::model::AppKey;
+
+/// Path and query to open a WebSocket with (Channels docs: protocol, connection). The client names
+/// itself: operators of a cluster can tell its connections from their users'.
+pub fn socket_target(key: &AppKey) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("/app/{key}?protocol=7&client=pusher-canary&version={version}")
+}

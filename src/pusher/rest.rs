@@ -5,13 +5,14 @@ use std::borrow::Cow;
 
 use md5::Digest;
 use serde::Serialize;
+use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
 use crate::model::{AppId, AppKey, Secret};
 
 use super::auth;
 
-/// Most channels in one trigger, and most events in one batch on shared clusters.
+/// Most events in one batch on shared clusters.
 pub const BATCH_EVENTS_MAX: usize = 10;
 /// Most bytes in an event's `data`.
 pub const DATA_BYTES_MAX: usize = 10_240;
@@ -151,24 +152,141 @@ pub enum Answer {
 ///
 /// A 2xx is accepted unless its body bears an error (soketi answers so) or did not come from the
 /// API at all. A 4xx in the API's own manner is rejected. 408, a web page from something in
-/// between, a redirect and any 5xx leave the publication unknown.
+/// between, a redirect and any 5xx leave the publication unknown, and so does a batch of which only
+/// some events bear an error.
 pub fn classify(status: u16, body: &str) -> Answer {
-    let body = body.trim_start();
-    let from_in_between = body.starts_with('<');
+    let from_in_between = body.trim_start().starts_with('<');
     match status {
         _ if from_in_between => Answer::Unknown,
-        200..=299 if bears_error(body) => Answer::Rejected,
-        200..=299 => Answer::Accepted,
+        200..=299 => classify_success(body),
         407 | 408 => Answer::Unknown,
         400..=499 => Answer::Rejected,
         _ => Answer::Unknown,
     }
 }
 
-/// Whether an API answer's body says that the request was refused, whatever its status.
+fn classify_success(body: &str) -> Answer {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    if is_error(&value) {
+        // The status that the answer should have had; 400 stands for a text or none at all.
+        let status = value.get("code").and_then(Value::as_u64).unwrap_or(400);
+        return if matches!(status, 408 | 500..=599) { Answer::Unknown } else { Answer::Rejected };
+    }
+    let items = batch_items(&value);
+    match items.iter().filter(|item| is_error(item)).count() {
+        0 => Answer::Accepted,
+        refused if refused == items.len() => Answer::Rejected,
+        _ => Answer::Unknown,
+    }
+}
+
+/// Whether an API answer's body says that the request, or an event of its batch, was refused,
+/// whatever its status.
 pub fn bears_error(body: &str) -> bool {
-    let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let refused = |v: &serde_json::Value| v.get("error").is_some_and(|e| !e.is_null());
-    refused(&value)
-        || value.get("batch").and_then(|b| b.as_array()).is_some_and(|b| b.iter().any(refused))
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    is_error(&value) || batch_items(&value).iter().any(is_error)
+}
+
+fn is_error(value: &Value) -> bool {
+    !matches!(value.get("error"), None | Some(Value::Null | Value::Bool(false)))
+}
+
+/// The answers index for index; none where a server answers a map (Reverb) or nothing.
+fn batch_items(value: &Value) -> &[Value] {
+    value.get("batch").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_mean_what_each_server_means() {
+        use Answer::{Accepted, Rejected, Unknown};
+        let html = "\n<html><body>It works!</body></html>";
+        for (server, status, body, answer) in [
+            ("hosted", 200, "{}", Accepted),
+            ("hosted, with info", 200, r#"{"channels":{"a":{"subscription_count":2}}}"#, Accepted),
+            ("hosted, batch", 200, r#"{"batch":[{},{"user_count":1}]}"#, Accepted),
+            ("hosted, deprecated publish", 202, "202 ACCEPTED\n", Accepted),
+            ("hosted", 400, "invalid event name", Rejected),
+            ("hosted", 401, "Timestamp expired", Rejected),
+            ("hosted", 403, "app disabled", Rejected),
+            ("hosted", 404, "404 NOT FOUND", Rejected),
+            ("hosted", 413, "The data content of this event exceeds 10240 bytes", Rejected),
+            ("hosted", 503, "", Unknown),
+            ("soketi", 200, r#"{"ok":true}"#, Accepted),
+            ("soketi", 200, r#"{"error":"The secret authentication failed","code":401}"#, Rejected),
+            ("soketi", 200, r#"{"error":"Too many requests.","code":429}"#, Rejected),
+            ("soketi", 200, r#"{"error":"A server error has occurred.","code":500}"#, Unknown),
+            ("soketi", 404, r#"{"error":"The app 1 could not be found.","code":404}"#, Rejected),
+            ("sockudo", 200, r#"{"ok":true}"#, Accepted),
+            ("sockudo, batch", 200, r#"{"batch":[]}"#, Accepted),
+            ("sockudo", 401, r#"{"error":"no","code":"AUTH_FAILED","status":401}"#, Rejected),
+            ("a text as code", 200, r#"{"error":"no","code":"AUTH_FAILED"}"#, Rejected),
+            ("Reverb, batch", 200, r#"{"batch":{}}"#, Accepted),
+            ("Reverb", 422, r#"{"data":["The data field must be a string."]}"#, Rejected),
+            ("no error", 200, r#"{"error":null}"#, Accepted),
+            ("no error", 200, r#"{"error":false,"ok":true}"#, Accepted),
+            ("batch, all refused", 200, r#"{"batch":[{"error":"a"},{"error":"b"}]}"#, Rejected),
+            ("batch, some refused", 200, r#"{"batch":[{},{"error":"b"}]}"#, Unknown),
+            ("rate limit", 429, "", Rejected),
+            ("no body", 200, "", Accepted),
+            ("no body", 204, "", Accepted),
+            ("a page in between", 200, html, Unknown),
+            ("a page in between", 403, html, Unknown),
+            ("a page in between", 502, html, Unknown),
+            ("redirect", 301, "", Unknown),
+            ("redirect", 307, "{}", Unknown),
+            ("proxy", 407, "", Unknown),
+            ("timeout", 408, "{}", Unknown),
+            ("server", 500, r#"{"error":"Internal server error"}"#, Unknown),
+            ("gateway", 504, "upstream request timeout", Unknown),
+            ("not final", 100, "", Unknown),
+        ] {
+            assert_eq!(classify(status, body), answer, "{server}: {status} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_found_in_the_answer_and_in_each_event_of_a_batch() {
+        for (body, bears) in [
+            (r#"{"error":"no","code":401}"#, true),
+            (r#"{"error":""}"#, true),
+            (r#"{"batch":[{},{"error":"no"}]}"#, true),
+            (r#"{"error":null}"#, false),
+            (r#"{"batch":[{}]}"#, false),
+            (r#"{"batch":{}}"#, false),
+            (r#"{"channels":{"error":{}}}"#, false),
+            (r#"["error"]"#, false),
+            ("error", false),
+            ("", false),
+        ] {
+            assert_eq!(bears_error(body), bears, "{body}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_signed_as_they_are_and_sent_escaped() {
+        let signer = Signer {
+            app_id: AppId::new("1").unwrap(),
+            key: AppKey::new("k").unwrap(),
+            secret: Secret::new("s"),
+        };
+        let request = signer.channels("presence-a=b, c&", 7);
+        assert_eq!((request.method, &*request.body), ("GET", ""));
+        let (path, query) = request.target.split_once('?').unwrap();
+        assert_eq!(path, "/apps/1/channels");
+        assert!(query.contains("&filter_by_prefix=presence-a%3Db,+c%26&"), "{query}");
+        let text = "GET\n/apps/1/channels\nauth_key=k&auth_timestamp=7&auth_version=1.0\
+                    &filter_by_prefix=presence-a=b, c&";
+        let signature = auth::hmac_hex(&signer.secret, text.as_bytes());
+        assert!(query.ends_with(&format!("&auth_signature={signature}")), "{query}");
+    }
+
+    #[test]
+    fn keys_are_sorted_and_signed_in_lower_case() {
+        let params = [("b", "2"), ("A", "1"), ("c", "")].map(|(k, v)| (k.into(), v.into()));
+        assert_eq!(string_to_sign("GET", "/x", &params), "GET\n/x\na=1&b=2&c=");
+    }
 }

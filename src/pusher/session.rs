@@ -15,10 +15,10 @@ use rand::{Rng, SeedableRng};
 use crate::model::{ChannelKind, ChannelName, RunTime, SocketId};
 
 use super::close::{self, CloseCode, Retry};
-use super::frame::{self, Established, ErrorData, ServerFrame};
+use super::frame::{self, ErrorData, Established, ServerFrame};
 
-/// Immediate reconnects in a row, none of which ended with every channel subscribed, after which
-/// even a 42xx waits: a cluster that closes each connection with 4200 must not be hammered.
+/// Connections lost in a row, none of which had every channel subscribed, after which even a 42xx
+/// waits: a cluster that closes each connection with 4200 must not be hammered.
 const AT_ONCE_MAX: u32 = 3;
 /// Shortest wait before a reconnect that is not immediate (Channels docs: protocol, 4100–4199).
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -45,11 +45,13 @@ pub struct Config {
 pub enum Action {
     /// Dial; answer with [`Session::handle_connected`] or [`Session::handle_connect_failed`].
     Connect,
-    /// Authorise the subscription for this socket; answer with [`Session::handle_authorized`].
+    /// Authorise the subscription for this socket; answer with [`Session::handle_authorized`] as
+    /// long as [`Session::socket_id`] is still this one.
     Authorize(usize, SocketId),
     /// Send this text frame.
     Send(String),
-    /// Close the socket, if there is one, with code 1000, and forget it.
+    /// Close the socket, if there is one, with code 1000, or abandon the dial, and forget it: what
+    /// still comes from it is not for the session.
     Close,
 }
 
@@ -63,7 +65,8 @@ pub enum Event {
     /// The cluster refused a subscription, or a subscription's authorisation failed; `None` where
     /// several were outstanding and the cluster named none.
     SubscriptionRefused(Option<usize>, ErrorData),
-    /// An error frame about something else than a subscription.
+    /// An error frame about something else than an outstanding subscription, or before the
+    /// connection was established.
     Error(ErrorData),
     /// The answer to the n-th ping of this connection, counted from 0.
     Pong(u64),
@@ -79,7 +82,8 @@ pub struct Disconnect {
     /// The last instant at which the connection was known to be alive. `None` if it was never
     /// established.
     pub last_heard: Option<RunTime>,
-    /// Whether the session gave up for good.
+    /// Whether the session gave up for good: it was stopped, or the cluster would refuse it again.
+    /// After a close with 4000 it would not over TLS ([`super::close::retry`]).
     pub gave_up: bool,
 }
 
@@ -124,7 +128,7 @@ enum State {
     /// Dialling.
     Connecting { deadline: RunTime },
     /// Waits for `pusher:connection_established`.
-    Handshaking { deadline: RunTime, last_error: Option<ErrorData> },
+    Handshaking { deadline: RunTime },
     /// Established.
     Open,
 }
@@ -148,15 +152,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that will keep `channels` subscribed. It does nothing before [`Session::start`].
+    /// A session that will keep `channels` subscribed, each named once: servers do not say which of
+    /// two subscriptions to one channel they answer. It does nothing before [`Session::start`].
     pub fn new(config: Config, channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let subscriptions = channels
             .into_iter()
-            .map(|channel| Subscription {
-                kind: channel.kind(),
-                channel,
-                state: SubState::Idle,
-            })
+            .map(|channel| Subscription { kind: channel.kind(), channel, state: SubState::Idle })
             .collect();
         Self {
             rng: SmallRng::seed_from_u64(config.seed),
@@ -193,14 +194,20 @@ impl Session {
         self.state == State::Open
     }
 
-    /// The instant of the last frame on the present connection.
+    /// The present connection's id; `None` unless it is established.
+    pub const fn socket_id(&self) -> Option<&SocketId> {
+        self.socket_id.as_ref()
+    }
+
+    /// The instant of the last sign of life on the present connection, or on the last one if there
+    /// is none.
     pub const fn last_heard(&self) -> RunTime {
         self.last_heard
     }
 
     // Commands.
 
-    /// Dials for the first time.
+    /// Dials for the first time, or again after the session gave up or was stopped.
     pub fn start(&mut self, now: RunTime) {
         if self.state == State::Idle {
             self.connect(now);
@@ -208,23 +215,26 @@ impl Session {
     }
 
     /// Sends `pusher:ping`; returns its number on this connection, to be found again in
-    /// [`Event::Pong`]. Call it only while [`Session::is_open`].
+    /// [`Event::Pong`]. Unless [`Session::is_open`] it sends nothing, and the number means nothing.
     pub fn ping(&mut self, now: RunTime) -> u64 {
         let number = self.pings_sent;
-        self.pings_sent += 1;
-        self.ping_deadline.get_or_insert(now.after(self.config.pong_timeout));
-        self.actions.push_back(Action::Send(frame::PING.to_owned()));
+        if self.is_open() {
+            self.pings_sent += 1;
+            self.ping_deadline.get_or_insert(now.after(self.config.pong_timeout));
+            self.actions.push_back(Action::Send(frame::PING.to_owned()));
+        }
         number
     }
 
-    /// Closes the connection on purpose and dials again at once.
+    /// Closes the connection on purpose and dials again at once; nothing unless
+    /// [`Session::is_open`].
     pub fn recycle(&mut self, now: RunTime) {
         if self.state == State::Open {
             self.leave(Cause::Agent, Retry::AtOnce, now);
         }
     }
 
-    /// Closes the connection for good.
+    /// Gives up for good, with a last [`Event::Disconnected`] whether or not there is a connection.
     pub fn stop(&mut self, now: RunTime) {
         if self.state != State::Idle {
             self.leave(Cause::Agent, Retry::Never, now);
@@ -237,7 +247,7 @@ impl Session {
     pub fn handle_connected(&mut self, now: RunTime) {
         if let State::Connecting { deadline } = self.state {
             self.last_heard = now;
-            self.state = State::Handshaking { deadline, last_error: None };
+            self.state = State::Handshaking { deadline };
         }
     }
 
@@ -248,64 +258,40 @@ impl Session {
         }
     }
 
-    /// Anything came that is no text frame: a ping or a pong of the WebSocket layer.
+    /// Anything came that is no readable text frame: most often a ping or a pong of the WebSocket
+    /// layer, which is what the hosted service sends to a quiet client.
     pub fn handle_heartbeat(&mut self, now: RunTime) {
-        self.last_heard = now;
-        self.ping_deadline = None;
+        if matches!(self.state, State::Handshaking { .. } | State::Open) {
+            self.last_heard = now;
+            self.ping_deadline = None;
+        }
     }
 
     /// A text frame came at `now`. Frames that are not about the protocol itself change nothing
-    /// but the instant of the last sign of life.
+    /// but the instant of the last sign of life, unless they come before the handshake.
     pub fn handle_frame(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
         self.handle_heartbeat(now);
-        if !frame.event.starts_with("pusher") {
-            return;
-        }
-        match (&*frame.event, &self.state) {
-            ("pusher:connection_established", State::Handshaking { .. }) => {
-                self.handle_established(frame, now);
-            }
-            ("pusher:error", _) => self.handle_error(ErrorData::from_data(&frame.data()), now),
-            (other, State::Handshaking { .. }) => {
-                let why = format!("the first frame was {other}, not the handshake");
-                self.leave(Cause::Handshake(why), Retry::BackOff, now);
-            }
-            ("pusher_internal:subscription_succeeded", State::Open) => {
-                self.handle_confirmation(frame.channel.as_deref());
-            }
-            ("pusher:subscription_error", State::Open) => {
-                let error = ErrorData::from_data(&frame.data());
-                let at = self.position(frame.channel.as_deref());
-                self.refuse(at, error, now);
-            }
-            ("pusher:ping", _) => {
-                self.actions.push_back(Action::Send(frame::PONG.to_owned()));
-            }
-            ("pusher:pong", _) => {
-                self.events.push_back(Event::Pong(self.pongs_heard));
-                self.pongs_heard += 1;
-            }
-            _ => {}
+        match self.state {
+            State::Idle | State::Waiting { .. } | State::Connecting { .. } => {}
+            State::Handshaking { .. } => self.handle_first_frame(frame, now),
+            State::Open => self.handle_open_frame(frame, now),
         }
     }
 
     /// The socket is gone: by a close frame that came at `now`, or cut.
     pub fn handle_closed(&mut self, code: CloseCode, now: RunTime) {
-        let retry = match &self.state {
-            State::Idle | State::Waiting { .. } => return,
-            // An error as first frame stands for the close code that a cut connection lacks.
-            State::Handshaking { last_error: Some(error), .. } => {
-                close::retry_after_error_frame(error.code, false).unwrap_or(close::retry(code))
-            }
-            _ => close::retry(code),
-        };
-        if matches!(code, CloseCode::Code(_)) {
-            self.last_heard = now;
+        if matches!(self.state, State::Idle | State::Waiting { .. }) {
+            return;
         }
-        self.lose(Cause::Closed(code), retry, now);
+        if matches!(code, CloseCode::Code(_)) {
+            self.handle_heartbeat(now);
+        }
+        self.lose(Cause::Closed(code), close::retry(code), now);
     }
 
-    /// The answer to [`Action::Authorize`]: `auth` and `channel_data`, or why there is none.
+    /// The answer to [`Action::Authorize`]: `auth` and `channel_data`, or why there is none. An
+    /// answer for an earlier socket must not be handed in: its signature would be refused on this
+    /// one.
     pub fn handle_authorized(
         &mut self,
         subscription: usize,
@@ -319,12 +305,11 @@ impl Session {
         match answer {
             Ok((auth, channel_data)) => {
                 sub.state = SubState::Requested { since: now };
-                let frame =
-                    frame::subscribe(sub.channel.as_str(), &auth, channel_data.as_deref());
+                let frame = frame::subscribe(sub.channel.as_str(), &auth, channel_data.as_deref());
                 self.actions.push_back(Action::Send(frame));
             }
             Err(message) => {
-                self.refuse(Some(subscription), ErrorData { code: None, message }, now);
+                self.refuse(subscription, ErrorData { code: None, message }, now);
             }
         }
     }
@@ -395,6 +380,44 @@ impl Session {
         self.actions.push_back(Action::Connect);
     }
 
+    fn handle_first_frame(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
+        match &*frame.event {
+            "pusher:connection_established" => self.handle_established(frame, now),
+            "pusher:error" => {
+                let error = ErrorData::from_data(&frame.data());
+                let code = error.code.and_then(|code| u16::try_from(code).ok());
+                self.events.push_back(Event::Error(error));
+                // As the first frame it stands for the close, which some servers never send.
+                // Without a code, the close that follows says more; the deadline bounds the wait.
+                if let Some(code) = code.map(CloseCode::Code) {
+                    self.leave(Cause::Closed(code), close::retry(code), now);
+                }
+            }
+            other => {
+                let why = format!("the first frame was {other}, not the handshake");
+                self.leave(Cause::Handshake(why), Retry::BackOff, now);
+            }
+        }
+    }
+
+    fn handle_open_frame(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
+        match &*frame.event {
+            "pusher_internal:subscription_succeeded" => {
+                self.handle_confirmation(frame.channel.as_deref());
+            }
+            "pusher:error" | "pusher:subscription_error" => {
+                let error = ErrorData::from_data(&frame.data());
+                self.handle_error(frame.channel.as_deref(), error, now);
+            }
+            "pusher:ping" => self.actions.push_back(Action::Send(frame::PONG.to_owned())),
+            "pusher:pong" if self.pongs_heard < self.pings_sent => {
+                self.events.push_back(Event::Pong(self.pongs_heard));
+                self.pongs_heard += 1;
+            }
+            _ => {}
+        }
+    }
+
     fn handle_established(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
         let data = frame.data();
         let established = data.read::<Established<'_>>();
@@ -439,45 +462,47 @@ impl Session {
         }
     }
 
-    fn handle_error(&mut self, error: ErrorData, now: RunTime) {
-        if let State::Handshaking { last_error, .. } = &mut self.state {
-            // The close that follows says when; until then its deadline bounds the wait.
-            *last_error = Some(error.clone());
-            let retry = close::retry_after_error_frame(error.code, false);
-            let code = error.code.and_then(|code| u16::try_from(code).ok());
-            self.events.push_back(Event::Error(error));
-            if let (Some(retry), Some(code)) = (retry, code) {
-                self.actions.push_back(Action::Close);
-                self.lose(Cause::Closed(CloseCode::Code(code)), retry, now);
-            }
-            return;
+    /// An error frame on the open connection. Its code is not the code of a close: the connection
+    /// stays, unless a subscription was refused.
+    fn handle_error(&mut self, channel: Option<&str>, error: ErrorData, now: RunTime) {
+        match self.refused_by(channel, &error) {
+            Refusal::Of(at) => self.refuse(at, error, now),
+            // One of several was refused, and nobody says which: its timeout will tell.
+            Refusal::OfOne => self.events.push_back(Event::SubscriptionRefused(None, error)),
+            Refusal::None => self.events.push_back(Event::Error(error)),
         }
-        let mut outstanding = (0..self.subscriptions.len()).filter(|at| self.is_outstanding(*at));
-        let named = outstanding.clone().find(|at| {
-            self.channel(*at).is_some_and(|channel| names(&error.message, channel.as_str()))
-        });
-        let only = match (outstanding.next(), outstanding.next()) {
-            (Some(at), None) => Some(at),
-            _ => None,
+    }
+
+    /// What an error frame says about the outstanding subscriptions. There is no correlation: the
+    /// channel stands beside the error, or in its text, or it must be guessed.
+    fn refused_by(&self, channel: Option<&str>, error: &ErrorData) -> Refusal {
+        let named = |at: &usize| match (channel, self.channel(*at)) {
+            (Some(named), Some(ours)) => named == ours.as_str(),
+            (None, Some(ours)) => names(&error.message, ours.as_str()),
+            (_, None) => false,
         };
-        match named.or(only) {
-            Some(at) => self.refuse(Some(at), error, now),
-            None if (0..self.subscriptions.len()).any(|at| self.is_outstanding(at)) => {
-                // One of several was refused, and nobody says which: its timeout will tell.
-                self.events.push_back(Event::SubscriptionRefused(None, error));
-            }
-            None => self.events.push_back(Event::Error(error)),
+        let mut outstanding = (0..self.subscriptions.len()).filter(|at| self.is_outstanding(*at));
+        if let Some(at) = outstanding.clone().find(named) {
+            return Refusal::Of(at);
+        }
+        let about_another = channel.is_some() || (0..self.subscriptions.len()).any(|at| named(&at));
+        if about_another || is_never_a_refusal(error.code) {
+            return Refusal::None;
+        }
+        match (outstanding.next(), outstanding.next()) {
+            (None, _) => Refusal::None,
+            (Some(at), None) => Refusal::Of(at),
+            (Some(_), Some(_)) => Refusal::OfOne,
         }
     }
 
     fn is_outstanding(&self, at: usize) -> bool {
-        self.subscriptions
-            .get(at)
-            .is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
+        self.subscriptions.get(at).is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
     }
 
-    fn refuse(&mut self, at: Option<usize>, error: ErrorData, now: RunTime) {
-        self.events.push_back(Event::SubscriptionRefused(at, error));
+    /// Leaves the connection: subscribing twice on one is an error by itself.
+    fn refuse(&mut self, at: usize, error: ErrorData, now: RunTime) {
+        self.events.push_back(Event::SubscriptionRefused(Some(at), error));
         self.leave(Cause::Subscription, Retry::BackOff, now);
     }
 
@@ -515,6 +540,7 @@ impl Session {
     /// The connection is gone; decides when to dial again.
     fn lose(&mut self, cause: Cause, retry: Retry, now: RunTime) {
         let was_open = self.state == State::Open;
+        let on_purpose = cause == Cause::Agent;
         for sub in &mut self.subscriptions {
             sub.state = SubState::Idle;
         }
@@ -526,11 +552,13 @@ impl Session {
         self.state = if gave_up {
             State::Idle
         } else {
-            let at_once = retry == Retry::AtOnce && self.failures < AT_ONCE_MAX;
+            let at_once = retry == Retry::AtOnce && (on_purpose || self.failures < AT_ONCE_MAX);
             let wait = if at_once { Duration::ZERO } else { self.backoff() };
             State::Waiting { until: now.after(wait) }
         };
-        self.failures = self.failures.saturating_add(1);
+        if !on_purpose {
+            self.failures = self.failures.saturating_add(1);
+        }
         self.events.push_back(Event::Disconnected(Disconnect {
             cause,
             last_heard: was_open.then_some(self.last_heard),
@@ -545,13 +573,29 @@ impl Session {
     }
 }
 
+/// What an error frame says about the outstanding subscriptions.
+enum Refusal {
+    None,
+    Of(usize),
+    OfOne,
+}
+
+/// Whether a code is known to be about something else than a subscription: 42xx frames announce a
+/// close (or are Reverb's answer to what it cannot read), 4301 and 4302 are limits on client events
+/// and on watchlists.
+const fn is_never_a_refusal(code: Option<i64>) -> bool {
+    matches!(code, Some(4200..=4299 | 4301 | 4302))
+}
+
 /// Whether an error's text names this channel, and not just a longer name that contains it.
 fn names(message: &str, channel: &str) -> bool {
-    let part_of_name =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '@' | ';');
-    message.match_indices(channel).any(|(at, _)| {
-        let before = message.get(..at).and_then(|s| s.chars().next_back());
-        let after = message.get(at + channel.len()..).and_then(|s| s.chars().next());
-        !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
-    })
+    let in_name =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '@' | ',' | '.' | ';');
+    // What ends a sentence may also stand in a name: a word is tried with and without it.
+    message
+        .split(|c| !in_name(c))
+        .any(|word| word == channel || word.trim_end_matches([',', '.', ';']) == channel)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,3 +22,22 @@ pub fn verify(
     let (_, secret) = apps.get(at)?;
     auth::verify_hex(secret, body, signature_header).then_some(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_header_chooses_the_secret() {
+        let key = |text| AppKey::new(text).unwrap();
+        let (old, new) = ((key("old"), Secret::new("a")), (key("new"), Secret::new("b")));
+        let apps = [(&old.0, &old.1), (&new.0, &new.1)];
+        let body = br#"{"time_ms":1,"events":[]}"#;
+        let signature = sign(&new.1, body);
+        assert_eq!(verify(&apps, "new", &signature, body), Some(1));
+        assert_eq!(verify(&apps, "old", &signature, body), None);
+        assert_eq!(verify(&apps, "other", &signature, body), None);
+        assert_eq!(verify(&apps, "new", &signature, &body[1..]), None);
+        assert_eq!(verify(&apps, "new", "", body), None);
+    }
+}
