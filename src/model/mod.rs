@@ -1,6 +1,7 @@
 //! The vocabulary: identities, channel names, secrets and time. Knows nothing of ours.
 
 pub mod channel;
+pub mod fault;
 pub mod id;
 pub mod secret;
 pub mod time;
