@@ -202,7 +202,7 @@ impl Hub {
                 Ok(())
             }
             Ok(ClientFrame::Pong) => Ok(()),
-            Ok(ClientFrame::Subscribe(frame)) => self.subscribe(now, conn, frame, &mut out),
+            Ok(ClientFrame::Subscribe(frame)) => self.subscribe(now, conn, &frame, &mut out),
             Ok(ClientFrame::Unsubscribe(name)) => {
                 self.unsubscribe(conn, &name, &mut out);
                 Ok(())
@@ -265,7 +265,7 @@ impl Hub {
         &mut self,
         now: RunTime,
         conn: Conn,
-        frame: Subscribe,
+        frame: &Subscribe,
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         let Some(socket) = self.sockets.get(&conn) else { return Ok(()) };
@@ -278,7 +278,7 @@ impl Hub {
             Some(_) => {
                 return Err(format!("the connection has not signed in as the user of {name}"));
             }
-            None => self.authorize(socket, &frame)?,
+            None => self.authorize(socket, frame)?,
         };
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
         if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
