@@ -278,3 +278,93 @@ impl Core {
 fn is_canary(message: &Message) -> bool {
     message.event == canary::EVENT || message.event == canary::CLIENT_EVENT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppId, AppKey, Secret};
+    use crate::pusher::encrypt::SharedSecret;
+
+    fn core(faults: &[&str], peek_key: Option<[u8; 32]>) -> Core {
+        let app = App {
+            id: AppId::new("1").unwrap(),
+            key: AppKey::new("key").unwrap(),
+            secret: Secret::new("secret"),
+        };
+        let faults = faults.iter().map(|text| text.parse().unwrap()).collect();
+        Core::new(Setup { role: ClusterRole::New, app, seed: 1, faults, peek_key })
+    }
+
+    fn subscriber(core: &mut Core) -> Conn {
+        let (conn, _) = core.handle_connected(RunTime::ZERO);
+        let frame = r#"{"event":"pusher:subscribe","data":{"channel":"canary-1"}}"#;
+        assert_eq!(core.handle_text(RunTime::ZERO, conn, frame).len(), 1);
+        conn
+    }
+
+    fn publish(core: &mut Core, channel: &str, data: &str) -> (Taken, Vec<Effect>) {
+        let (event, channel) = ("pc-canary".to_owned(), channel.to_owned());
+        let event = Publication { event, channel, data: data.to_owned(), except: None };
+        let request = core.request_arrived();
+        core.publish(RunTime::ZERO, vec![event], &request)
+    }
+
+    #[test]
+    fn a_silent_connection_stays_subscribed_sends_nothing_and_hears_nothing() {
+        let mut core = core(&["new:silent@1s"], None);
+        let conn = subscriber(&mut core);
+        assert_eq!(publish(&mut core, "canary-1", "{}").1.len(), 1);
+        let at = core.next_deadline();
+        assert_eq!(core.handle_timeout(at), [Effect::Mute(conn)]);
+        assert_eq!(publish(&mut core, "canary-1", "{}"), (Taken::Yes, vec![]));
+        let ping = r#"{"event":"pusher:ping"}"#;
+        assert_eq!(core.handle_text(at, conn, ping), []);
+        let unsubscribe = r#"{"event":"pusher:unsubscribe","data":{"channel":"canary-1"}}"#;
+        assert_eq!(core.handle_text(at, conn, unsubscribe), []);
+        let end = core.next_deadline();
+        assert_eq!(core.handle_timeout(end), [Effect::Unmute(conn)]);
+        assert_eq!(publish(&mut core, "canary-1", "{}").1.len(), 1);
+        assert_eq!(core.handle_text(end, conn, ping).len(), 1);
+        assert_eq!(core.counts().silenced, 1);
+    }
+
+    #[test]
+    fn a_closed_connection_is_forgotten_at_once() {
+        let mut core = core(&["new:close@4100", "new:delay=1@10s"], None);
+        let conn = subscriber(&mut core);
+        assert_eq!(publish(&mut core, "canary-1", "{}").1, []);
+        let at = core.next_deadline();
+        let closed = Effect::Close(conn, 4100, "closed by a rehearsal fault");
+        assert_eq!(core.handle_timeout(at), [closed]);
+        assert!(core.hub().channel("canary-1").is_none());
+        assert_eq!(core.handle_closed(at, conn), []);
+        assert_eq!(core.handle_timeout(core.next_deadline()), []);
+        assert_eq!((core.counts().closed, core.counts().delayed), (1, 0));
+    }
+
+    #[test]
+    fn a_replay_from_the_cache_and_other_events_draw_nothing() {
+        let mut core = core(&["new:drop=1"], None);
+        publish(&mut core, "cache-a", "{}");
+        let (conn, _) = core.handle_connected(RunTime::ZERO);
+        let frame = r#"{"event":"pusher:subscribe","data":{"channel":"cache-a"}}"#;
+        assert_eq!(core.handle_text(RunTime::ZERO, conn, frame).len(), 2);
+        let (event, channel) = ("other".to_owned(), "cache-a".to_owned());
+        let other = Publication { event, channel, data: "{}".to_owned(), except: None };
+        let request = core.request_arrived();
+        assert_eq!(core.publish(RunTime::ZERO, vec![other], &request).1.len(), 1);
+        assert_eq!(core.counts(), FaultCounts::default());
+        assert_eq!(publish(&mut core, "cache-a", "{}").1, []);
+        assert_eq!(core.counts().dropped, 1);
+    }
+
+    #[test]
+    fn places_of_encrypted_canaries_are_read_with_the_master_key() {
+        let channel = "private-encrypted-a";
+        let sealed =
+            SharedSecret::derive(channel, &[7; 32]).seal(r#"{"stream":3,"seq":9}"#, &[0; 24]);
+        let mut core = core(&["new:refuse=1"], Some([7; 32]));
+        assert_eq!(publish(&mut core, channel, &sealed), (Taken::Refused, vec![]));
+        assert_eq!(core.take_done()[0].mark, Some(Mark { stream: 3, seq: 9 }));
+    }
+}

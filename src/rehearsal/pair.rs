@@ -351,3 +351,7 @@ impl FaultLog {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pair_tests.rs"]
+mod tests;

@@ -237,6 +237,77 @@ impl KeepAlive {
 mod tests {
     use super::*;
 
+    type Client = WebSocketStream<tokio::io::DuplexStream>;
+
+    /// A socket's task over memory.
+    struct Link {
+        queue: mpsc::Sender<Item>,
+        overflow: CancellationToken,
+        client: Client,
+        task: tokio::task::JoinHandle<()>,
+        /// What the task read.
+        texts: mpsc::UnboundedReceiver<String>,
+    }
+
+    async fn link() -> Link {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (queue, items) = mpsc::channel(QUEUE_MAX);
+        let (read, texts) = mpsc::unbounded_channel();
+        let overflow = CancellationToken::new();
+        let ws = upgrade(near).await;
+        let text = move |text: &str| read.send(text.to_owned()).unwrap();
+        let task = tokio::spawn(run(ws, items, overflow.clone(), Clock::start(), text));
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+        let client = WebSocketStream::from_raw_socket(far, role, None).await;
+        Link { queue, overflow, client, task, texts }
+    }
+
+    async fn code_of(client: &mut Client) -> u16 {
+        match client.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => frame.code.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_muted_socket_answers_nothing_and_is_sound_afterwards() {
+        let Link { queue, mut client, mut texts, .. } = link().await;
+        queue.send(Item::Frame("before".into())).await.unwrap();
+        queue.send(Item::Mute).await.unwrap();
+        queue.send(Item::Frame("during".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("before"));
+        client.send(Message::Ping("lost".into())).await.unwrap();
+        client.send(Message::text("discarded")).await.unwrap();
+        // The ping was read before this, so its pong is gone for good.
+        assert_eq!(texts.recv().await.unwrap(), "discarded");
+        queue.send(Item::Unmute).await.unwrap();
+        queue.send(Item::Frame("after".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("after"));
+        client.send(Message::Ping("heard".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong("heard".into()));
+    }
+
+    #[tokio::test]
+    async fn a_close_comes_after_what_was_sent_before_it() {
+        let Link { queue, mut client, task, .. } = link().await;
+        queue.send(Item::Frame("last".into())).await.unwrap();
+        queue.send(Item::Close(4009, "terminated".to_owned())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("last"));
+        assert_eq!(code_of(&mut client).await, 4009);
+        assert!(client.next().await.is_none());
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_closed_with_4100_and_binary_with_1003() {
+        let Link { queue: _queue, overflow, mut client, .. } = link().await;
+        overflow.cancel();
+        assert_eq!(code_of(&mut client).await, 4100);
+        let Link { queue: _queue, mut client, .. } = link().await;
+        client.send(Message::binary(vec![1])).await.unwrap();
+        assert_eq!(code_of(&mut client).await, 1003);
+    }
+
     #[test]
     fn a_quiet_socket_is_pinged_once_and_then_given_up() {
         let seconds = |s: u64| RunTime::from_millis(s * 1000);
