@@ -6,5 +6,6 @@ pub mod agent;
 pub mod model;
 pub mod net;
 pub mod pusher;
+pub mod rehearsal;
 pub mod scenario;
 pub mod verify;

@@ -251,7 +251,8 @@ impl fmt::Display for Fault {
 pub fn check_sums(faults: &[Fault]) -> Result<(), InvalidFault> {
     for cluster in ClusterRole::ALL {
         for scope in FaultScope::ALL {
-            let of_scope = faults.iter().filter(|f| f.cluster == cluster && f.kind.scope() == scope);
+            let of_scope =
+                faults.iter().filter(|f| f.cluster == cluster && f.kind.scope() == scope);
             let sum: f64 = of_scope.map(|fault| fault.probability).sum();
             if sum > 1.0 + SUM_SLACK {
                 return Err(InvalidFault::Sum { cluster, scope: scope.as_str(), sum });
@@ -283,7 +284,13 @@ mod tests {
             ("new:close@4100", "new", close(4100), 1.0, "new:close=1@4100"),
             ("new:close=0.5@1001", "new", close(1001), 0.5, "new:close=0.5@1001"),
             ("new:silent", "new", FaultKind::Silent(None), 1.0, "new:silent=1"),
-            ("old:silent=0.2@3s", "old", FaultKind::Silent(Some(ms(3000))), 0.2, "old:silent=0.2@3s"),
+            (
+                "old:silent=0.2@3s",
+                "old",
+                FaultKind::Silent(Some(ms(3000))),
+                0.2,
+                "old:silent=0.2@3s",
+            ),
         ] {
             let cluster = cluster.parse().unwrap();
             let fault: Fault = text.parse().unwrap();
@@ -296,7 +303,10 @@ mod tests {
     #[test]
     fn each_mistake_has_a_sentence_of_its_own() {
         for (text, sentence) in [
-            ("drop=0.1", "`drop=0.1` is no fault: write CLUSTER:KIND=PROBABILITY, such as new:drop=0.01"),
+            (
+                "drop=0.1",
+                "`drop=0.1` is no fault: write CLUSTER:KIND=PROBABILITY, such as new:drop=0.01",
+            ),
             ("both:drop=1", "`both` is no cluster: a fault begins with old: or new:"),
             (
                 "new:lose=1",

@@ -1,0 +1,396 @@
+//! One cluster on sockets: a plain and a TLS listener, each serving WebSockets and the HTTP API
+//! on one port.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, RunTime};
+
+use super::core::{Core, Effect};
+use super::faults::{Done, FaultCounts};
+use super::hub::{App, Conn};
+use super::rest::{self, Reply};
+use super::socket::{self, Item};
+
+/// Most connections at once; further ones wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a client may take over the TLS handshake.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an orderly stop waits for its clients.
+const STOP_GRACE: Duration = Duration::from_millis(2500);
+/// How long to wait after a failed accept: descriptors have run out, or a client left early.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Where done faults are written, if anywhere. Called with a cluster's lock held.
+pub type Log = Arc<dyn Fn(&[Done]) + Send + Sync>;
+
+/// How a cluster is told to end.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// Orderly: WebSockets are closed with 4200.
+    pub stop: CancellationToken,
+    /// As when the process dies.
+    pub kill: CancellationToken,
+}
+
+/// One cluster, shared by its tasks.
+pub struct Cluster {
+    app: App,
+    clock: Clock,
+    log: Option<Log>,
+    state: Mutex<State>,
+    /// The next deadline came nearer.
+    sooner: Notify,
+}
+
+/// Behind the lock, which is never held across an await: every call into it only computes.
+struct State {
+    core: Core,
+    links: HashMap<Conn, Link>,
+    /// The deadline that the timer's task waits for.
+    armed: RunTime,
+}
+
+struct Link {
+    queue: mpsc::Sender<Item>,
+    overflow: CancellationToken,
+}
+
+/// A WebSocket that a request asked for, to be served when its answer is out.
+struct Upgrade {
+    on: OnUpgrade,
+    admission: Result<(), (u16, String)>,
+}
+
+/// The service's error: cut the connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("cut on purpose")]
+struct Cut;
+
+type Answer = Result<Response<Full<Bytes>>, Cut>;
+
+impl Cluster {
+    /// A cluster around a core. `clock` is the pair's, so that both logs tell one time.
+    pub fn new(core: Core, clock: Clock, log: Option<Log>) -> Arc<Self> {
+        let app = core.hub().app().clone();
+        let state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
+        Arc::new(Self { app, clock, log, state: Mutex::new(state), sooner: Notify::new() })
+    }
+
+    /// What was done on purpose so far.
+    pub fn counts(&self) -> FaultCounts {
+        self.lock().core.counts()
+    }
+
+    /// A panic with the lock held shows elsewhere: its task's end is an error of the pair's.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One thing that happened: told to the core at this instant, and its effects carried out.
+    fn drive<R>(&self, happened: impl FnOnce(&mut Core, RunTime) -> (R, Vec<Effect>)) -> R {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        let (result, effects) = happened(&mut state.core, now);
+        state.carry(now, effects);
+        self.finish(state);
+        result
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>) {
+        let done = state.core.take_done();
+        if let Some(log) = &self.log
+            && !done.is_empty()
+        {
+            log(&done);
+        }
+        if state.core.next_deadline() < state.armed {
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Serves until told to end; gives what panicked in the meantime.
+    pub async fn run(
+        self: Arc<Self>,
+        plain: TcpListener,
+        tls: TcpListener,
+        acceptor: TlsAcceptor,
+        signals: Signals,
+    ) -> Vec<String> {
+        let (mut tasks, mut panics) = (JoinSet::new(), Vec::new());
+        tasks.spawn(Arc::clone(&self).keep_time(signals.clone()));
+        loop {
+            let room = tasks.len() <= CONNECTIONS_MAX;
+            let (stream, acceptor) = tokio::select! {
+                stream = plain.accept(), if room => (stream, None),
+                stream = tls.accept(), if room => (stream, Some(acceptor.clone())),
+                Some(ended) = tasks.join_next() => {
+                    panics.extend(panic_of(ended));
+                    continue;
+                }
+                () = signals.stop.cancelled() => break,
+                () = signals.kill.cancelled() => break,
+            };
+            match stream {
+                Ok((stream, _)) => {
+                    tasks.spawn(Arc::clone(&self).serve(stream, acceptor, signals.stop.clone()));
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+        drop((plain, tls));
+        if !signals.kill.is_cancelled() {
+            self.drive(|core, now| ((), core.close_all(now)));
+            let wait = async {
+                while let Some(ended) = tasks.join_next().await {
+                    panics.extend(panic_of(ended));
+                }
+            };
+            tokio::select! {
+                _ = timeout(STOP_GRACE, wait) => {}
+                () = signals.kill.cancelled() => {}
+            }
+        }
+        tasks.abort_all();
+        while let Some(ended) = tasks.join_next().await {
+            panics.extend(panic_of(ended));
+        }
+        panics
+    }
+
+    /// Calls the core when something is due.
+    async fn keep_time(self: Arc<Self>, signals: Signals) {
+        loop {
+            let deadline = {
+                let mut state = self.lock();
+                state.armed = state.core.next_deadline();
+                state.armed
+            };
+            tokio::select! {
+                () = sleep_until(self.clock.instant(deadline).into()) => {}
+                () = self.sooner.notified() => {}
+                () = signals.stop.cancelled() => return,
+                () = signals.kill.cancelled() => return,
+            }
+            self.drive(|core, now| ((), core.handle_timeout(now)));
+        }
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        acceptor: Option<TlsAcceptor>,
+        stop: CancellationToken,
+    ) {
+        // Frames are small and each matters on its own. Failing to say so only makes them later.
+        let _ = stream.set_nodelay(true);
+        match acceptor {
+            None => self.serve_http(stream, stop).await,
+            Some(acceptor) => {
+                let handshake = timeout(TLS_TIMEOUT, acceptor.accept(stream));
+                tokio::select! {
+                    stream = handshake => if let Ok(Ok(stream)) = stream {
+                        self.serve_http(stream, stop).await;
+                    },
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    async fn serve_http<S>(self: Arc<Self>, stream: S, stop: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let upgrade = Mutex::new(None);
+        let service = service_fn(|request| self.answer(request, &upgrade));
+        let served = {
+            let http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let mut http = std::pin::pin!(http.with_upgrades());
+            tokio::select! {
+                served = http.as_mut() => served,
+                () = stop.cancelled() => {
+                    http.as_mut().graceful_shutdown();
+                    http.await
+                }
+            }
+        };
+        let upgrade = upgrade.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // A broken connection is the client's affair, or was cut on purpose.
+        if let (Ok(()), Some(upgrade)) = (served, upgrade) {
+            self.serve_socket(upgrade).await;
+        }
+    }
+
+    async fn serve_socket(&self, upgrade: Upgrade) {
+        let Ok(upgraded) = upgrade.on.await else { return };
+        let ws = socket::upgrade(TokioIo::new(upgraded)).await;
+        if let Err((code, reason)) = upgrade.admission {
+            return socket::refuse(ws, code, &reason).await;
+        }
+        let (queue, frames) = mpsc::channel(socket::QUEUE_MAX);
+        let overflow = CancellationToken::new();
+        let link = Link { queue, overflow: overflow.clone() };
+        let conn = {
+            let mut state = self.lock();
+            let now = self.clock.now();
+            let (conn, effects) = state.core.handle_connected(now);
+            state.links.insert(conn, link);
+            state.carry(now, effects);
+            self.finish(state);
+            conn
+        };
+        let text = |text: &str| self.drive(|core, now| ((), core.handle_text(now, conn, text)));
+        socket::run(ws, frames, overflow, self.clock, text).await;
+        self.lock().links.remove(&conn);
+        self.drive(|core, now| ((), core.handle_closed(now, conn)));
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        upgrade: &Mutex<Option<Upgrade>>,
+    ) -> Answer {
+        if let Some(key) = websocket_key(&request) {
+            let admission = admit(&self.app, request.uri().path(), request.uri().query());
+            let on = hyper::upgrade::on(&mut request);
+            *upgrade.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Upgrade { on, admission });
+            return Ok(switching_protocols(&key));
+        }
+        let arrived = self.lock().core.request_arrived();
+        let answer = self.call(request, &arrived).await;
+        self.lock().core.request_answered(&arrived);
+        answer.map(respond).ok_or(Cut)
+    }
+
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        arrived: &super::faults::Request,
+    ) -> Option<Reply> {
+        let (head, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, rest::BODY_BYTES_MAX).collect().await else {
+            return Some(Reply { status: 413, body: "the body is too large\n".to_owned() });
+        };
+        let body = body.to_bytes();
+        let parts = rest::Parts {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or_default(),
+            body: &body,
+        };
+        match rest::parse(&self.app, self.clock.wall_now().as_secs(), parts) {
+            Ok(call) => self.drive(|core, now| rest::apply(core, now, call, arrived)),
+            Err(refusal) => Some(refusal),
+        }
+    }
+}
+
+impl State {
+    /// Hands effects to the sockets' tasks. A queue that is full ends its connection, which may
+    /// have effects on others.
+    fn carry(&mut self, now: RunTime, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            let (conn, item) = match effect {
+                Effect::Send(conn, frame) => (conn, Item::Frame(frame)),
+                Effect::Close(conn, code, reason) => (conn, Item::Close(code, reason.to_owned())),
+                Effect::Mute(conn) => (conn, Item::Mute),
+                Effect::Unmute(conn) => (conn, Item::Unmute),
+            };
+            let Some(link) = self.links.get(&conn) else { continue };
+            if link.queue.try_send(item).is_err() {
+                link.overflow.cancel();
+                self.links.remove(&conn);
+                effects.extend(self.core.handle_closed(now, conn));
+            }
+        }
+    }
+}
+
+fn panic_of(ended: Result<(), JoinError>) -> Option<String> {
+    let error = ended.err().filter(JoinError::is_panic)?;
+    let payload = error.into_panic();
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    Some(text.unwrap_or_else(|| "a panic without a text".to_owned()))
+}
+
+/// The key of a WebSocket handshake; `None` if the request is none.
+fn websocket_key(request: &Request<Incoming>) -> Option<HeaderValue> {
+    let upgrade = request.headers().get(header::UPGRADE)?.to_str().ok()?;
+    let websocket = upgrade.eq_ignore_ascii_case("websocket");
+    if websocket { request.headers().get(header::SEC_WEBSOCKET_KEY).cloned() } else { None }
+}
+
+fn switching_protocols(key: &HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn respond(reply: Reply) -> Response<Full<Bytes>> {
+    let kind = if reply.status == 200 { "application/json" } else { "text/plain" };
+    let mut response = Response::new(Full::from(reply.body));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Whether a WebSocket may be served, or the close code and its sentence (Channels docs:
+/// protocol).
+fn admit(app: &App, path: &str, query: Option<&str>) -> Result<(), (u16, String)> {
+    let Some(key) = path.strip_prefix("/app/").filter(|key| !key.contains('/')) else {
+        return Err((4005, "path not found".to_owned()));
+    };
+    let mut params = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    match params.find(|(name, _)| name == "protocol").map(|(_, value)| value.parse::<u32>()) {
+        None => return Err((4008, "no protocol version given".to_owned())),
+        Some(Err(_)) => return Err((4006, "the protocol version is no number".to_owned())),
+        Some(Ok(4..=7)) => {}
+        Some(Ok(version)) => return Err((4007, format!("unsupported protocol version {version}"))),
+    }
+    if key == app.key.as_str() {
+        Ok(())
+    } else {
+        let key: String = key.chars().take(40).collect();
+        Err((4001, format!("app key {key} does not exist in this cluster")))
+    }
+}
+
+/// Binds a listener on loopback, on a port of the system's choice.
+///
+/// # Errors
+/// No port is left.
+pub fn bind() -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

@@ -1,0 +1,458 @@
+//! One app of one cluster: its sockets, channels, members, cached events and signed-in users.
+//!
+//! Pure: no socket, no runtime, no clock. Whoever owns the links calls a `handle_*` method or a
+//! command for each thing that happened, and carries out the [`Output`]s in order. The hub behaves
+//! as the hosted service documents; it knows nothing of faults, which strike between it and the
+//! sockets.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use crate::model::channel::kind_of;
+use crate::model::{AppId, AppKey, ChannelName, RunTime, Secret, SocketId};
+use crate::pusher::auth;
+
+use super::channel::{Caches, Channel, Member};
+use super::users::{SignIn, Users};
+use super::wire::{self, ClientEvent, ClientFrame, Data, Signin, Subscribe, Text};
+
+/// Seconds of silence after which clients are told to ping.
+pub const ACTIVITY_TIMEOUT_S: u32 = 120;
+/// Most client events of one connection within a second (Channels docs: events).
+pub const CLIENT_EVENTS_PER_SECOND_MAX: usize = 10;
+/// Most characters of an event's name.
+pub const EVENT_NAME_CHARS_MAX: usize = 200;
+/// Most bytes of an event's data (Channels docs: HTTP API reference).
+pub const DATA_BYTES_MAX: usize = 10_240;
+/// What the channel of one user's connections is called, before the user's id.
+const TO_USER: &str = "#server-to-user-";
+
+/// A connection, as the hub and the owner of the links call it between themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Conn(pub u64);
+
+/// The app that a hub serves.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Part of the HTTP API's path.
+    pub id: AppId,
+    /// Part of the WebSocket's path.
+    pub key: AppKey,
+    /// Signs.
+    pub secret: Secret,
+}
+
+/// An event on its way to subscribers, encoded once for all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event's name.
+    pub event: String,
+    /// The channel.
+    pub channel: Arc<str>,
+    /// The data, as the publisher gave it.
+    pub data: Data,
+    /// The sender of a client event on a presence channel.
+    pub user_id: Option<Arc<str>>,
+    /// All of it as a frame.
+    pub frame: Text,
+}
+
+/// What the owner of the links must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this frame.
+    Send(Conn, Text),
+    /// Send an event to each of these: the fan-out of one publication on one channel.
+    Deliver(Vec<Conn>, Arc<Message>),
+    /// Send a close frame with this code and reason. The hub has already forgotten the connection.
+    Close(Conn, u16, &'static str),
+}
+
+/// An event that the application publishes on one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The event's name.
+    pub event: String,
+    /// The channel.
+    pub channel: String,
+    /// The data.
+    pub data: String,
+    /// A connection that shall not get it.
+    pub except: Option<String>,
+}
+
+struct Socket {
+    id: SocketId,
+    channels: BTreeSet<Arc<str>>,
+    user: Option<SignIn>,
+    /// When its latest client events came: at most as many as are allowed within a second.
+    events: VecDeque<RunTime>,
+}
+
+/// The state of one app. See the module.
+pub struct Hub {
+    app: App,
+    rng: SmallRng,
+    conn_next: u64,
+    sockets: BTreeMap<Conn, Socket>,
+    by_id: BTreeMap<SocketId, Conn>,
+    channels: BTreeMap<Arc<str>, Channel>,
+    caches: Caches,
+    users: Users,
+}
+
+type Refusal = String;
+
+impl Hub {
+    /// An app nobody is connected to. The seed decides the socket ids.
+    pub fn new(app: App, seed: u64) -> Self {
+        Self {
+            app,
+            rng: SmallRng::seed_from_u64(seed),
+            conn_next: 1,
+            sockets: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            caches: Caches::default(),
+            users: Users::default(),
+        }
+    }
+
+    /// The app's identity.
+    pub const fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Every open connection.
+    pub fn connections(&self) -> impl Iterator<Item = Conn> {
+        self.sockets.keys().copied()
+    }
+
+    /// The id by which the client knows a connection.
+    pub fn socket_id(&self, conn: Conn) -> Option<&SocketId> {
+        self.sockets.get(&conn).map(|socket| &socket.id)
+    }
+
+    /// The occupied channels whose names start with a prefix, in the order of their names.
+    pub fn channels(&self, prefix: &str) -> impl Iterator<Item = (&str, &Channel)> {
+        self.channels
+            .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, channel)| (&**name, channel))
+    }
+
+    /// A channel, if it is occupied.
+    pub fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.get(name)
+    }
+
+    /// A cache channel's last event and for how long it will be kept.
+    pub fn cached(&self, now: RunTime, name: &str) -> Option<(&str, Duration)> {
+        self.caches.get(now, name).map(|(cached, left)| (cached.data.content(), left))
+    }
+
+    /// A client opened a connection with the app's key.
+    pub fn handle_connected(&mut self) -> (Conn, Vec<Output>) {
+        let conn = Conn(self.conn_next);
+        self.conn_next += 1;
+        let id = loop {
+            let (a, b) =
+                (self.rng.random_range(1..1_000_000), self.rng.random_range(1..100_000_000));
+            match SocketId::new(&format!("{a}.{b}")) {
+                Ok(id) if !self.by_id.contains_key(&id) => break id,
+                _ => {}
+            }
+        };
+        let frame = wire::established(id.as_str(), ACTIVITY_TIMEOUT_S);
+        self.by_id.insert(id.clone(), conn);
+        let (channels, events) = (BTreeSet::new(), VecDeque::new());
+        self.sockets.insert(conn, Socket { id, channels, user: None, events });
+        (conn, vec![Output::Send(conn, frame)])
+    }
+
+    /// A connection is gone, whoever ended it. Harmless if the hub has forgotten it already.
+    pub fn handle_closed(&mut self, conn: Conn) -> Vec<Output> {
+        let mut out = Vec::new();
+        let Some(socket) = self.sockets.remove(&conn) else { return out };
+        self.by_id.remove(&socket.id);
+        for name in &socket.channels {
+            self.leave(conn, name, &mut out);
+        }
+        if let Some(user) = &socket.user
+            && self.users.leave(conn, user)
+        {
+            self.tell_watchers(&user.id, &mut out);
+        }
+        out
+    }
+
+    /// A client sent a text frame.
+    pub fn handle_text(&mut self, now: RunTime, conn: Conn, text: &str) -> Vec<Output> {
+        let mut out = Vec::new();
+        if !self.sockets.contains_key(&conn) {
+            return out;
+        }
+        let done = match wire::decode(text) {
+            Ok(ClientFrame::Ping) => {
+                out.push(Output::Send(conn, Text::from_static(wire::PONG)));
+                Ok(())
+            }
+            Ok(ClientFrame::Pong) => Ok(()),
+            Ok(ClientFrame::Subscribe(frame)) => self.subscribe(now, conn, &frame, &mut out),
+            Ok(ClientFrame::Unsubscribe(name)) => {
+                self.unsubscribe(conn, &name, &mut out);
+                Ok(())
+            }
+            Ok(ClientFrame::Signin(frame)) => self.sign_in(conn, frame, &mut out),
+            Ok(ClientFrame::Event(frame)) => self.client_event(now, conn, frame, &mut out),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(message) = done {
+            out.push(Output::Send(conn, wire::error(&message, None)));
+        }
+        out
+    }
+
+    /// Publishes an event through the HTTP API. The name must be sound, see [`is_channel`].
+    pub fn publish(&mut self, now: RunTime, publication: Publication) -> Vec<Output> {
+        let Publication { event, channel, data, except } = publication;
+        let data = Data::Text(data);
+        let channel: Arc<str> = match self.channels.get_key_value(channel.as_str()) {
+            Some((name, _)) => Arc::clone(name),
+            None => channel.into(),
+        };
+        if kind_of(&channel).is_cache() {
+            self.caches.put(now, &channel, &event, &data);
+        }
+        let except = except.and_then(|id| self.by_id.get(&SocketId::new(&id).ok()?).copied());
+        let frame = wire::event(&event, &channel, &data, None);
+        self.fan_out(Message { event, channel, data, user_id: None, frame }, except)
+    }
+
+    /// Closes every connection that has signed in as this user.
+    pub fn terminate(&mut self, user_id: &str) -> Vec<Output> {
+        let mut out = Vec::new();
+        for conn in self.users.connections(user_id) {
+            out.push(Output::Close(conn, 4009, "terminated by the app"));
+            out.extend(self.handle_closed(conn));
+        }
+        out
+    }
+
+    /// Closes one connection.
+    pub fn close(&mut self, conn: Conn, code: u16, reason: &'static str) -> Vec<Output> {
+        if !self.sockets.contains_key(&conn) {
+            return Vec::new();
+        }
+        let mut out = vec![Output::Close(conn, code, reason)];
+        out.extend(self.handle_closed(conn));
+        out
+    }
+
+    fn fan_out(&self, message: Message, except: Option<Conn>) -> Vec<Output> {
+        let to = match self.channels.get(&message.channel) {
+            Some(channel) => channel.subscribers_except(except),
+            None => Vec::new(),
+        };
+        if to.is_empty() { Vec::new() } else { vec![Output::Deliver(to, Arc::new(message))] }
+    }
+
+    fn subscribe(
+        &mut self,
+        now: RunTime,
+        conn: Conn,
+        frame: &Subscribe,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let Some(socket) = self.sockets.get(&conn) else { return Ok(()) };
+        let name: Arc<str> = frame.channel.as_str().into();
+        if socket.channels.contains(&name) {
+            return Err(format!("existing subscription to channel {name}"));
+        }
+        let member = match name.strip_prefix(TO_USER) {
+            Some(id) if socket.user.as_ref().is_some_and(|user| &*user.id == id) => None,
+            Some(_) => {
+                return Err(format!("the connection has not signed in as the user of {name}"));
+            }
+            None => self.authorize(socket, frame)?,
+        };
+        let channel = self.channels.entry(Arc::clone(&name)).or_default();
+        if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
+            return Err(format!("presence channel {name} has as many members as it may have"));
+        }
+        let came = channel.join(conn, member.clone());
+        if kind_of(&name).is_presence() {
+            let succeeded = wire::subscribed_presence(&name, channel.members());
+            out.push(Output::Send(conn, succeeded));
+        } else {
+            out.push(Output::Send(conn, wire::subscribed(&name)));
+        }
+        if let Some(member) = member.filter(|_| came) {
+            let frame = wire::member_added(&name, &member.id, member.info.as_deref());
+            let others = channel.subscribers_except(Some(conn));
+            out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
+        }
+        if kind_of(&name).is_cache() {
+            let frame = match self.caches.get(now, &name) {
+                Some((cached, _)) => wire::event(&cached.event, &name, &cached.data, None),
+                None => wire::cache_miss(&name),
+            };
+            out.push(Output::Send(conn, frame));
+        }
+        if let Some(socket) = self.sockets.get_mut(&conn) {
+            socket.channels.insert(name);
+        }
+        Ok(())
+    }
+
+    /// Whether the socket may subscribe, and as whom on a presence channel.
+    fn authorize(&self, socket: &Socket, frame: &Subscribe) -> Result<Option<Member>, Refusal> {
+        let name = ChannelName::new(frame.channel.as_str()).map_err(|e| e.to_string())?;
+        if !name.kind().needs_auth() {
+            return Ok(None);
+        }
+        let data = frame.channel_data.as_deref();
+        let signed = auth::channel_string(&socket.id, name.as_str(), data);
+        self.verify(frame.auth.as_deref().unwrap_or_default(), &signed)?;
+        if !name.kind().is_presence() {
+            return Ok(None);
+        }
+        // A signed-in user needs no channel_data; where both exist, the channel's own wins
+        // (Channels docs: authorizing users).
+        match data.or(socket.user.as_ref().map(|user| user.user_data.as_str())) {
+            Some(data) => Member::parse(data).map(Some),
+            None => Err(format!("channel_data is required to subscribe to {name}")),
+        }
+    }
+
+    fn verify(&self, auth: &str, signed: &str) -> Result<(), Refusal> {
+        let Some((key, signature)) = auth.split_once(':') else {
+            return Err("auth info required, of the form key:signature".to_owned());
+        };
+        if key != self.app.key.as_str() {
+            return Err(format!("invalid key in subscription auth: {key}"));
+        }
+        if auth::verify_hex(&self.app.secret, signed.as_bytes(), signature) {
+            Ok(())
+        } else {
+            Err(format!("invalid signature: expected HMAC SHA256 hex digest of {signed}"))
+        }
+    }
+
+    fn unsubscribe(&mut self, conn: Conn, name: &str, out: &mut Vec<Output>) {
+        if let Some(socket) = self.sockets.get_mut(&conn)
+            && let Some(name) = socket.channels.take(name)
+        {
+            self.leave(conn, &name, out);
+        }
+    }
+
+    fn leave(&mut self, conn: Conn, name: &Arc<str>, out: &mut Vec<Output>) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if let Some(user_id) = channel.leave(conn) {
+            let frame = wire::member_removed(name, &user_id);
+            let others = channel.subscribers_except(Some(conn));
+            out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
+        }
+        if channel.is_vacant() {
+            self.channels.remove(name);
+        }
+    }
+
+    fn client_event(
+        &mut self,
+        now: RunTime,
+        conn: Conn,
+        frame: ClientEvent,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let Some(socket) = self.sockets.get_mut(&conn) else { return Ok(()) };
+        let ClientEvent { event, channel, data } = frame;
+        if !kind_of(&channel).needs_auth() || channel.starts_with('#') {
+            return Err(
+                "client event rejected: only private and presence channels take them".into()
+            );
+        }
+        let Some(channel) = socket.channels.get(channel.as_str()).map(Arc::clone) else {
+            return Err(format!("client event rejected: not subscribed to {channel}"));
+        };
+        if event.chars().count() > EVENT_NAME_CHARS_MAX || data.content().len() > DATA_BYTES_MAX {
+            return Err("client event rejected: its name or its data is too long".into());
+        }
+        while socket.events.front().is_some_and(|at| now.since(*at) >= Duration::from_secs(1)) {
+            socket.events.pop_front();
+        }
+        if socket.events.len() >= CLIENT_EVENTS_PER_SECOND_MAX {
+            let message = "client event rejected: more than 10 within a second";
+            out.push(Output::Send(conn, wire::error(message, Some(4301))));
+            return Ok(());
+        }
+        socket.events.push_back(now);
+        let user_id = self.channels.get(&channel).and_then(|c| c.user_of(conn)).map(Arc::clone);
+        let frame = wire::event(&event, &channel, &data, user_id.as_deref());
+        out.extend(self.fan_out(Message { event, channel, data, user_id, frame }, Some(conn)));
+        Ok(())
+    }
+
+    fn sign_in(&mut self, conn: Conn, frame: Signin, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        let Some(socket) = self.sockets.get(&conn) else { return Ok(()) };
+        let signed = auth::user_string(&socket.id, &frame.user_data);
+        self.verify(&frame.auth, &signed)?;
+        let Some(user) = SignIn::parse(frame.user_data) else {
+            return Err("sign-in rejected: user_data must be JSON with a string id".to_owned());
+        };
+        let before = socket.user.clone();
+        if before.as_ref().is_some_and(|before| before.id != user.id) {
+            return Err("sign-in rejected: the connection is another user's already".to_owned());
+        }
+        if let Some(before) = &before {
+            self.users.leave(conn, before);
+        }
+        // Signing in again may change the watchlist; the user has been online all the while.
+        let came = self.users.enter(conn, &user) && before.is_none();
+        out.push(Output::Send(conn, wire::signin_success(&user.user_data)));
+        if user.cut {
+            let message = "the watchlist is cut to its first 100 users";
+            out.push(Output::Send(conn, wire::error(message, Some(4302))));
+        }
+        if !user.watchlist.is_empty() {
+            let ids = || user.watchlist.iter().map(|id| &**id);
+            let (online, offline): (Vec<_>, Vec<_>) =
+                ids().partition(|id| self.users.is_online(id));
+            out.push(Output::Send(conn, wire::watchlist(&online, &offline)));
+        }
+        if came {
+            self.tell_watchers(&user.id, out);
+        }
+        if let Some(socket) = self.sockets.get_mut(&conn) {
+            socket.user = Some(user);
+        }
+        Ok(())
+    }
+
+    fn tell_watchers(&self, id: &str, out: &mut Vec<Output>) {
+        let frame = if self.users.is_online(id) {
+            wire::watchlist(&[id], &[])
+        } else {
+            wire::watchlist(&[], &[id])
+        };
+        let watchers = self.users.watchers(id).into_iter();
+        out.extend(watchers.map(|conn| Output::Send(conn, frame.clone())));
+    }
+}
+
+/// Whether an event may be published there: a sound channel name, or one user's connections.
+pub fn is_channel(name: &str) -> bool {
+    match name.strip_prefix(TO_USER) {
+        Some(id) => !id.is_empty() && name.len() <= ChannelName::LENGTH_MAX,
+        None => ChannelName::new(name).is_ok(),
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

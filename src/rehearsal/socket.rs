@@ -1,0 +1,323 @@
+//! One WebSocket of a cluster: moves frames between the socket and the core, keeps it alive, and
+//! falls silent when told.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Clock, RunTime};
+
+use super::wire::{self, Text};
+
+/// Most frames that wait for a slow reader. One more, and the connection is closed with 4100.
+pub const QUEUE_MAX: usize = 8192;
+/// Most bytes of a message from a client; the documents name no limit.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Frames written before the socket is flushed.
+const WRITE_BATCH_MAX: usize = 256;
+/// Silence after which the server pings (support article on presence channels).
+const PING_AFTER: Duration = Duration::from_secs(60);
+/// Silence after that ping which ends the connection (same article).
+const PONG_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take over the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the cluster tells a socket's task to do, in this order.
+#[derive(Debug)]
+pub enum Item {
+    /// Send a frame.
+    Frame(Text),
+    /// Send a close frame and end.
+    Close(u16, String),
+    /// Send nothing from here on, not even pongs.
+    Mute,
+    /// The end of that.
+    Unmute,
+}
+
+/// A stream whose writes can be made to vanish. The WebSocket above it goes on answering pings and
+/// counting its frames, so that it is sound when the silence ends.
+pub struct Mutable<S> {
+    inner: S,
+    muted: bool,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Mutable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Mutable<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.muted {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// The server's side of a WebSocket.
+pub type Ws<S> = WebSocketStream<Mutable<S>>;
+
+/// Speaks WebSocket over an upgraded connection.
+pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(inner: S) -> Ws<S> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let role = tokio_tungstenite::tungstenite::protocol::Role::Server;
+    WebSocketStream::from_raw_socket(Mutable { inner, muted: false }, role, Some(config)).await
+}
+
+/// Tells a client why it cannot connect, and closes.
+pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut ws: Ws<S>, code: u16, reason: &str) {
+    let error = wire::error(reason, Some(code));
+    if ws.send(Message::Text(error)).await.is_ok() {
+        close(&mut ws, code, reason).await;
+    }
+}
+
+/// Moves frames until either side ends the connection. `text` is called with each text frame.
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    mut ws: Ws<S>,
+    mut queue: mpsc::Receiver<Item>,
+    overflow: CancellationToken,
+    clock: Clock,
+    mut text: impl FnMut(&str),
+) {
+    let mut items = Vec::with_capacity(WRITE_BATCH_MAX);
+    let mut alive = KeepAlive::new(clock.now());
+    loop {
+        let deadline = clock.instant(alive.deadline()).into();
+        tokio::select! {
+            message = ws.next() => match message {
+                Some(Ok(message)) => {
+                    alive.heard(clock.now());
+                    match message {
+                        Message::Text(frame) => text(&frame),
+                        Message::Binary(_) => {
+                            return close(&mut ws, 1003, "text frames only").await;
+                        }
+                        _ => {}
+                    }
+                }
+                Some(Err(Error::Capacity(_))) => {
+                    return close(&mut ws, 1009, "message too big").await;
+                }
+                Some(Err(_)) | None => return,
+            },
+            count = queue.recv_many(&mut items, WRITE_BATCH_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                tokio::select! {
+                    done = write(&mut ws, &mut items) => match done {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => return,
+                    },
+                    () = overflow.cancelled() => {}
+                }
+            },
+            () = overflow.cancelled() => {
+                return close(&mut ws, 4100, "the reader is too slow").await;
+            }
+            () = sleep_until(deadline) => match alive.step(clock.now(), ws.get_ref().muted) {
+                Some(true) if ws.send(Message::Ping(Default::default())).await.is_err() => return,
+                Some(false) => return close(&mut ws, 4201, "no pong in time").await,
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Carries out what is in the queue; says whether the connection goes on.
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    ws: &mut Ws<S>,
+    items: &mut Vec<Item>,
+) -> Result<bool, Error> {
+    for item in items.drain(..) {
+        match item {
+            Item::Frame(frame) => ws.feed(Message::Text(frame)).await?,
+            Item::Close(code, reason) => {
+                close(ws, code, &reason).await;
+                return Ok(false);
+            }
+            // Flushed first: what was sent before the silence arrives, and no frame is cut in two.
+            Item::Mute => {
+                ws.flush().await?;
+                ws.get_mut().muted = true;
+            }
+            Item::Unmute => {
+                ws.flush().await?;
+                ws.get_mut().muted = false;
+            }
+        }
+    }
+    ws.flush().await?;
+    Ok(true)
+}
+
+/// Sends a close frame and waits a while for the client's, so that nothing sent before it is lost
+/// to a reset.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut Ws<S>, code: u16, reason: &str) {
+    let reason: String = reason.chars().take(100).collect();
+    let frame = CloseFrame { code: code.into(), reason: reason.into() };
+    let handshake = async {
+        if ws.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = ws.next().await {}
+        }
+    };
+    // A client that does not answer is left behind; the outcome is the same.
+    let _ = timeout(CLOSE_TIMEOUT, handshake).await;
+}
+
+/// When to ping, and when to give up.
+struct KeepAlive {
+    heard: RunTime,
+    pinged: bool,
+}
+
+impl KeepAlive {
+    const fn new(now: RunTime) -> Self {
+        Self { heard: now, pinged: false }
+    }
+
+    const fn heard(&mut self, now: RunTime) {
+        *self = Self::new(now);
+    }
+
+    fn deadline(&self) -> RunTime {
+        let wait = if self.pinged { PING_AFTER + PONG_TIMEOUT } else { PING_AFTER };
+        self.heard.after(wait)
+    }
+
+    /// At the deadline: `Some(true)` to ping, `Some(false)` to give up. A muted socket does
+    /// neither.
+    fn step(&mut self, now: RunTime, muted: bool) -> Option<bool> {
+        if now < self.deadline() {
+            return None;
+        }
+        if muted {
+            self.heard(now);
+            return None;
+        }
+        let first = !self.pinged;
+        self.pinged = true;
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Client = WebSocketStream<tokio::io::DuplexStream>;
+
+    /// A socket's task over memory.
+    struct Link {
+        queue: mpsc::Sender<Item>,
+        overflow: CancellationToken,
+        client: Client,
+        task: tokio::task::JoinHandle<()>,
+        /// What the task read.
+        texts: mpsc::UnboundedReceiver<String>,
+    }
+
+    async fn link() -> Link {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (queue, items) = mpsc::channel(QUEUE_MAX);
+        let (read, texts) = mpsc::unbounded_channel();
+        let overflow = CancellationToken::new();
+        let ws = upgrade(near).await;
+        let text = move |text: &str| read.send(text.to_owned()).unwrap();
+        let task = tokio::spawn(run(ws, items, overflow.clone(), Clock::start(), text));
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+        let client = WebSocketStream::from_raw_socket(far, role, None).await;
+        Link { queue, overflow, client, task, texts }
+    }
+
+    async fn code_of(client: &mut Client) -> u16 {
+        match client.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => frame.code.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_muted_socket_answers_nothing_and_is_sound_afterwards() {
+        let Link { queue, mut client, mut texts, .. } = link().await;
+        queue.send(Item::Frame("before".into())).await.unwrap();
+        queue.send(Item::Mute).await.unwrap();
+        queue.send(Item::Frame("during".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("before"));
+        client.send(Message::Ping("lost".into())).await.unwrap();
+        client.send(Message::text("discarded")).await.unwrap();
+        // The ping was read before this, so its pong is gone for good.
+        assert_eq!(texts.recv().await.unwrap(), "discarded");
+        queue.send(Item::Unmute).await.unwrap();
+        queue.send(Item::Frame("after".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("after"));
+        client.send(Message::Ping("heard".into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong("heard".into()));
+    }
+
+    #[tokio::test]
+    async fn a_close_comes_after_what_was_sent_before_it() {
+        let Link { queue, mut client, task, .. } = link().await;
+        queue.send(Item::Frame("last".into())).await.unwrap();
+        queue.send(Item::Close(4009, "terminated".to_owned())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text("last"));
+        assert_eq!(code_of(&mut client).await, 4009);
+        assert!(client.next().await.is_none());
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_closed_with_4100_and_binary_with_1003() {
+        let Link { queue: _queue, overflow, mut client, .. } = link().await;
+        overflow.cancel();
+        assert_eq!(code_of(&mut client).await, 4100);
+        let Link { queue: _queue, mut client, .. } = link().await;
+        client.send(Message::binary(vec![1])).await.unwrap();
+        assert_eq!(code_of(&mut client).await, 1003);
+    }
+
+    #[test]
+    fn a_quiet_socket_is_pinged_once_and_then_given_up() {
+        let seconds = |s: u64| RunTime::from_millis(s * 1000);
+        let mut alive = KeepAlive::new(seconds(0));
+        assert_eq!(alive.step(seconds(59), false), None);
+        assert_eq!(alive.step(seconds(60), false), Some(true));
+        assert_eq!(alive.deadline(), seconds(75));
+        assert_eq!(alive.step(seconds(75), false), Some(false));
+        alive.heard(seconds(75));
+        assert_eq!(alive.step(seconds(135), true), None);
+        assert_eq!(alive.deadline(), seconds(195));
+    }
+}
