@@ -3,9 +3,14 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod agent;
+pub mod cli;
+pub mod cmd;
+pub mod exit;
+pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod pusher;
 pub mod rehearsal;
+pub mod report;
 pub mod scenario;
 pub mod verify;

@@ -1,2 +1,10 @@
 //! The command-line program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pusher_canary::{cli, cmd};
+
+fn main() -> ExitCode {
+    cmd::execute(cli::Cli::parse()).into()
+}

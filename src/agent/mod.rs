@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +57,8 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait, after everything must have ended, for the last facts.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for the drivers of HTTP connections.
+const DRIVERS_GRACE: Duration = Duration::from_secs(1);
 /// Connections that are opened for publishing before the first event, at most.
 const WARM_MAX: usize = 64;
 
@@ -97,9 +99,9 @@ pub enum RunError {
         /// How many are allowed.
         limit: u64,
     },
-    /// The task that adds up failed: nothing was kept.
-    #[error("the agent itself failed: its collector panicked; please report this")]
-    Collector,
+    /// A task panicked, and nothing could be kept.
+    #[error("the agent itself failed: its {0:?} panicked; please report this")]
+    Panicked(Task),
 }
 
 /// A run that was measured, whatever came of it.
@@ -154,7 +156,7 @@ impl Tasks {
             if sabotaged {
                 tokio::select! {
                     () = future => {}
-                    () = panic_after(publishing) => {}
+                    never = panic_after(publishing) => match never {},
                 }
             } else {
                 future.await;
@@ -180,7 +182,7 @@ impl Tasks {
 }
 
 #[expect(clippy::panic, reason = "asked for, to prove that a panic is found")]
-async fn panic_after(publishing: CancellationToken) {
+async fn panic_after(publishing: CancellationToken) -> std::convert::Infallible {
     publishing.cancelled().await;
     panic!("sabotaged on purpose");
 }
@@ -193,6 +195,31 @@ struct ClusterParts {
     jobs: mpsc::Receiver<publisher::Job>,
 }
 
+/// A run whose connections are ready and which has not published yet.
+struct Running {
+    tasks: Tasks,
+    parts: Vec<ClusterParts>,
+    warm: Vec<Vec<Connection>>,
+    facts: mpsc::Sender<Fact>,
+    standing: watch::Receiver<Standing>,
+    collector: JoinHandle<Account>,
+    publishing: CancellationToken,
+    leave: CancellationToken,
+    tracker: TaskTracker,
+}
+
+/// Tries every connection of a plan once, and publishes nothing.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
+    let hooks = Hooks { stop: CancellationToken::new(), observe: |_: &Account, _| {}, sabotage: None };
+    let Running { mut tasks, leave, .. } = begin(plan, clock, hooks).await?;
+    leave.cancel();
+    finish(&mut tasks, None).await;
+    Ok(())
+}
+
 /// Runs a plan to its end.
 ///
 /// # Errors
@@ -201,13 +228,50 @@ pub async fn run<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Finish
 where
     O: FnMut(&Account, RunTime) + Send + 'static,
 {
+    let stop = hooks.stop.clone();
+    let Running { mut tasks, parts, warm, facts, standing, collector, publishing, leave, tracker } =
+        begin(plan, clock, hooks).await?;
+    let start = clock.now().after(LEAD);
+    // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
+    let _ = facts.send(Fact::Begun(start)).await;
+    let (slow_down, slow_down_in) = mpsc::channel(1);
+    let mut outlets = Vec::new();
+    for (part, warm) in parts.into_iter().zip(warm) {
+        let ClusterParts { outlet, wire, outbox, jobs } = part;
+        outlets.push(outlet);
+        let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
+        tasks.spawn(Task::Publisher, run);
+    }
+    drop(slow_down);
+    let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
+    let (schedule, stop_pace) = (plan.schedule.clone(), stop.clone());
+    let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
+    tasks.spawn(Task::Pacer, pace);
+    drop(facts);
+    publishing.cancel();
+
+    let panicked = supervise(plan, clock, &mut tasks, standing).await;
+    leave.cancel();
+    let panicked = finish(&mut tasks, panicked).await;
+    tracker.close();
+    // Idle connections end with their owners; a driver that does not is cut off with the runtime.
+    let _ = tokio::time::timeout(DRIVERS_GRACE, tracker.wait()).await;
+    let account = collector.await.map_err(|_| RunError::Panicked(Task::Collector))?;
+    let cut_short = stop.is_cancelled();
+    Ok(Finished { account, started: start, ended: clock.now(), cut_short, panicked })
+}
+
+/// Builds every task, starts those that watch, and waits until all connections are ready.
+async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running, RunError>
+where
+    O: FnMut(&Account, RunTime) + Send + 'static,
+{
     check_descriptors(plan)?;
     let Hooks { stop, observe, sabotage } = hooks;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
-    let (standing, standing_in) = watch::channel(Standing::default());
-    let publishing = CancellationToken::new();
-    let leave = CancellationToken::new();
+    let (standing_out, standing) = watch::channel(Standing::default());
+    let (publishing, leave) = (CancellationToken::new(), CancellationToken::new());
     let tracker = TaskTracker::new();
     let books = make_books(plan);
     let account = make_account(plan, &books);
@@ -217,14 +281,14 @@ where
         sabotage,
         publishing: publishing.clone(),
     };
-    let collector = collector::run(clock, account, facts_in, standing, observe);
+    let collector = collector::run(clock, account, facts_in, standing_out, observe);
     let sabotaged = (sabotage == Some(Task::Collector)).then(|| publishing.clone());
     let collector = tokio::spawn(async move {
         match sabotaged {
             None => collector.await,
             Some(publishing) => tokio::select! {
                 account = collector => account,
-                () = panic_after(publishing) => unreachable!("it panics"),
+                never = panic_after(publishing) => match never {},
             },
         }
     });
@@ -246,50 +310,29 @@ where
     drop(started);
     let vitals = vitals::run(clock, plan.instrument, facts.clone(), leave.clone());
     tasks.spawn(Task::Vitals, vitals);
-
     let warm = tokio::select! {
         () = stop.cancelled() => Err(StartError::Stopped),
         ready = ready(plan, &parts, &mut started_in, connections) => ready,
     };
-    let warm = match warm {
-        Ok(warm) => warm,
+    match warm {
+        Ok(warm) => Ok(Running {
+            tasks,
+            parts,
+            warm,
+            facts,
+            standing,
+            collector,
+            publishing,
+            leave,
+            tracker,
+        }),
         Err(error) => {
             leave.cancel();
             tasks.set.shutdown().await;
-            drop((facts, parts));
             collector.abort();
-            return Err(error.into());
+            Err(error.into())
         }
-    };
-
-    let start = clock.now().after(LEAD);
-    // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
-    let _ = facts.send(Fact::Begun(start)).await;
-    let (slow_down, slow_down_in) = mpsc::channel(1);
-    let mut outlets = Vec::new();
-    for (part, warm) in parts.into_iter().zip(warm) {
-        let ClusterParts { outlet, wire, outbox, jobs } = part;
-        outlets.push(outlet);
-        let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
-        tasks.spawn(Task::Publisher, run);
     }
-    drop(slow_down);
-    let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
-    let (schedule, stop_pace) = (plan.schedule.clone(), stop.clone());
-    let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
-    tasks.spawn(Task::Pacer, pace);
-    drop(facts);
-    publishing.cancel();
-
-    let panicked = supervise(plan, clock, &mut tasks, standing_in).await;
-    leave.cancel();
-    let panicked = finish(&mut tasks, panicked).await;
-    tracker.close();
-    // Idle connections end with their owners; a driver that does not is cut off with the runtime.
-    let _ = tokio::time::timeout(Duration::from_secs(1), tracker.wait()).await;
-    let account = collector.await.map_err(|_| RunError::Collector)?;
-    let cut_short = stop.is_cancelled();
-    Ok(Finished { account, started: start, ended: clock.now(), cut_short, panicked })
 }
 
 /// Waits until everything has ended that can end; returns the task that panicked, if one did.

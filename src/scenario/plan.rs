@@ -353,6 +353,16 @@ impl Plan {
         self.clusters.iter().find(|c| c.role == role)
     }
 
+    /// The same clusters and credentials, tried by one connection each.
+    #[must_use]
+    pub fn with_one_connection(&self) -> Self {
+        let mut plan = self.clone();
+        plan.witnesses.truncate(1);
+        plan.senders.clear();
+        plan.bill.connections = 1;
+        plan
+    }
+
     /// The instant at which every obligation has ended if all goes well, for a schedule that ended
     /// at `end`.
     pub fn settled_at(&self, end: RunTime) -> RunTime {

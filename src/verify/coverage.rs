@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -30,12 +31,27 @@ pub struct ClusterTrials {
     pub publications_partially_lost: u64,
     /// Publications that a witness lost, but in a tainted second.
     pub unattributed: u64,
+    /// Incidents: failures at most 10 s apart are one.
+    pub incidents: u64,
+    /// The latest instant at which a failed trial was sent.
+    #[serde(skip)]
+    last_failure: Option<RunTime>,
 }
+
+/// Failures at most so far apart belong to one incident.
+const INCIDENT_GAP: Duration = Duration::from_secs(10);
 
 impl ClusterTrials {
     /// Trials that failed.
     pub const fn failures(&self) -> u64 {
         self.publications_lost + self.publications_partially_lost
+    }
+
+    /// Streams settle apart, so failures come roughly, not strictly, in the order of sending.
+    fn note_failure(&mut self, at: RunTime) {
+        let joins = self.last_failure.is_some_and(|last| at.since(last) <= INCIDENT_GAP);
+        self.incidents += u64::from(!joins);
+        self.last_failure = self.last_failure.max(Some(at));
     }
 }
 
@@ -325,7 +341,7 @@ impl EventJoin {
             Outcome::Rejected => Some(UncoveredCause::Rejected),
             Outcome::Void | Outcome::InFlight | Outcome::Unknown => Some(UncoveredCause::Void),
             Outcome::Accepted | Outcome::Recovered => {
-                count_trial(short, got, is_tainted, trials);
+                count_trial(short, got, publication.sent, is_tainted, trials);
                 if short.lost > 0 {
                     Some(UncoveredCause::Lost)
                 } else if short.missed > 0 || got == 0 {
@@ -360,7 +376,13 @@ impl EventJoin {
     }
 }
 
-fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTrials) {
+fn count_trial(
+    short: Short,
+    got: u32,
+    sent: RunTime,
+    is_tainted: bool,
+    trials: &mut ClusterTrials,
+) {
     if got + short.lost == 0 {
         return;
     }
@@ -369,6 +391,9 @@ fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTri
         return;
     }
     trials.trials += 1;
+    if short.lost > 0 {
+        trials.note_failure(sent);
+    }
     match (short.lost, got) {
         (0, _) => {}
         (_, 0) => trials.publications_lost += 1,

@@ -138,6 +138,24 @@ impl Latencies {
             .map(|bucket| bucket.value_iterated_to() as f64 / 1e3)
     }
 
+    /// How many values are at most each of `ends` (in seconds, ascending), and the sum of all values
+    /// in seconds, to the histogram's resolution.
+    pub fn cumulative(&self, ends: &[f64]) -> (Vec<u64>, f64) {
+        let mut counts = vec![0; ends.len()];
+        let mut sum = 0.0;
+        for bucket in self.0.iter_recorded() {
+            let seconds = bucket.value_iterated_to() as f64 / 1e6;
+            let count = bucket.count_at_value();
+            sum += seconds * count as f64;
+            for (end, total) in ends.iter().zip(&mut counts) {
+                if seconds <= *end {
+                    *total += count;
+                }
+            }
+        }
+        (counts, sum)
+    }
+
     /// The histogram in HdrHistogram's compressed form (V2, deflate), in base64.
     pub fn encoded(&self) -> String {
         use base64::Engine;

@@ -1,6 +1,7 @@
 //! Bounds on what was not seen: exact binomial limits and quantile intervals.
 
 use statrs::function::beta::beta_reg;
+use statrs::function::gamma::gamma_lr;
 
 /// Upper limit of the one-sided Clopper–Pearson interval: the rate that `failures` or fewer in
 /// `trials` rule out at `confidence` (0 to 1). 1 without trials.
@@ -30,6 +31,22 @@ pub fn trials_needed(rate: f64, confidence: f64) -> u64 {
     // At k = 0 the bound is 1 − (1 − C)^(1/n).
     let exact = (1.0 - confidence).ln() / (-rate).ln_1p();
     exact.ceil() as u64
+}
+
+/// Upper limit of the one-sided interval for a Poisson mean: how many events could have been
+/// expected where `seen` came. 3.0 for none at 95 %.
+///
+/// Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (1936): the `confidence`
+/// quantile of Gamma(k + 1, 1).
+pub fn poisson_upper_bound(seen: u64, confidence: f64) -> f64 {
+    let shape = seen as f64 + 1.0;
+    // Far above any quantile that a confidence below one has.
+    let (mut low, mut high) = (0.0, shape + 50.0 * shape.sqrt() + 50.0);
+    for _ in 0..200 {
+        let middle = 0.5 * (low + high);
+        if gamma_lr(shape, middle) < confidence { low = middle } else { high = middle }
+    }
+    high
 }
 
 /// The `p` quantile of Beta(a, b), by bisection of its distribution function.
@@ -109,6 +126,14 @@ mod tests {
         }
         assert!(close(upper_bound(0, 0, 0.95), 1.0));
         assert_eq!(lower_bound(0, 100, 0.95).to_bits(), 0.0_f64.to_bits());
+    }
+
+    #[test]
+    fn poisson_bounds_are_those_of_garwoods_table() {
+        for (seen, upper) in [(0, 2.995_732), (1, 4.743_865), (2, 6.295_794), (10, 16.962_219)] {
+            let got = poisson_upper_bound(seen, 0.95);
+            assert!((got - upper).abs() < 1e-5, "{seen}: {got}");
+        }
     }
 
     #[test]

@@ -1,0 +1,177 @@
+//! The command line. No behaviour.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::agent::Task;
+use crate::model::fault::Fault;
+
+/// Proves that a live migration between two Pusher Channels clusters loses no message.
+#[derive(Debug, Parser)]
+#[command(name = "pusher-canary", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  GO; check: sound
+  1  NO-GO
+  2  something must be changed: command line, scenario, key or secret, budget; nothing was measured
+  3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached
+  4  the agent itself failed";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole main job against an embedded pair of clusters: nothing to set up
+    Rehearse(RehearseArgs),
+    /// Say what a scenario will do, prove and cost; contacts nobody
+    Check(CheckArgs),
+    /// Run a scenario once and end in a verdict: the canary, and the gate before a cutover
+    Run(RunArgs),
+}
+
+/// Flags that every command has.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// Log more: -v what happens, -vv every detail
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What changes a scenario.
+#[derive(Clone, Debug, Args)]
+pub struct OverrideArgs {
+    /// Publish for this long instead of the scenario's duration, such as 70s
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Publish so many canary events per second over HTTP instead of the scenario's rate
+    #[arg(long, value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Seed of everything random, instead of the scenario's or a new one
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// Where the outcome goes.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Write the report as JSON to this file; - is stdout, and the table then goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub report_json: Option<PathBuf>,
+    /// Print neither progress nor the table
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Serve /metrics on this address during the run, such as 127.0.0.1:9184
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// The scenario; a built-in one by default. Its [clusters] are ignored
+    pub scenario: Option<PathBuf>,
+    /// Break a cluster on purpose: CLUSTER:KIND=P[@DURATION], such as new:drop=0.02; repeatable
+    #[arg(long, value_name = "FAULT", long_help = FAULT_HELP)]
+    pub fault: Vec<Fault>,
+    /// Write each fault done as a JSON line to this file
+    #[arg(long, value_name = "FILE")]
+    pub fault_log: Option<PathBuf>,
+    /// Only keep the pair up and print its endpoints and credentials, until a signal
+    #[arg(long, conflicts_with_all = ["scenario", "report_json", "listen", "duration", "rate"])]
+    pub hold: bool,
+    /// With --hold: write the certificate that TLS clients must trust to this file
+    #[arg(long, value_name = "FILE", requires = "hold")]
+    pub ca_file: Option<PathBuf>,
+    /// What changes the scenario.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Make a task panic, to see that this is found
+    #[arg(long, hide = true, value_enum)]
+    pub panic_in: Option<Task>,
+}
+
+const FAULT_HELP: &str = "\
+Break a cluster on purpose; repeatable. CLUSTER is old or new, P a chance from 0 to 1.
+
+  Each delivery to a witness:  drop=P  duplicate=P  delay=P[@DURATION]  reorder=P  corrupt=P
+  Each publish request:        refuse=P  lose-answer=P  error-after=P
+  Each connection:             close[=P][@CODE]  silent[=P][@DURATION]
+
+Examples: new:drop=0.02   old:delay=0.1@800ms   new:close@4100";
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The scenario
+    pub scenario: PathBuf,
+    /// Also try each endpoint and credential once
+    #[arg(long)]
+    pub connect: bool,
+    /// What changes the scenario.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario
+    pub scenario: PathBuf,
+    /// What changes the scenario.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "must be a number of events per second".to_owned())?;
+    if (0.01..=100_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("must be between 0.01 and 100000 events per second".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

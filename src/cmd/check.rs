@@ -1,0 +1,90 @@
+//! `check`: what a scenario will do, prove and cost.
+
+use std::fmt::Write;
+
+pub(super) use crate::cli::CheckArgs as Args;
+use crate::agent;
+use crate::exit::Exit;
+use crate::model::{ChannelKind, Clock};
+use crate::scenario::file::Clusters;
+use crate::scenario::plan::Plan;
+use crate::verify::checks::Phase;
+
+use super::live::runtime;
+use super::{Stop, make_plan, new_run, print, read_scenario};
+
+pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
+    let scenario = read_scenario(&args.scenario, Clusters::Read)?;
+    let plan = make_plan(&scenario, &args.overrides, new_run())?;
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = describe(&plan, &mut text);
+    print(&text)?;
+    if args.connect {
+        let one = plan.with_one_connection();
+        let tried = runtime()?.block_on(agent::connect(&one, Clock::start()));
+        tried.map_err(|error| Stop::new(Exit::from(&error), error))?;
+        let names: Vec<_> = plan.clusters.iter().map(|c| c.role.as_str()).collect();
+        print(&format!("tried          {}: reached and authorised\n", names.join(" and ")))?;
+    }
+    Ok(Exit::Go)
+}
+
+fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let limits = &plan.requirements.limits;
+    let show = humantime::format_duration;
+    writeln!(out, "scenario       {} ({})", plan.name, plan.requirements.phase.as_str())?;
+    for cluster in &plan.clusters {
+        let host = |url: &url::Url| {
+            let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+            format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+        };
+        writeln!(
+            out,
+            "{:<14} {} and {}, app {}",
+            cluster.role.as_str(),
+            host(&cluster.socket_url),
+            host(&cluster.http_url),
+            cluster.signer.app_id
+        )?;
+    }
+    let kinds: Vec<_> = ChannelKind::ALL
+        .iter()
+        .map(|kind| (kind, plan.channels.iter().filter(|c| c.kind == *kind).count()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    writeln!(out, "channels       {}", kinds.join(", "))?;
+    let bill = plan.bill;
+    writeln!(out, "connections    {} to each app", bill.connections)?;
+    writeln!(
+        out,
+        "events         {} in {}, {:.1} per second, to each cluster",
+        bill.events,
+        show(plan.schedule.duration()),
+        plan.schedule.rate()
+    )?;
+    writeln!(
+        out,
+        "messages       {} billed to each app, {} together",
+        bill.messages,
+        bill.messages * plan.clusters.len() as u64
+    )?;
+    let needed = plan.trials_needed();
+    if plan.requirements.phase == Phase::Preflight {
+        return writeln!(out, "proof          none asked: a preflight shows that all works once");
+    }
+    writeln!(
+        out,
+        "proof          a loss rate below {} at {} confidence takes {needed} events without a loss,",
+        limits.loss_rate_max, limits.confidence
+    )?;
+    let seconds = (needed as f64 / plan.schedule.rate()).ceil();
+    let reach = if plan.reaches_proof() {
+        "this run has enough"
+    } else {
+        "this run has TOO FEW: its verdict cannot be GO"
+    };
+    let time = show(std::time::Duration::from_secs_f64(seconds));
+    writeln!(out, "               that is {time} at this rate; {reach}")
+}

@@ -1,0 +1,225 @@
+//! A run with everything around it: signals, progress, metrics, reports, exit code.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{self, Hooks, Task};
+use crate::cli::OutputArgs;
+use crate::exit::Exit;
+use crate::metrics::{registry, serve};
+use crate::model::{Clock, ClusterRole, RunTime};
+use crate::report::{self, Circumstances, Report};
+use crate::scenario::plan::Plan;
+use crate::verify::account::Account;
+
+use super::{Stop, complain, open_sink, print};
+
+/// What the rehearsal clusters counted, by cluster and fault.
+pub(super) type RehearsalCounts = BTreeMap<ClusterRole, BTreeMap<String, u64>>;
+
+/// The runtime that a command's tasks run on.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::new(Exit::Failed, format!("no runtime: {error}")))
+}
+
+/// Where reports go, opened before the first connection.
+pub(super) struct Sinks {
+    json: Option<Box<dyn Write + Send>>,
+    json_on_stdout: bool,
+    quiet: bool,
+}
+
+impl Sinks {
+    /// Opens what the command line asks for.
+    pub(super) fn open(args: &OutputArgs) -> Result<Self, Stop> {
+        Ok(Self {
+            json: args.report_json.as_deref().map(open_sink).transpose()?,
+            json_on_stdout: args.report_json.as_deref() == Some(Path::new("-")),
+            quiet: args.quiet,
+        })
+    }
+
+    fn write(&mut self, report: &Report) -> Result<(), Stop> {
+        if let Some(sink) = &mut self.json {
+            let json = report.to_json();
+            let written = sink.write_all(json.as_bytes()).and_then(|()| sink.flush());
+            written.map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))?;
+        }
+        if self.quiet {
+            return Ok(());
+        }
+        let text = report.to_text();
+        if self.json_on_stdout {
+            let _ = anstream::stderr().write_all(text.as_bytes());
+            return Ok(());
+        }
+        print(&text)
+    }
+}
+
+/// What a run is made with.
+pub(super) struct Live<'a> {
+    /// The plan.
+    pub(super) plan: &'a Plan,
+    /// The flags about outcome.
+    pub(super) output: &'a OutputArgs,
+    /// Where reports go.
+    pub(super) sinks: Sinks,
+    /// The task that shall panic.
+    pub(super) sabotage: Option<Task>,
+}
+
+impl Live<'_> {
+    /// Runs, reports, and says how to exit. `rehearsal` is asked once everything has been
+    /// measured.
+    pub(super) fn execute(
+        self,
+        rehearsal: impl FnOnce() -> Result<Option<RehearsalCounts>, Stop>,
+    ) -> Result<Exit, Stop> {
+        let Self { plan, output, mut sinks, sabotage } = self;
+        if !plan.reaches_proof() {
+            complain(&format!(
+                "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \
+                 {}; the verdict will not be GO",
+                plan.bill.events,
+                plan.requirements.limits.loss_rate_max,
+                plan.requirements.limits.confidence,
+                plan.trials_needed()
+            ));
+        }
+        tracing::info!(run = %plan.run, seed = plan.seed, scenario = plan.name, "run begins");
+        let runtime = runtime()?;
+        let clock = Clock::start();
+        let finished = runtime.block_on(measure(plan, clock, output, sabotage))?;
+        // Tasks that are left are cut off: every one that mattered was joined.
+        runtime.shutdown_background();
+        let rehearsal = rehearsal()?;
+        let circumstances = Circumstances {
+            clock,
+            started: finished.started,
+            ended: finished.ended,
+            cut_short: finished.cut_short,
+            panicked: finished.panicked.map(|task| format!("{task:?}").to_lowercase()),
+            rehearsal,
+        };
+        let report = Report::new(plan, &finished.account, &circumstances);
+        sinks.write(&report)?;
+        tracing::info!(verdict = report.verdict.as_str(), "run ends");
+        if finished.panicked.is_some() {
+            return Ok(Exit::Failed);
+        }
+        Ok(report.verdict.into())
+    }
+}
+
+async fn measure(
+    plan: &Plan,
+    clock: Clock,
+    output: &OutputArgs,
+    sabotage: Option<Task>,
+) -> Result<agent::Finished, Stop> {
+    let stop = CancellationToken::new();
+    let signals = tokio::spawn(signals(stop.clone(), plan.horizon));
+    let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
+    let serving = CancellationToken::new();
+    let server = match output.listen {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                Stop::new(Exit::Usage, format!("cannot listen on {address}: {error}"))
+            })?;
+            if let Ok(address) = listener.local_addr() {
+                complain(&format!("metrics on http://{address}/metrics"));
+            }
+            Some(tokio::spawn(serve::run(listener, page_in, serving.clone())))
+        }
+    };
+    let progress = Progress::new(plan, clock, output.quiet);
+    let for_page = server.is_some().then(|| plan.clone());
+    let observe = move |account: &Account, now: RunTime| {
+        progress.show(account, now);
+        if let Some(plan) = &for_page {
+            page.send_replace(registry::render(plan, &clock, account).into());
+        }
+    };
+    let hooks = Hooks { stop, observe, sabotage };
+    let finished = agent::run(plan, clock, hooks).await;
+    serving.cancel();
+    if let Some(server) = server {
+        let _ = server.await;
+    }
+    signals.abort();
+    finished.map_err(|error| Stop::new(Exit::from(&error), error))
+}
+
+/// The first signal ends publishing; the second ends the process.
+async fn signals(stop: CancellationToken, horizon: std::time::Duration) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for count in 0_u8.. {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if count == 0 {
+            stop.cancel();
+            let horizon = humantime::format_duration(horizon);
+            complain(&format!(
+                "stopping: waiting {horizon} for what is under way; once more ends at once"
+            ));
+        } else {
+            complain("ended at once; nothing is concluded");
+            std::process::exit(Exit::Inconclusive.code().into());
+        }
+    }
+}
+
+/// The line of live counts, on a terminal only.
+struct Progress {
+    bar: ProgressBar,
+    total: std::time::Duration,
+    clock_start: RunTime,
+}
+
+impl Progress {
+    fn new(plan: &Plan, clock: Clock, quiet: bool) -> Self {
+        let target = if quiet || !io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(4)
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        let total = plan.schedule.duration() + plan.horizon;
+        Self { bar, total, clock_start: clock.now() }
+    }
+
+    fn show(&self, account: &Account, now: RunTime) {
+        let gone = now.since(self.clock_start).as_secs();
+        let counts = report::live(account);
+        self.bar.set_message(format!("{gone} of {} s · {counts}", self.total.as_secs()));
+        self.bar.tick();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

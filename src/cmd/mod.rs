@@ -1,0 +1,148 @@
+//! One file per command: composes and prints. What deserves a unit test lives below.
+
+mod check;
+mod live;
+mod rehearse;
+mod run;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use crate::cli::{Cli, Command, LogArgs, LogFormat, OverrideArgs};
+use crate::exit::Exit;
+use crate::model::RunId;
+use crate::scenario::file::{self, Clusters, Scenario, Surroundings};
+use crate::scenario::plan::{Overrides, Plan};
+
+/// Does what the command line says.
+pub fn execute(cli: Cli) -> Exit {
+    let (Command::Rehearse(rehearse::Args { log, .. })
+    | Command::Check(check::Args { log, .. })
+    | Command::Run(run::Args { log, .. })) = &cli.command;
+    start_log(log);
+    let done = match cli.command {
+        Command::Rehearse(args) => rehearse::execute(args),
+        Command::Check(args) => check::execute(&args),
+        Command::Run(args) => run::execute(&args),
+    };
+    match done {
+        Ok(exit) => exit,
+        Err(Stop { exit, message }) => {
+            complain(&message);
+            exit
+        }
+    }
+}
+
+/// A command that could not do its work: what to say, and how to exit.
+#[derive(Debug)]
+struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    fn new(exit: Exit, message: impl Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+}
+
+/// Says on stderr what went wrong. A closed stderr must not hide the exit code behind a panic.
+fn complain(message: &str) {
+    let _ = writeln!(anstream::stderr(), "pusher-canary: {message}");
+}
+
+/// Prints a result on stdout.
+fn print(text: &str) -> Result<(), Stop> {
+    let written = anstream::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Stop::new(Exit::Failed, format!("stdout: {error}")))
+}
+
+fn start_log(args: &LogArgs) {
+    let level = match args.verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    // Libraries log the frames that they see, which may carry signatures: only our own are shown.
+    let filter = tracing_subscriber::EnvFilter::new(format!("off,pusher_canary={level}"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let coloured = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && io::IsTerminal::is_terminal(&io::stderr());
+    // A second subscriber can only be refused, and there is none.
+    let _ = match args.log_format {
+        LogFormat::Text => log.with_ansi(coloured).with_target(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+/// The environment and the files of this machine. Paths in a scenario start at its own folder.
+struct Machine<'a> {
+    folder: &'a Path,
+}
+
+impl Surroundings for Machine<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(self.folder.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads a scenario and says what should be changed in it.
+fn read_scenario(path: &Path, clusters: Clusters) -> Result<Scenario, Stop> {
+    let shown = path.display().to_string();
+    let source = std::fs::read_to_string(path).map_err(|error| {
+        Stop::new(Exit::Usage, format!("cannot read the scenario {shown}: {error}"))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    read_source(&shown, &source, clusters, &Machine { folder })
+}
+
+fn read_source(
+    shown: &str,
+    source: &str,
+    clusters: Clusters,
+    machine: &Machine<'_>,
+) -> Result<Scenario, Stop> {
+    let scenario = file::read(shown, source, clusters, machine).map_err(|problems| {
+        let count = problems.list.len();
+        let things = if count == 1 { "one thing".to_owned() } else { format!("{count} things") };
+        Stop::new(Exit::Usage, format!("{things} to change in the scenario\n{problems}"))
+    })?;
+    for warning in &scenario.warnings {
+        complain(&format!("warning: {shown}: {} {}", warning.key, warning.message));
+    }
+    Ok(scenario)
+}
+
+/// Makes the run's identity and seed, and plans.
+fn make_plan(scenario: &Scenario, args: &OverrideArgs, run: RunId) -> Result<Plan, Stop> {
+    let overrides = Overrides { duration: args.duration, rate: args.rate, seed: args.seed };
+    // A v7 UUID ends in random bits. Seeds are read aloud and typed again: six digits are enough.
+    let fallback = run.0.as_u64_pair().1 % 1_000_000;
+    Plan::new(scenario, overrides, run, fallback).map_err(|error| Stop::new(Exit::Usage, error))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that makes a run's identity")]
+fn new_run() -> RunId {
+    RunId(Uuid::now_v7())
+}
+
+/// Opens a file for writing before anything is measured: a run must not end in a full disk or a
+/// missing folder.
+fn open_sink(path: &Path) -> Result<Box<dyn Write + Send>, Stop> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    let file = File::create(path).map_err(|error| {
+        Stop::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
+    })?;
+    Ok(Box::new(file))
+}

@@ -1,0 +1,122 @@
+//! `rehearse`: the whole main job against an embedded pair of clusters.
+
+use std::io::Write;
+use std::path::Path;
+
+use url::Url;
+
+pub(super) use crate::cli::RehearseArgs as Args;
+use crate::exit::Exit;
+use crate::model::ClusterRole;
+use crate::model::fault;
+use crate::rehearsal::{Endpoint, Pair, PairConfig};
+use crate::scenario::file::{Cluster, Clusters, Scenario};
+use crate::scenario::plan::own_master_key;
+
+use super::live::{Live, RehearsalCounts, Sinks, runtime};
+use super::{Machine, Stop, make_plan, new_run, open_sink, print, read_scenario, read_source};
+
+/// The scenario of a rehearsal that names none.
+const BUILT_IN: &str = include_str!("../../scenarios/rehearsal.toml");
+
+pub(super) fn execute(args: Args) -> Result<Exit, Stop> {
+    let mut scenario = match &args.scenario {
+        Some(path) => read_scenario(path, Clusters::Ignored)?,
+        None => {
+            let machine = Machine { folder: Path::new(".") };
+            read_source("the built-in scenario", BUILT_IN, Clusters::Ignored, &machine)?
+        }
+    };
+    let mut faults = std::mem::take(&mut scenario.faults);
+    faults.extend(&args.fault);
+    fault::check_sums(&faults).map_err(|error| Stop::new(Exit::Usage, error))?;
+    let sinks = Sinks::open(&args.output)?;
+    let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
+    let run = new_run();
+    // The seed is the plan's; what it costs does not depend on where the clusters are.
+    let seed = make_plan(&scenario, &args.overrides, run)?.seed;
+    let mut overrides = args.overrides.clone();
+    overrides.seed = Some(seed);
+    let peek_key = Some(own_master_key(run, seed));
+    let config = PairConfig { seed, faults, fault_log, peek_key, ..PairConfig::default() };
+    let mut pair = Pair::start(config).map_err(failed)?;
+    if args.hold {
+        return hold(&mut pair, args.ca_file.as_deref());
+    }
+    put_clusters(&mut scenario, &pair)?;
+    let plan = make_plan(&scenario, &overrides, run)?;
+    let live = Live { plan: &plan, output: &args.output, sinks, sabotage: args.panic_in };
+    live.execute(|| {
+        pair.stop().map_err(failed)?;
+        counts(&pair).map(Some)
+    })
+}
+
+fn failed(error: impl std::fmt::Display) -> Stop {
+    Stop::new(Exit::Failed, format!("the rehearsal clusters failed: {error}"))
+}
+
+/// Puts the pair where the scenario's own clusters would be.
+fn put_clusters(scenario: &mut Scenario, pair: &Pair) -> Result<(), Stop> {
+    for role in ClusterRole::ALL {
+        let Endpoint { wss_url, https_url, app_id, key, secret, .. } = pair.endpoint(role);
+        let cluster = Cluster {
+            ws_url: Url::parse(&wss_url).map_err(failed)?,
+            http_url: Url::parse(&https_url).map_err(failed)?,
+            app_id,
+            key,
+            secret,
+            ca_pem: Some(pair.ca_pem().to_owned()),
+            master_key: None,
+        };
+        scenario.clusters.insert(role, cluster);
+    }
+    Ok(())
+}
+
+/// What the clusters themselves counted.
+fn counts(pair: &Pair) -> Result<RehearsalCounts, Stop> {
+    let count = |role: ClusterRole| {
+        let value = serde_json::to_value(pair.counts(role)).map_err(failed)?;
+        Ok((role, serde_json::from_value(value).map_err(failed)?))
+    };
+    ClusterRole::ALL.into_iter().map(count).collect()
+}
+
+/// Keeps the pair up until a signal.
+fn hold(pair: &mut Pair, ca_file: Option<&Path>) -> Result<Exit, Stop> {
+    if let Some(path) = ca_file {
+        let mut sink = open_sink(path)?;
+        let written = sink.write_all(pair.ca_pem().as_bytes()).and_then(|()| sink.flush());
+        written.map_err(|error| Stop::new(Exit::Failed, format!("--ca-file: {error}")))?;
+    }
+    let mut text = String::from("# Two clusters, until a signal. For a shell:\n");
+    for role in ClusterRole::ALL {
+        let name = role.as_str().to_uppercase();
+        let e = pair.endpoint(role);
+        for (what, value) in [
+            ("WS_URL", e.ws_url.as_str()),
+            ("WSS_URL", &e.wss_url),
+            ("HTTP_URL", &e.http_url),
+            ("HTTPS_URL", &e.https_url),
+            ("APP_ID", e.app_id.as_str()),
+            ("APP_KEY", e.key.as_str()),
+            ("APP_SECRET", e.secret.expose()),
+        ] {
+            text.push_str(&format!("export {name}_{what}={value}\n"));
+        }
+    }
+    print(&text)?;
+    runtime()?.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })?;
+    pair.stop().map_err(failed)?;
+    Ok(Exit::Go)
+}

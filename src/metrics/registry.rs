@@ -1,0 +1,324 @@
+//! An account as series. Every series is there from the first scrape on: counters at 0, loss
+//! bounds at 1, checks and verdict inconclusive; timestamps are absent until they are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use prometheus::proto;
+use prometheus::{Encoder, TextEncoder};
+
+use crate::model::{Clock, ClusterRole, RunTime};
+use crate::scenario::plan::Plan;
+use crate::verify::account::{Account, ClusterAccount};
+use crate::verify::checks;
+use crate::verify::coverage::UncoveredCause;
+use crate::verify::latency::Latencies;
+use crate::verify::tally::{BlindCause, Stratum};
+use crate::verify::verdict::{Status, Verdict};
+
+use super::table::{self, Kind, Metric, PREFIX};
+
+/// Upper ends of the buckets of every histogram, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// Close codes with a series of their own; all others are `other`.
+const CODES: [u16; 12] =
+    [1000, 1001, 1006, 1011, 1012, 4001, 4004, 4009, 4100, 4200, 4201, 4202];
+/// Classes of HTTP statuses.
+const STATUS_CLASSES: [&str; 4] = ["2xx", "4xx", "429", "5xx"];
+const CONNECT_STEPS: [&str; 6] =
+    ["resolve", "connect", "tls", "upgrade", "established", "subscribed"];
+
+/// The page under construction.
+#[derive(Default)]
+struct Page(Vec<proto::MetricFamily>);
+
+impl Page {
+    fn add(&mut self, metric: Metric, labels: &[&str], fill: impl FnOnce(&mut proto::Metric)) {
+        let name = format!("{PREFIX}{}", metric.name);
+        let known = self.0.last().is_some_and(|family| family.name() == name);
+        if !known {
+            let mut family = proto::MetricFamily::default();
+            family.set_name(name);
+            family.set_help(metric.help.to_owned());
+            family.set_field_type(match metric.kind {
+                Kind::Counter => proto::MetricType::COUNTER,
+                Kind::Gauge => proto::MetricType::GAUGE,
+                Kind::Histogram => proto::MetricType::HISTOGRAM,
+            });
+            self.0.push(family);
+        }
+        let mut series = proto::Metric::default();
+        let pairs = metric.labels.iter().zip(labels).map(|(name, value)| {
+            let mut pair = proto::LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        });
+        series.set_label(pairs.collect());
+        fill(&mut series);
+        if let Some(family) = self.0.last_mut() {
+            family.mut_metric().push(series);
+        }
+    }
+
+    fn count(&mut self, metric: Metric, labels: &[&str], value: u64) {
+        self.add(metric, labels, |series| {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value as f64);
+            series.set_counter(counter);
+        });
+    }
+
+    fn seconds_total(&mut self, metric: Metric, labels: &[&str], value: Duration) {
+        self.add(metric, labels, |series| {
+            let mut counter = proto::Counter::default();
+            counter.set_value(value.as_secs_f64());
+            series.set_counter(counter);
+        });
+    }
+
+    fn gauge(&mut self, metric: Metric, labels: &[&str], value: f64) {
+        self.add(metric, labels, |series| {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            series.set_gauge(gauge);
+        });
+    }
+
+    fn histogram(&mut self, metric: Metric, labels: &[&str], latencies: Option<&Latencies>) {
+        let empty = Latencies::default();
+        let latencies = latencies.unwrap_or(&empty);
+        self.add(metric, labels, |series| {
+            let mut histogram = proto::Histogram::default();
+            let (counts, sum) = latencies.cumulative(&BUCKETS);
+            let buckets = BUCKETS.iter().zip(counts).map(|(end, count)| {
+                let mut bucket = proto::Bucket::default();
+                bucket.set_upper_bound(*end);
+                bucket.set_cumulative_count(count);
+                bucket
+            });
+            histogram.set_bucket(buckets.collect());
+            histogram.set_sample_count(latencies.count());
+            histogram.set_sample_sum(sum);
+            series.set_histogram(histogram);
+        });
+    }
+}
+
+/// Renders the metrics page of a run in Prometheus' text format.
+pub fn render(plan: &Plan, clock: &Clock, account: &Account) -> String {
+    let mut page = Page::default();
+    let strata: BTreeSet<Stratum> = plan
+        .streams
+        .iter()
+        .filter_map(|s| {
+            Some(Stratum { kind: plan.channels.get(s.channel)?.kind, route: s.route })
+        })
+        .collect();
+    let clusters: Vec<(&str, ClusterRole, &ClusterAccount)> =
+        account.clusters().iter().map(|(role, c)| (role.as_str(), *role, c)).collect();
+    publications(&mut page, &strata, &clusters);
+    deliveries(&mut page, &strata, &clusters, account);
+    connections(&mut page, &clusters);
+    conclusions(&mut page, plan, account);
+    instrument(&mut page, plan, clock, account);
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail, and every family has a series.
+    let _ = TextEncoder::new().encode(&page.0, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+type Clusters<'a> = [(&'a str, ClusterRole, &'a ClusterAccount)];
+
+fn publications(page: &mut Page, strata: &BTreeSet<Stratum>, clusters: &Clusters<'_>) {
+    let routes: BTreeSet<_> = strata.iter().map(|s| s.route).collect();
+    for (name, _, cluster) in clusters {
+        for route in &routes {
+            let p = cluster.publications.get(route).copied().unwrap_or_default();
+            for (outcome, count) in [
+                ("sent", p.sent),
+                ("accepted", p.accepted),
+                ("rejected", p.rejected),
+                ("unknown", p.unknown),
+                ("recovered", p.recovered),
+                ("void", p.void),
+                ("unsent", p.unsent),
+            ] {
+                page.count(table::PUBLICATIONS, &[name, route.as_str(), outcome], count);
+            }
+        }
+    }
+    for (name, _, cluster) in clusters {
+        page.count(table::OBLIGATIONS_OPENED, &[name], cluster.obligations_opened);
+    }
+}
+
+fn deliveries(
+    page: &mut Page,
+    strata: &BTreeSet<Stratum>,
+    clusters: &Clusters<'_>,
+    account: &Account,
+) {
+    let kinds: BTreeSet<_> = strata.iter().map(|s| s.kind).collect();
+    for (name, _, cluster) in clusters {
+        for kind in &kinds {
+            let mut sum = crate::verify::tally::Obligations::default();
+            for (_, (obligations, _)) in cluster.strata.iter().filter(|(s, _)| s.kind == *kind) {
+                sum += *obligations;
+            }
+            for (outcome, count) in [
+                ("delivered", sum.delivered),
+                ("late", sum.late),
+                ("lost", sum.lost),
+                ("missed_offline", sum.missed_offline),
+                ("void", sum.void),
+            ] {
+                page.count(table::OBLIGATIONS, &[name, kind.as_str(), outcome], count);
+            }
+        }
+    }
+    for (name, _, cluster) in clusters {
+        page.gauge(table::OBLIGATIONS_PENDING, &[name], cluster.pending() as f64);
+    }
+    for (name, _, cluster) in clusters {
+        page.gauge(table::OVERDUE, &[name], cluster.overdue() as f64);
+    }
+    let beside: [(Metric, fn(&ClusterAccount) -> u64); 5] = [
+        (table::DUPLICATES, |c| c.beside.duplicates),
+        (table::REORDERED, |c| c.beside.reordered),
+        (table::CORRUPT, |c| c.beside.corrupt),
+        (table::MISROUTED, |c| c.beside.misrouted),
+        (table::UNEXPECTED, |c| c.beside.unexpected),
+    ];
+    for (metric, value) in beside {
+        for (name, _, cluster) in clusters {
+            page.count(metric, &[name], value(cluster));
+        }
+    }
+    let events = account.events();
+    page.count(table::EVENTS, &["covered"], events.covered);
+    for cause in [
+        UncoveredCause::Rejected,
+        UncoveredCause::Void,
+        UncoveredCause::Lost,
+        UncoveredCause::MissedOffline,
+    ] {
+        let count = events.uncovered.get(&cause).copied().unwrap_or_default();
+        page.count(table::EVENTS, &[cause.as_str()], count);
+    }
+    for (name, _, cluster) in clusters {
+        for stratum in strata {
+            let labels = [*name, stratum.route.as_str(), stratum.kind.as_str()];
+            let latencies = cluster.strata.get(stratum).map(|(_, latencies)| latencies);
+            page.histogram(table::DELIVERY_LATENCY, &labels, latencies);
+        }
+    }
+    for (name, _, cluster) in clusters {
+        page.histogram(table::PUBLISH_DURATION, &[name], Some(&cluster.publish));
+    }
+}
+
+fn connections(page: &mut Page, clusters: &Clusters<'_>) {
+    for (name, _, cluster) in clusters {
+        for step in CONNECT_STEPS {
+            let latencies = cluster.connect_steps.get(step);
+            page.histogram(table::CONNECT_DURATION, &[name, step], latencies);
+        }
+    }
+    for (name, _, cluster) in clusters {
+        page.histogram(table::AUTH_DURATION, &[name], Some(&cluster.auth));
+    }
+    for (name, _, cluster) in clusters {
+        let (confirmed, refused) = cluster.authorized;
+        page.count(table::AUTH, &[name, "confirmed"], confirmed);
+        page.count(table::AUTH, &[name, "refused"], refused);
+    }
+    for (name, _, cluster) in clusters {
+        let lost = cluster.closed_by_code.values().sum::<u64>() + cluster.closed_by_agent;
+        let ready = cluster.opened.saturating_sub(lost);
+        page.gauge(table::CONNECTIONS, &[name, "ready"], ready as f64);
+    }
+    for (name, _, cluster) in clusters {
+        let mut other = 0;
+        let mut known = BTreeMap::from(CODES.map(|code| (code, 0)));
+        for (code, count) in &cluster.closed_by_code {
+            *known.get_mut(code).unwrap_or(&mut other) += count;
+        }
+        for (code, count) in known {
+            page.count(table::DISCONNECTS, &[name, &code.to_string()], count);
+        }
+        page.count(table::DISCONNECTS, &[name, "other"], other);
+    }
+    for (name, _, cluster) in clusters {
+        for cause in BlindCause::ALL {
+            let length = cluster.blindness.ended.get(&cause).map_or(Duration::ZERO, |e| e.1);
+            page.seconds_total(table::BLIND_SECONDS, &[name, cause.as_str()], length);
+        }
+    }
+    for (name, _, cluster) in clusters {
+        for class in STATUS_CLASSES {
+            let of_class = |status: &u16| match class {
+                "429" => *status == 429,
+                "4xx" => (400..500).contains(status) && *status != 429,
+                "5xx" => *status >= 500,
+                _ => (200..300).contains(status),
+            };
+            let count = cluster.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
+            page.count(table::HTTP_RESPONSES, &[name, "publish", class], count);
+        }
+    }
+}
+
+fn conclusions(page: &mut Page, plan: &Plan, account: &Account) {
+    let findings = checks::judge(account, &plan.requirements);
+    let limits = &plan.requirements.limits;
+    for role in account.clusters().keys() {
+        let trials = account.trials(*role);
+        let bound = crate::verify::stats::upper_bound(
+            trials.failures(),
+            trials.trials,
+            limits.confidence,
+        );
+        page.gauge(table::LOSS_UPPER_BOUND, &[role.as_str()], bound);
+    }
+    let cluster = |c: Option<ClusterRole>| c.map_or("both", ClusterRole::as_str);
+    for finding in &findings {
+        let status = match finding.status {
+            Status::Pass => 0.0,
+            Status::Inconclusive => 1.0,
+            Status::Fail => 2.0,
+        };
+        page.gauge(table::CHECK_STATUS, &[finding.name, cluster(finding.cluster)], status);
+    }
+    for finding in &findings {
+        // A check that saw nothing has no figure to show: not a number, rather than none at all.
+        let observed = finding.observed.unwrap_or(f64::NAN);
+        page.gauge(table::CHECK_OBSERVED, &[finding.name, cluster(finding.cluster)], observed);
+    }
+    for finding in &findings {
+        let limit = finding.limit.unwrap_or(f64::NAN);
+        page.gauge(table::CHECK_LIMIT, &[finding.name, cluster(finding.cluster)], limit);
+    }
+    let verdict = Verdict::of(&findings);
+    for known in [Verdict::Go, Verdict::NoGo, Verdict::Inconclusive] {
+        let is = f64::from(u8::from(known == verdict));
+        page.gauge(table::VERDICT, &[known.as_str()], is);
+    }
+}
+
+fn instrument(page: &mut Page, plan: &Plan, clock: &Clock, account: &Account) {
+    let wall = |at: RunTime| clock.wall(at).as_secs_f64();
+    if let Some(since) = account.events().covered_since {
+        page.gauge(table::COVERED_SINCE, &[], wall(since));
+    }
+    if let Some(until) = account.events().covered_until {
+        page.gauge(table::COVERED_UNTIL, &[], wall(until));
+    }
+    let instrument = account.instrument();
+    page.count(table::TAINTED_SECONDS, &[], instrument.tainted.count());
+    page.histogram(table::SCHEDULE_LAG, &[], Some(&instrument.lag));
+    page.gauge(table::RUNTIME_STALL, &[], instrument.stall_max.as_secs_f64());
+    page.gauge(table::RUN_INFO, &[&plan.run.to_string(), &plan.name], 1.0);
+    page.gauge(table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+}

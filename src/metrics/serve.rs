@@ -1,0 +1,80 @@
+//! Serves the metrics page over HTTP. Nothing can be changed over it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Most connections at once; a further one waits.
+const CONNECTIONS_MAX: usize = 64;
+/// Longest wait for a request's head, so that a slow one holds no place for ever.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves the latest page until `stop`.
+pub async fn run(listener: TcpListener, page: watch::Receiver<Arc<str>>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        // An accept fails when descriptors run out, which vital signs tell.
+        let Some((stream, place)) = accepted else { continue };
+        let page = page.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| answer(request, page.clone()));
+            // A scraper that goes away early is its own affair.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(place);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let (stream, _) = listener.accept().await.ok()?;
+    Some((stream, place))
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    page: watch::Receiver<Arc<str>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, kind, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => {
+            let page = Arc::clone(&page.borrow());
+            (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page.to_string())
+        }
+        (&Method::GET | &Method::HEAD, _) => {
+            (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "see /metrics\n".to_owned())
+        }
+        _ => {
+            let body = "only GET is answered\n".to_owned();
+            (StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", body)
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}

@@ -1,0 +1,128 @@
+//! Every metric, declared once: name, kind, labels, help. Base units; labels from closed sets.
+
+/// What a metric is to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by bucket.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name after the prefix `pusher_canary_`.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+        /// Every metric, in the order of the page.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    PUBLICATIONS = Counter "publications_total" ["cluster", "route", "outcome"]
+        "Publications by outcome; unknown includes what was recovered or void.";
+    OBLIGATIONS_OPENED = Counter "obligations_opened_total" ["cluster"]
+        "Publications times assigned witnesses, as the publisher counts.";
+    OBLIGATIONS = Counter "obligations_total" ["cluster", "kind", "outcome"]
+        "Obligations by outcome and kind of channel.";
+    OBLIGATIONS_PENDING = Gauge "obligations_pending" ["cluster"]
+        "Obligations that have not ended.";
+    OVERDUE = Gauge "overdue" ["cluster"]
+        "Obligations past their deadline that have not ended.";
+    DUPLICATES = Counter "duplicates_total" ["cluster"]
+        "Further copies of what a witness already received.";
+    REORDERED = Counter "reordered_total" ["cluster"]
+        "First copies that a later event of their stream overtook.";
+    CORRUPT = Counter "corrupt_total" ["cluster"]
+        "Canary events that are no intact envelope.";
+    MISROUTED = Counter "misrouted_total" ["cluster"]
+        "Intact envelopes on another channel or cluster than they were published to.";
+    UNEXPECTED = Counter "unexpected_total" ["cluster"]
+        "Copies of publications that were rejected or never made.";
+    EVENTS = Counter "events_total" ["coverage"]
+        "Settled events: covered, or uncovered by cause.";
+    DELIVERY_LATENCY = Histogram "delivery_latency_seconds" ["cluster", "route", "kind"]
+        "From sending to receipt.";
+    PUBLISH_DURATION = Histogram "publish_duration_seconds" ["cluster"]
+        "From sending to the answer.";
+    CONNECT_DURATION = Histogram "connect_duration_seconds" ["cluster", "step"]
+        "Each phase of connecting.";
+    AUTH_DURATION = Histogram "auth_duration_seconds" ["cluster"]
+        "Making an authorisation.";
+    AUTH = Counter "auth_total" ["cluster", "outcome"]
+        "Signed subscriptions that the cluster confirmed or refused.";
+    CONNECTIONS = Gauge "connections" ["cluster", "state"]
+        "Connections that are ready.";
+    DISCONNECTS = Counter "disconnects_total" ["cluster", "code"]
+        "Connections that were closed or cut, by code; 1006 without a close frame.";
+    BLIND_SECONDS = Counter "blind_seconds_total" ["cluster", "cause"]
+        "Length of the blind windows that ended.";
+    HTTP_RESPONSES = Counter "http_responses_total" ["cluster", "endpoint", "code"]
+        "HTTP answers to publications by class of status.";
+    LOSS_UPPER_BOUND = Gauge "loss_upper_bound_ratio" ["cluster"]
+        "The loss rate that is ruled out at the scenario's confidence.";
+    CHECK_STATUS = Gauge "check_status" ["check", "cluster"]
+        "0 pass, 1 inconclusive, 2 fail.";
+    CHECK_OBSERVED = Gauge "check_observed" ["check", "cluster"]
+        "What a check saw, in its unit.";
+    CHECK_LIMIT = Gauge "check_limit" ["check", "cluster"]
+        "What a check asks for, in its unit.";
+    VERDICT = Gauge "verdict" ["verdict"]
+        "1 for the verdict on what was gathered so far, 0 for the others.";
+    COVERED_SINCE = Gauge "covered_since_timestamp_seconds" []
+        "The instant of the first event after the last uncovered one; absent until there is one.";
+    COVERED_UNTIL = Gauge "covered_until_timestamp_seconds" []
+        "The instant of the last event before the first unsettled one; absent until there is one.";
+    TAINTED_SECONDS = Counter "tainted_seconds_total" []
+        "Seconds whose measurements cannot be relied on.";
+    SCHEDULE_LAG = Histogram "schedule_lag_seconds" []
+        "From the scheduled instant to sending.";
+    RUNTIME_STALL = Gauge "runtime_stall_seconds" []
+        "The longest time for which a due task waited.";
+    RUN_INFO = Gauge "run_info" ["run", "scenario"]
+        "1; which run this is.";
+    BUILD_INFO = Gauge "build_info" ["version"]
+        "1; which program this is.";
+}
+
+/// Prefix of every name.
+pub const PREFIX: &str = "pusher_canary_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut names: Vec<_> = ALL.iter().map(|m| m.name).collect();
+        for metric in ALL {
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{metric:?}");
+            assert!(metric.help.ends_with('.'), "{metric:?}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len(), "a name is declared twice");
+    }
+}

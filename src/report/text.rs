@@ -1,0 +1,320 @@
+//! The report for a terminal: 80 columns, old and new side by side, the verdict at the end.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::model::ClusterRole;
+use crate::verify::account::Account;
+use crate::verify::verdict::{Finding, Status, Verdict};
+
+use super::{ClusterReport, Report, Summary};
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// Incidents that are shown one by one.
+const INCIDENTS_SHOWN: usize = 5;
+
+const fn coloured(color: AnsiColor) -> Style {
+    Style::new().bold().fg_color(Some(anstyle::Color::Ansi(color)))
+}
+
+fn status_style(status: Status) -> Style {
+    match status {
+        Status::Pass => coloured(AnsiColor::Green),
+        Status::Inconclusive => coloured(AnsiColor::Yellow),
+        Status::Fail => coloured(AnsiColor::Red),
+    }
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    status_style(match verdict {
+        Verdict::Go => Status::Pass,
+        Verdict::NoGo => Status::Fail,
+        Verdict::Inconclusive => Status::Inconclusive,
+    })
+}
+
+/// A count with its thousands apart.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A small ratio as a percentage with two significant digits.
+fn percent(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent <= 0.0 || percent >= 10.0 {
+        return format!("{percent:.0} %");
+    }
+    let decimals = (1.0 - percent.log10().floor()).max(0.0) as usize;
+    format!("{percent:.decimals$} %")
+}
+
+fn millis(ms: Option<f64>) -> String {
+    ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"))
+}
+
+impl Report {
+    /// The report as text. Styled; whoever prints it strips that where colour is not wanted.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_table(&mut out);
+        let _ = self.write_checks(&mut out);
+        let _ = self.write_incidents(&mut out);
+        let _ = self.write_verdict(&mut out);
+        out
+    }
+
+    fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        let rehearsal = if self.rehearsal.is_some() { "rehearsal of " } else { "" };
+        writeln!(out, "{rehearsal}{} ({})  run {}", self.scenario, self.phase.as_str(), self.run)?;
+        writeln!(out)?;
+        let roles: Vec<_> = self.clusters.keys().copied().collect();
+        write!(out, "{:<34}", "")?;
+        for role in &roles {
+            write!(out, "{:>18}", role.as_str())?;
+        }
+        writeln!(out)?;
+        for row in ROWS {
+            let cells: Vec<_> = self.clusters.values().map(row.cell).collect();
+            // A row of zeroes says nothing that its absence does not.
+            if row.hide_zero && cells.iter().all(|c| c == "0") {
+                continue;
+            }
+            write!(out, "{:<34}", row.label)?;
+            for cell in cells {
+                write!(out, "{cell:>18}")?;
+            }
+            writeln!(out)?;
+        }
+        if roles.len() > 1 {
+            let covered = format!(
+                "{} of {}",
+                grouped(self.events.covered),
+                grouped(self.events.total)
+            );
+            writeln!(out, "{:<34}{covered:>36}", "events covered on both")?;
+        }
+        if let Some(rehearsal) = &self.rehearsal {
+            for (role, counts) in rehearsal {
+                let done: Vec<_> = counts
+                    .iter()
+                    .filter(|(_, n)| **n > 0)
+                    .map(|(what, n)| format!("{} {}", grouped(*n), what.replace('_', " ")))
+                    .collect();
+                if !done.is_empty() {
+                    writeln!(out, "faults done by {role}: {}", done.join(", "))?;
+                }
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_checks(&self, out: &mut String) -> std::fmt::Result {
+        for finding in &self.checks {
+            let Finding { name, cluster, required, status, detail, .. } = finding;
+            let style = status_style(*status);
+            let word = match status {
+                Status::Inconclusive => "open",
+                other => other.as_str(),
+            };
+            let cluster = cluster.map_or("both", ClusterRole::as_str);
+            let required = if *required { "" } else { " (not required)" };
+            let head = format!("{word:<5} {cluster:<5}{name:<19}");
+            let room = WIDTH - head.len();
+            let text = format!("{detail}{required}");
+            let mut lines = wrap(&text, room).into_iter();
+            write!(out, "{style}{word:<5}{style:#} {cluster:<5}{name:<19}")?;
+            writeln!(out, "{}", lines.next().unwrap_or_default())?;
+            for line in lines {
+                writeln!(out, "{:<30}{line}", "")?;
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_incidents(&self, out: &mut String) -> std::fmt::Result {
+        if self.incidents.is_empty() {
+            return Ok(());
+        }
+        for incident in self.incidents.iter().take(INCIDENTS_SHOWN) {
+            let time = incident.at.get(11..23).unwrap_or(&incident.at);
+            let which = match (&incident.channel, incident.seq) {
+                (Some(channel), Some(seq)) => format!(" {channel} #{seq}"),
+                _ => String::new(),
+            };
+            let witnesses = match incident.witnesses {
+                n if n > 1 => format!(" at {n} witnesses"),
+                _ => String::new(),
+            };
+            let colon = if incident.detail.is_empty() { "" } else { ": " };
+            let line = format!(
+                "{time} {} {}{which}{witnesses}{colon}{}",
+                incident.cluster, incident.kind, incident.detail
+            );
+            for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                writeln!(out, "{indent}{part}")?;
+            }
+        }
+        let shown = self.incidents.len().min(INCIDENTS_SHOWN) as u64;
+        let more = self.incidents.len() as u64 - shown + self.incidents_dropped;
+        if more > 0 {
+            writeln!(out, "and {} more incidents; --report-json names them", grouped(more))?;
+        }
+        writeln!(out)
+    }
+
+    fn write_verdict(&self, out: &mut String) -> std::fmt::Result {
+        let style = verdict_style(self.verdict);
+        let word = self.verdict.as_str();
+        let text = self.reason();
+        let mut lines = wrap(&text, WIDTH - word.len() - 2).into_iter();
+        writeln!(out, "{style}{word}{style:#}  {}", lines.next().unwrap_or_default())?;
+        for line in lines {
+            writeln!(out, "{:indent$}{line}", "", indent = word.len() + 2)?;
+        }
+        Ok(())
+    }
+
+    /// The verdict's reasons in one paragraph.
+    pub fn reason(&self) -> String {
+        if let Some(task) = &self.instrument.panicked {
+            return format!("the agent itself failed: its {task} panicked; please report this");
+        }
+        let worst: Vec<_> = self
+            .checks
+            .iter()
+            .filter(|f| f.required && f.status != Status::Pass)
+            .collect();
+        let wanted = match self.verdict {
+            Verdict::NoGo => Status::Fail,
+            Verdict::Go | Verdict::Inconclusive => Status::Inconclusive,
+        };
+        let named: Vec<_> = worst
+            .iter()
+            .filter(|f| f.status == wanted)
+            .map(|f| {
+                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
+                format!("{}{on}: {}", f.name, f.detail)
+            })
+            .collect();
+        if !named.is_empty() {
+            return named.join("; ");
+        }
+        let bounds: Vec<_> = self
+            .clusters
+            .iter()
+            .map(|(role, c)| {
+                let failed = c.publications_lost + c.publications_partially_lost;
+                format!(
+                    "{role}: {failed} of {} publications lost, below {}",
+                    grouped(c.trials),
+                    percent(c.loss_upper_bound)
+                )
+            })
+            .collect();
+        let confidence = self.clusters.values().next().map_or(0.0, |c| c.confidence);
+        let bursts = self
+            .clusters
+            .values()
+            .filter_map(|c| c.incidents_per_hour_upper_bound)
+            .fold(None, |worst: Option<f64>, rate| Some(worst.map_or(rate, |w| w.max(rate))));
+        let bursts = bursts.map_or(String::new(), |rate| {
+            format!("; bursts of losses below {rate:.1} an hour")
+        });
+        format!("{}{bursts}; at {} confidence", bounds.join("; "), percent(confidence))
+    }
+}
+
+struct Row {
+    label: &'static str,
+    hide_zero: bool,
+    cell: fn(&ClusterReport) -> String,
+}
+
+const fn row(label: &'static str, cell: fn(&ClusterReport) -> String) -> Row {
+    Row { label, hide_zero: false, cell }
+}
+
+const fn anomaly(label: &'static str, cell: fn(&ClusterReport) -> String) -> Row {
+    Row { label, hide_zero: true, cell }
+}
+
+const ROWS: &[Row] = &[
+    row("publications sent", |c| grouped(c.publications.sent)),
+    row("  accepted", |c| grouped(c.publications.accepted)),
+    anomaly("  rejected", |c| grouped(c.publications.rejected)),
+    anomaly("  unknown", |c| grouped(c.publications.unknown)),
+    anomaly("    of these recovered", |c| grouped(c.publications.recovered)),
+    anomaly("    of these void", |c| grouped(c.publications.void)),
+    anomaly("  unsent", |c| grouped(c.publications.unsent)),
+    row("obligations", |c| grouped(c.obligations.total)),
+    row("  delivered", |c| grouped(c.obligations.delivered)),
+    row("  late", |c| grouped(c.obligations.late)),
+    row("  lost", |c| grouped(c.obligations.lost)),
+    row("  missed offline", |c| grouped(c.obligations.missed_offline)),
+    anomaly("  void", |c| grouped(c.obligations.void)),
+    anomaly("  pending", |c| grouped(c.obligations.pending)),
+    row("duplicates", |c| grouped(c.beside.duplicates)),
+    anomaly("reordered", |c| grouped(c.beside.reordered)),
+    anomaly("corrupt", |c| grouped(c.beside.corrupt)),
+    anomaly("misrouted", |c| grouped(c.beside.misrouted)),
+    anomaly("unexpected", |c| grouped(c.beside.unexpected)),
+    anomaly("connections lost", |c| {
+        grouped(c.connections.closed_by_code.values().sum::<u64>() + c.connections.closed_by_agent)
+    }),
+    anomaly("blind windows", |c| grouped(c.blind.windows)),
+    anomaly("anomalies in tainted seconds", |c| grouped(c.unattributed)),
+    row("delivery p50", |c| millis(c.latency_ms.p50)),
+    row("delivery p99", |c| millis(c.latency_ms.p99)),
+    row("delivery max", |c| millis(c.latency_ms.max)),
+    row("publish answer p99", |c| millis(p99_or_max(&c.publish_ms))),
+    row("connect p99", |c| millis(p99_or_max(&c.connect_ms))),
+    row("loss rate below", |c| percent(c.loss_upper_bound)),
+];
+
+fn p99_or_max(summary: &Summary) -> Option<f64> {
+    summary.p99.or(summary.max)
+}
+
+/// Breaks a text at blanks into lines of at most `width` characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or(0, |l| l.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else if let Some(last) = lines.last_mut() {
+            if line > 0 {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
+/// The line of live counts while a run goes on.
+pub fn live(account: &Account) -> String {
+    let cluster = |(role, c): (&ClusterRole, &crate::verify::account::ClusterAccount)| {
+        let all = c.obligations();
+        let short = all.lost + all.missed_offline;
+        format!(
+            "{role}: {} of {} delivered, {short} missing, {} overdue",
+            grouped(all.delivered + all.late),
+            grouped(all.total),
+            c.overdue()
+        )
+    };
+    account.clusters().iter().map(cluster).collect::<Vec<_>>().join(" · ")
+}
