@@ -29,7 +29,7 @@ use super::core::{Core, Effect};
 use super::faults::{Done, FaultCounts};
 use super::hub::{App, Conn};
 use super::rest::{self, Reply};
-use super::socket::{self, Item};
+use super::socket::{self, End, Item};
 
 /// Most connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -159,7 +159,7 @@ impl Cluster {
         }
         drop((plain, tls));
         if !signals.kill.is_cancelled() {
-            self.drive(|core, now| ((), core.close_all(now)));
+            self.drive(|core, _| ((), core.close_all()));
             let wait = async {
                 while let Some(ended) = tasks.join_next().await {
                     panics.extend(panic_of(ended));
@@ -243,7 +243,7 @@ impl Cluster {
 
     async fn serve_socket(&self, upgrade: Upgrade) {
         let Ok(upgraded) = upgrade.on.await else { return };
-        let ws = socket::upgrade(TokioIo::new(upgraded)).await;
+        let mut ws = socket::upgrade(TokioIo::new(upgraded)).await;
         if let Err((code, reason)) = upgrade.admission {
             return socket::refuse(ws, code, &reason).await;
         }
@@ -260,9 +260,13 @@ impl Cluster {
             conn
         };
         let text = |text: &str| self.drive(|core, now| ((), core.handle_text(now, conn, text)));
-        socket::run(ws, frames, overflow, self.clock, text).await;
+        let end = socket::run(&mut ws, frames, overflow, self.clock, text).await;
+        // Forgotten first, so that nothing is counted as sent to it that no longer is.
         self.lock().links.remove(&conn);
         self.drive(|core, now| ((), core.handle_closed(now, conn)));
+        if let End::Close(code, reason) = end {
+            socket::close(&mut ws, code, reason).await;
+        }
     }
 
     async fn answer(
@@ -278,9 +282,10 @@ impl Cluster {
             return Ok(switching_protocols(&key));
         }
         let arrived = self.lock().core.request_arrived();
-        let answer = self.call(request, &arrived).await;
+        // A request whose connection is cut has never been answered.
+        let reply = self.call(request, &arrived).await.ok_or(Cut)?;
         self.lock().core.request_answered(&arrived);
-        answer.map(respond).ok_or(Cut)
+        Ok(respond(reply))
     }
 
     async fn call(

@@ -94,7 +94,7 @@ fn missing(script: &Script, sdk: &Path) -> Option<String> {
 }
 
 fn outcome(report: &Report, check: &str) -> Result<(), Failed> {
-    let report = report.as_ref().map_err(|error| Failed::from(error))?;
+    let report = report.as_ref().map_err(Failed::from)?;
     match report.get(check) {
         Some(Ok(())) => Ok(()),
         Some(Err(detail)) => Err(detail.into()),
@@ -170,18 +170,24 @@ fn execute(command: &mut Command) -> Result<String, String> {
     if status.success() { Ok(text) } else { Err(format!("{status}; it printed:\n{text}")) }
 }
 
+/// What a script prints for each check.
+#[derive(serde::Deserialize)]
+struct Line {
+    check: String,
+    ok: bool,
+    #[serde(default)]
+    detail: String,
+}
+
 fn read(lines: &str, names: &[String]) -> Result<HashMap<String, Result<(), String>>, String> {
     let mut report = HashMap::new();
     for line in lines.lines() {
-        let value: serde_json::Value =
+        let Line { check, ok, detail } =
             serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
-        let name = value["check"].as_str().unwrap_or_default();
-        if !names.iter().any(|known| known == name) {
+        if !names.contains(&check) {
             return Err(format!("the script reported a check that is not listed: {line}"));
         }
-        let detail = value["detail"].as_str().unwrap_or("no detail").to_owned();
-        let outcome = if value["ok"] == true { Ok(()) } else { Err(detail) };
-        report.insert(name.to_owned(), outcome);
+        report.insert(check, if ok { Ok(()) } else { Err(detail) });
     }
     Ok(report)
 }
