@@ -399,3 +399,47 @@ pub fn bind() -> io::Result<std::net::TcpListener> {
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppId, AppKey, ClusterRole, Secret};
+    use crate::rehearsal::core::Setup;
+
+    #[test]
+    fn a_full_queue_ends_its_connection_and_the_others_hear_of_it() {
+        let app = App {
+            id: AppId::new("1").unwrap(),
+            key: AppKey::new("key").unwrap(),
+            secret: Secret::new("secret"),
+        };
+        let (role, faults) = (ClusterRole::New, Vec::new());
+        let core = Core::new(Setup { role, app, seed: 1, faults, peek_key: None });
+        let mut state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
+        let (conn, effects) = state.core.handle_connected(RunTime::ZERO);
+        let (queue, mut frames) = mpsc::channel(1);
+        let overflow = CancellationToken::new();
+        state.links.insert(conn, Link { queue, overflow: overflow.clone() });
+        state.carry(RunTime::ZERO, effects);
+        assert!(!overflow.is_cancelled());
+        let ping = r#"{"event":"pusher:ping"}"#;
+        let effects = state.core.handle_text(RunTime::ZERO, conn, ping);
+        state.carry(RunTime::ZERO, effects);
+        assert!(overflow.is_cancelled());
+        assert!(state.links.is_empty());
+        assert_eq!(state.core.hub().connections().count(), 0);
+        assert!(matches!(frames.try_recv(), Ok(Item::Frame(_))));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_an_abort_is_none() {
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        let text = 7;
+        tasks.spawn(async move { panic!("broken {text}") });
+        let ended = tasks.join_next().await.unwrap();
+        assert_eq!(panic_of(ended).as_deref(), Some("broken 7"));
+        tasks.spawn(std::future::pending());
+        tasks.abort_all();
+        assert_eq!(panic_of(tasks.join_next().await.unwrap()), None);
+    }
+}
