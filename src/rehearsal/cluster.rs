@@ -29,7 +29,7 @@ use super::core::{Core, Effect};
 use super::faults::{Done, FaultCounts};
 use super::hub::{App, Conn};
 use super::rest::{self, Reply};
-use super::socket::{self, Item};
+use super::socket::{self, End, Item};
 
 /// Most connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -159,7 +159,7 @@ impl Cluster {
         }
         drop((plain, tls));
         if !signals.kill.is_cancelled() {
-            self.drive(|core, now| ((), core.close_all(now)));
+            self.drive(|core, _| ((), core.close_all()));
             let wait = async {
                 while let Some(ended) = tasks.join_next().await {
                     panics.extend(panic_of(ended));
@@ -243,7 +243,7 @@ impl Cluster {
 
     async fn serve_socket(&self, upgrade: Upgrade) {
         let Ok(upgraded) = upgrade.on.await else { return };
-        let ws = socket::upgrade(TokioIo::new(upgraded)).await;
+        let mut ws = socket::upgrade(TokioIo::new(upgraded)).await;
         if let Err((code, reason)) = upgrade.admission {
             return socket::refuse(ws, code, &reason).await;
         }
@@ -260,9 +260,13 @@ impl Cluster {
             conn
         };
         let text = |text: &str| self.drive(|core, now| ((), core.handle_text(now, conn, text)));
-        socket::run(ws, frames, overflow, self.clock, text).await;
+        let end = socket::run(&mut ws, frames, overflow, self.clock, text).await;
+        // Forgotten first, so that nothing is counted as sent to it that no longer is.
         self.lock().links.remove(&conn);
         self.drive(|core, now| ((), core.handle_closed(now, conn)));
+        if let End::Close(code, reason) = end {
+            socket::close(&mut ws, code, reason).await;
+        }
     }
 
     async fn answer(
@@ -278,9 +282,10 @@ impl Cluster {
             return Ok(switching_protocols(&key));
         }
         let arrived = self.lock().core.request_arrived();
-        let answer = self.call(request, &arrived).await;
+        // A request whose connection is cut has never been answered.
+        let reply = self.call(request, &arrived).await.ok_or(Cut)?;
         self.lock().core.request_answered(&arrived);
-        answer.map(respond).ok_or(Cut)
+        Ok(respond(reply))
     }
 
     async fn call(
@@ -393,4 +398,48 @@ pub fn bind() -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppId, AppKey, ClusterRole, Secret};
+    use crate::rehearsal::core::Setup;
+
+    #[test]
+    fn a_full_queue_ends_its_connection_and_the_others_hear_of_it() {
+        let app = App {
+            id: AppId::new("1").unwrap(),
+            key: AppKey::new("key").unwrap(),
+            secret: Secret::new("secret"),
+        };
+        let (role, faults) = (ClusterRole::New, Vec::new());
+        let core = Core::new(Setup { role, app, seed: 1, faults, peek_key: None });
+        let mut state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
+        let (conn, effects) = state.core.handle_connected(RunTime::ZERO);
+        let (queue, mut frames) = mpsc::channel(1);
+        let overflow = CancellationToken::new();
+        state.links.insert(conn, Link { queue, overflow: overflow.clone() });
+        state.carry(RunTime::ZERO, effects);
+        assert!(!overflow.is_cancelled());
+        let ping = r#"{"event":"pusher:ping"}"#;
+        let effects = state.core.handle_text(RunTime::ZERO, conn, ping);
+        state.carry(RunTime::ZERO, effects);
+        assert!(overflow.is_cancelled());
+        assert!(state.links.is_empty());
+        assert_eq!(state.core.hub().connections().count(), 0);
+        assert!(matches!(frames.try_recv(), Ok(Item::Frame(_))));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_an_abort_is_none() {
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        let text = 7;
+        tasks.spawn(async move { panic!("broken {text}") });
+        let ended = tasks.join_next().await.unwrap();
+        assert_eq!(panic_of(ended).as_deref(), Some("broken 7"));
+        tasks.spawn(std::future::pending());
+        tasks.abort_all();
+        assert_eq!(panic_of(tasks.join_next().await.unwrap()), None);
+    }
 }

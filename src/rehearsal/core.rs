@@ -153,7 +153,7 @@ impl Core {
         self.faults.request_arrived()
     }
 
-    /// The request was answered, or never will be.
+    /// The request was answered.
     pub fn request_answered(&mut self, request: &Request) {
         self.faults.request_answered(request);
     }
@@ -193,12 +193,15 @@ impl Core {
         out
     }
 
-    /// Closes every connection, as a node does that is taken out of service.
-    pub fn close_all(&mut self, now: RunTime) -> Vec<Effect> {
-        let mut out = Vec::new();
-        for conn in self.hub.connections().collect::<Vec<_>>() {
-            let outputs = self.hub.close(conn, 4200, "the cluster is shutting down");
-            self.carry(now, outputs, None, &mut out);
+    /// Closes every connection, silent ones included, as a node does that is taken out of service.
+    pub fn close_all(&mut self) -> Vec<Effect> {
+        let all: Vec<_> = self.hub.connections().collect();
+        let mut out = Vec::with_capacity(all.len());
+        for conn in all {
+            self.faults.handle_closed(conn);
+            // What others would learn by it, they learn by their own close.
+            self.hub.handle_closed(conn);
+            out.push(Effect::Close(conn, 4200, "the cluster is shutting down"));
         }
         out
     }

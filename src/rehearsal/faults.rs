@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::fault::{Fault, FaultKind, FaultScope};
 use crate::model::{ClusterRole, RunTime, SocketId};
@@ -29,7 +29,7 @@ const STRIKE_AFTER_MS: std::ops::Range<u64> = 500..2500;
 const LATE_MAX: usize = 8192;
 
 /// What one cluster did on purpose so far. All but the last two count copies or events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultCounts {
     /// Copies not sent.
     pub dropped: u64,
@@ -80,7 +80,7 @@ pub struct Done {
 #[derive(Clone, Debug)]
 pub struct Request {
     arrived: u64,
-    /// [`u64::MAX`] until then.
+    /// [`u64::MAX`] until then, and for good if the connection was cut.
     answered: Arc<AtomicU64>,
 }
 
@@ -189,7 +189,7 @@ impl Faults {
         Request { arrived: self.tick, answered: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
-    /// The request was answered, or never will be.
+    /// The request was answered.
     pub fn request_answered(&mut self, request: &Request) {
         self.tick += 1;
         request.answered.store(self.tick, Ordering::Relaxed);

@@ -54,7 +54,9 @@ impl World {
 }
 
 fn message(stream: u64, seq: u64) -> Message {
-    let data = Data::Text(format!(r#"{{"stream":{stream},"seq":{seq}}}"#));
+    // Twice, so that one replaced digit never makes it another event.
+    let again = format!("{stream} {seq}");
+    let data = Data::Text(format!(r#"{{"stream":{stream},"seq":{seq},"sum":"{again}"}}"#));
     let frame = wire::event("pc-canary", "a", &data, None);
     Message { event: "pc-canary".to_owned(), channel: "a".into(), data, user_id: None, frame }
 }
@@ -285,4 +287,94 @@ fn the_counts_have_the_keys_of_the_report() {
         counts,
         r#"{"dropped":0,"duplicated":0,"delayed":0,"reordered":0,"corrupted":0,"refused":0,"answers_lost":0,"errors_after":0,"closed":0,"silenced":0}"#
     );
+}
+
+/// One event of the run below, and when its request arrived and was answered, in the oracle's own
+/// order of things.
+struct Sent {
+    stream: u64,
+    seq: u64,
+    frame: Text,
+    arrived: usize,
+    answered: usize,
+}
+
+/// What a client that knows what was published finds: dropped, duplicated, corrupted, reordered.
+fn found(published: &[Sent], received: &[Text]) -> (u64, u64, u64, u64) {
+    let (mut seen, mut first) = (vec![0_u64; published.len()], Vec::new());
+    let mut corrupted = 0;
+    for frame in received {
+        match published.iter().position(|sent| sent.frame == *frame) {
+            None => corrupted += 1,
+            Some(at) => {
+                seen[at] += 1;
+                if seen[at] == 1 {
+                    first.push(&published[at]);
+                }
+            }
+        }
+    }
+    let overtaken = first.iter().enumerate().filter(|(at, late)| {
+        first[..*at].iter().any(|early| {
+            early.stream == late.stream && early.seq > late.seq && early.arrived > late.answered
+        })
+    });
+    let missing = seen.iter().filter(|copies| **copies == 0).count() as u64;
+    let twice = seen.iter().filter(|copies| **copies == 2).count() as u64;
+    (missing - corrupted, twice, corrupted, overtaken.count() as u64)
+}
+
+#[test]
+fn a_client_finds_exactly_what_is_counted() {
+    let faults = [
+        "new:drop=0.1",
+        "new:duplicate=0.1",
+        "new:delay=0.1@50ms",
+        "new:reorder=0.2",
+        "new:corrupt=0.1",
+    ];
+    let mut reordered = 0;
+    for seed in 0..200 {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let faults: Vec<Fault> = faults.iter().map(|text| text.parse().unwrap()).collect();
+        let mut faults = Faults::new(ClusterRole::New, &faults, seed);
+        faults.handle_connected(RunTime::ZERO, CONN, SocketId::new("1.2").unwrap());
+        let (mut now, mut step) = (RunTime::ZERO, 0);
+        let (mut published, mut open, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seqs = [0; 2];
+        for _ in 0..300 {
+            step += 1;
+            now = now.after(Duration::from_millis(rng.random_range(0..40)));
+            actions.extend(faults.handle_timeout(now));
+            if rng.random_bool(0.5) && !open.is_empty() {
+                let (at, request): (usize, Request) =
+                    open.swap_remove(rng.random_range(0..open.len()));
+                faults.request_answered(&request);
+                let answered: &mut Sent = &mut published[at];
+                answered.answered = step;
+                continue;
+            }
+            let stream = rng.random_range(0..2);
+            let seq = seqs[stream];
+            seqs[stream] += 1;
+            let (stream, request) = (stream as u64, faults.request_arrived());
+            let message = Arc::new(message(stream, seq));
+            let mark = Some(Mark { stream, seq });
+            actions.extend(faults.handle_delivery(now, CONN, &message, mark, &request));
+            open.push((published.len(), request));
+            let (frame, arrived) = (message.frame.clone(), step);
+            published.push(Sent { stream, seq, frame, arrived, answered: usize::MAX });
+        }
+        actions.extend(faults.handle_timeout(now.after(Duration::from_secs(1))));
+        let frames = actions.into_iter().map(|action| match action {
+            Action::Send(CONN, frame) => frame,
+            other => panic!("{other:?}"),
+        });
+        let received: Vec<_> = frames.collect();
+        let counts = faults.counts();
+        let counted = (counts.dropped, counts.duplicated, counts.corrupted, counts.reordered);
+        assert_eq!(found(&published, &received), counted, "seed {seed}");
+        reordered += counts.reordered;
+    }
+    assert!(reordered > 1000, "{reordered}");
 }

@@ -7,7 +7,7 @@
 //! From the inside out, each layer knowing only those before it:
 //!
 //! - [`wire`]: server frames encoded, client frames decoded.
-//! - [`hub`] with [`channel`] and [`users`]: one app's state. Pure, as the hosted service documents.
+//! - [`hub`] with [`channel`] and [`users`]: one app, as the hosted service documents it. Pure.
 //! - [`faults`] with [`canary`]: what is done wrong on purpose, and counted. Pure.
 //! - [`core`]: hub and faults as one cluster without sockets. [`rest`]: its HTTP API. Pure.
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, check_sums};
 use crate::model::{AppId, AppKey, Clock, ClusterRole, Secret};
 
 use super::certs;
@@ -33,7 +33,7 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 pub struct PairConfig {
     /// Decides the apps, the socket ids and every draw of the faults.
     pub seed: u64,
-    /// What the clusters do wrong. See [`crate::model::fault::check_sums`].
+    /// What the clusters do wrong.
     pub faults: Vec<Fault>,
     /// Gets one JSON object a line for each fault done; flushed by [`Pair::stop`].
     pub fault_log: Option<Box<dyn Write + Send>>,
@@ -95,8 +95,10 @@ impl Pair {
     /// Starts both clusters on free ports of loopback. They accept connections when this returns.
     ///
     /// # Errors
-    /// No port, no thread, no memory: the machine refused something.
+    /// `InvalidInput` for faults whose probabilities do not add up; else no port, no thread, no
+    /// memory: the machine refused something.
     pub fn start(config: PairConfig) -> io::Result<Self> {
+        check_sums(&config.faults).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let certs = certs::make()?;
         let acceptor = TlsAcceptor::from(certs.server);
         let clock = Clock::start();

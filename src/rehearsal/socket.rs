@@ -103,14 +103,23 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut ws: Ws<S>, code: u16,
     }
 }
 
-/// Moves frames until either side ends the connection. `text` is called with each text frame.
+/// How a connection ended that was told nothing by the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is gone.
+    Gone,
+    /// It is to be closed with this code and reason, once the cluster has forgotten it.
+    Close(u16, &'static str),
+}
+
+/// Moves frames until something ends the connection. `text` is called with each text frame.
 pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-    mut ws: Ws<S>,
+    ws: &mut Ws<S>,
     mut queue: mpsc::Receiver<Item>,
     overflow: CancellationToken,
     clock: Clock,
     mut text: impl FnMut(&str),
-) {
+) -> End {
     let mut items = Vec::with_capacity(WRITE_BATCH_MAX);
     let mut alive = KeepAlive::new(clock.now());
     loop {
@@ -121,36 +130,33 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     alive.heard(clock.now());
                     match message {
                         Message::Text(frame) => text(&frame),
-                        Message::Binary(_) => {
-                            return close(&mut ws, 1003, "text frames only").await;
-                        }
+                        Message::Binary(_) => return End::Close(1003, "text frames only"),
                         _ => {}
                     }
                 }
-                Some(Err(Error::Capacity(_))) => {
-                    return close(&mut ws, 1009, "message too big").await;
-                }
-                Some(Err(_)) | None => return,
+                Some(Err(Error::Capacity(_))) => return End::Close(1009, "message too big"),
+                Some(Err(_)) | None => return End::Gone,
             },
             count = queue.recv_many(&mut items, WRITE_BATCH_MAX) => {
                 if count == 0 {
-                    return;
+                    return End::Gone;
                 }
                 tokio::select! {
-                    done = write(&mut ws, &mut items) => match done {
+                    done = write(ws, &mut items) => match done {
                         Ok(true) => {}
-                        Ok(false) | Err(_) => return,
+                        Ok(false) | Err(_) => return End::Gone,
                     },
                     () = overflow.cancelled() => {}
                 }
             },
-            () = overflow.cancelled() => {
-                return close(&mut ws, 4100, "the reader is too slow").await;
-            }
+            () = overflow.cancelled() => return End::Close(4100, "the reader is too slow"),
             () = sleep_until(deadline) => match alive.step(clock.now(), ws.get_ref().muted) {
-                Some(true) if ws.send(Message::Ping(Default::default())).await.is_err() => return,
-                Some(false) => return close(&mut ws, 4201, "no pong in time").await,
-                _ => {}
+                Some(true) => match ws.send(Message::Ping(Default::default())).await {
+                    Ok(()) => {}
+                    Err(_) => return End::Gone,
+                },
+                Some(false) => return End::Close(4201, "no pong in time"),
+                None => {}
             },
         }
     }
@@ -165,7 +171,9 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
         match item {
             Item::Frame(frame) => ws.feed(Message::Text(frame)).await?,
             Item::Close(code, reason) => {
-                close(ws, code, &reason).await;
+                if !ws.get_ref().muted {
+                    close(ws, code, &reason).await;
+                }
                 return Ok(false);
             }
             // Flushed first: what was sent before the silence arrives, and no frame is cut in two.
@@ -185,7 +193,7 @@ async fn write<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Sends a close frame and waits a while for the client's, so that nothing sent before it is lost
 /// to a reset.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut Ws<S>, code: u16, reason: &str) {
+pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut Ws<S>, code: u16, reason: &str) {
     let reason: String = reason.chars().take(100).collect();
     let frame = CloseFrame { code: code.into(), reason: reason.into() };
     let handshake = async {
@@ -254,9 +262,16 @@ mod tests {
         let (queue, items) = mpsc::channel(QUEUE_MAX);
         let (read, texts) = mpsc::unbounded_channel();
         let overflow = CancellationToken::new();
-        let ws = upgrade(near).await;
-        let text = move |text: &str| read.send(text.to_owned()).unwrap();
-        let task = tokio::spawn(run(ws, items, overflow.clone(), Clock::start(), text));
+        let signal = overflow.clone();
+        let task = tokio::spawn(async move {
+            let mut ws = upgrade(near).await;
+            let text = move |text: &str| read.send(text.to_owned()).unwrap();
+            if let End::Close(code, reason) =
+                run(&mut ws, items, signal, Clock::start(), text).await
+            {
+                close(&mut ws, code, reason).await;
+            }
+        });
         let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
         let client = WebSocketStream::from_raw_socket(far, role, None).await;
         Link { queue, overflow, client, task, texts }

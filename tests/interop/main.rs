@@ -1,0 +1,193 @@
+//! Official SDKs against a rehearsal pair: what holds the embedded clusters to the protocol.
+//!
+//! Each script does all that its SDKs can do and reports one check a line; each check is a test of
+//! its own here. The SDKs live outside the work tree, where `tests/interop/install` puts them.
+//! Where something is missing the tests are ignored, aloud; with
+//! `PUSHER_CANARY_INTEROP=required` they fail.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use pusher_canary::model::ClusterRole;
+use pusher_canary::rehearsal::{Pair, PairConfig};
+
+/// How long a whole script may take; it has shorter limits on each check.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A script, and what runs it.
+struct Script {
+    name: &'static str,
+    source: &'static str,
+    program: &'static str,
+    /// What the lines begin with that name its checks.
+    check: &'static str,
+}
+
+const SCRIPTS: [Script; 2] = [
+    Script { name: "sdk.mjs", source: include_str!("sdk.mjs"), program: "node", check: "check('" },
+    Script {
+        name: "sdk.py",
+        source: include_str!("sdk.py"),
+        program: "python3",
+        check: "@check('",
+    },
+];
+
+/// What a script reported: each check's name, and why it failed if it did.
+type Report = Result<HashMap<String, Result<(), String>>, String>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let required = std::env::var("PUSHER_CANARY_INTEROP").is_ok_and(|value| value == "required");
+    let sdk = cache().join("interop").join("sdk");
+    let mut trials = Vec::new();
+    for script in &SCRIPTS {
+        let missing = missing(script, &sdk);
+        if let (Some(missing), false) = (&missing, required) {
+            eprintln!(
+                "interop: IGNORED: {}: {missing}; `tests/interop/install` installs it",
+                script.name
+            );
+        }
+        let report = Arc::new(OnceLock::new());
+        let ignored = missing.is_some() && !required;
+        for check in names(script).into_iter().chain(["nothing panicked".to_owned()]) {
+            let (report, missing, sdk) = (Arc::clone(&report), missing.clone(), sdk.clone());
+            let name = format!("{}: {check}", script.name);
+            let trial = Trial::test(name, move || match missing {
+                Some(missing) => Err(missing.into()),
+                None => outcome(report.get_or_init(|| run(script, &sdk)), &check),
+            });
+            trials.push(trial.with_ignored_flag(ignored));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    match std::env::var_os("PUSHER_CANARY_CACHE") {
+        Some(cache) => cache.into(),
+        None => home().join(".cache").join("pusher-canary"),
+    }
+}
+
+fn names(script: &Script) -> Vec<String> {
+    let lines = script.source.lines();
+    let quoted = lines.filter_map(|line| line.strip_prefix(script.check)?.split_once('\''));
+    quoted.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// What keeps a script from running.
+fn missing(script: &Script, sdk: &Path) -> Option<String> {
+    let version = Command::new(script.program).arg("--version").output();
+    if !version.is_ok_and(|output| output.status.success()) {
+        return Some(format!("{} is not installed", script.program));
+    }
+    let marker = sdk.join("installed");
+    (!marker.is_file()).then(|| format!("{} does not exist", marker.display()))
+}
+
+fn outcome(report: &Report, check: &str) -> Result<(), Failed> {
+    let report = report.as_ref().map_err(Failed::from)?;
+    match report.get(check) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(detail)) => Err(detail.into()),
+        None => Err("the script did not report this check".into()),
+    }
+}
+
+/// Runs a script against a pair of its own.
+fn run(script: &Script, sdk: &Path) -> Report {
+    let faults = vec!["old:close@4200".parse().map_err(|error| format!("{error}"))?];
+    let config = PairConfig { seed: 1, faults, ..PairConfig::default() };
+    let mut pair = Pair::start(config).map_err(|error| format!("the pair: {error}"))?;
+    let mut ca = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    ca.write_all(pair.ca_pem().as_bytes()).map_err(|error| error.to_string())?;
+    let endpoint = |role| {
+        let endpoint = pair.endpoint(role);
+        serde_json::json!({
+            "ws_url": endpoint.ws_url,
+            "wss_url": endpoint.wss_url,
+            "http_url": endpoint.http_url,
+            "https_url": endpoint.https_url,
+            "app_id": endpoint.app_id.as_str(),
+            "key": endpoint.key.as_str(),
+            "secret": endpoint.secret.expose(),
+        })
+    };
+    let target = serde_json::json!({
+        "sdk": sdk,
+        "ca_file": ca.path(),
+        "old": endpoint(ClusterRole::Old),
+        "new": endpoint(ClusterRole::New),
+    });
+    let lines = execute(
+        Command::new(script.program)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script.name))
+            .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
+            .env("NODE_EXTRA_CA_CERTS", ca.path())
+            .env("NODE_NO_WARNINGS", "1")
+            .env("PYTHONPATH", sdk.join("python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )?;
+    let mut report = read(&lines, &names(script))?;
+    let stopped = pair.stop().map_err(|error| error.to_string());
+    report.insert("nothing panicked".to_owned(), stopped);
+    Ok(report)
+}
+
+/// The standard output of a command that ends in time and well.
+fn execute(command: &mut Command) -> Result<String, String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut stdout = child.stdout.take().ok_or("no standard output")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
+    #[expect(clippy::disallowed_methods, reason = "a test's patience is no part of the agent")]
+    let started = Instant::now();
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if started.elapsed() > SCRIPT_TIMEOUT => {
+                child.kill().map_err(|error| error.to_string())?;
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let text = reader.join().map_err(|_| "the reader panicked")?;
+    let text = text.map_err(|error| error.to_string())?;
+    if status.success() { Ok(text) } else { Err(format!("{status}; it printed:\n{text}")) }
+}
+
+/// What a script prints for each check.
+#[derive(serde::Deserialize)]
+struct Line {
+    check: String,
+    ok: bool,
+    #[serde(default)]
+    detail: String,
+}
+
+fn read(lines: &str, names: &[String]) -> Result<HashMap<String, Result<(), String>>, String> {
+    let mut report = HashMap::new();
+    for line in lines.lines() {
+        let Line { check, ok, detail } =
+            serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+        if !names.contains(&check) {
+            return Err(format!("the script reported a check that is not listed: {line}"));
+        }
+        report.insert(check, if ok { Ok(()) } else { Err(detail) });
+    }
+    Ok(report)
+}
