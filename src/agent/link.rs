@@ -25,7 +25,8 @@ const FRAMES_PER_TURN: u32 = 256;
 /// Longest wait for a close frame to leave.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
-type Dial = Pin<Box<dyn Future<Output = Result<(Socket, Arc<ReadStamps>, Phases), DialError>> + Send>>;
+type Dial =
+    Pin<Box<dyn Future<Output = Result<(Socket, Arc<ReadStamps>, Phases), DialError>> + Send>>;
 
 /// Spreads dials over time, so that a cluster's own limit on new connections is kept.
 #[derive(Debug)]
@@ -218,12 +219,12 @@ impl Link {
     fn authorize(&mut self, at: usize, socket_id: &SocketId) {
         let start = self.clock.now();
         let Some(channel) = self.session.channel(at).cloned() else { return };
-        let channel_data = channel.kind().is_presence().then(|| {
-            serde_json::json!({ "user_id": self.target.user_id }).to_string()
-        });
+        let channel_data = channel
+            .kind()
+            .is_presence()
+            .then(|| serde_json::json!({ "user_id": self.target.user_id }).to_string());
         let Signer { key, secret, .. } = &self.target.signer;
-        let auth =
-            auth::channel(key, secret, socket_id, channel.as_str(), channel_data.as_deref());
+        let auth = auth::channel(key, secret, socket_id, channel.as_str(), channel_data.as_deref());
         let now = self.clock.now();
         self.signing = now.since(start);
         self.session.handle_authorized(at, Ok((auth, channel_data)), now);

@@ -213,7 +213,8 @@ struct Running {
 /// # Errors
 /// See [`RunError`].
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
-    let hooks = Hooks { stop: CancellationToken::new(), observe: |_: &Account, _| {}, sabotage: None };
+    let hooks =
+        Hooks { stop: CancellationToken::new(), observe: |_: &Account, _| {}, sabotage: None };
     let Running { mut tasks, leave, .. } = begin(plan, clock, hooks).await?;
     leave.cancel();
     finish(&mut tasks, None).await;
@@ -523,8 +524,10 @@ impl Builder<'_> {
                 user_id: user,
                 dial_timeout: CONNECT_TIMEOUT,
             };
-            let names: Vec<_> =
-                channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone())).collect();
+            let names: Vec<_> = channels
+                .iter()
+                .filter_map(|at| Some(plan.channels.get(*at)?.name.clone()))
+                .collect();
             Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
         };
         let short = plan.run.short();
@@ -610,11 +613,12 @@ impl Builder<'_> {
             .iter()
             .filter_map(|at| plan.channels.get(*at).map(|c| c.kind))
             .collect();
-        let streams = (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
-            let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
-            let (route, book) = (stream.route, Arc::clone(book));
-            Some(StreamSpec { stream: crate::model::StreamIx(ix), channel, route, book })
-        });
+        let streams =
+            (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
+                let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
+                let (route, book) = (stream.route, Arc::clone(book));
+                Some(StreamSpec { stream: crate::model::StreamIx(ix), channel, route, book })
+            });
         let config = ledger::Config {
             run: plan.run,
             cluster: self.cluster.role,
@@ -628,9 +632,7 @@ impl Builder<'_> {
         });
         // One witness of each channel after the other, so that the others go on seeing.
         let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
-        let recycle = plan
-            .recycle
-            .map(|every| (every * (planned.replica + 1), every * replicas));
+        let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
         Witness {
             role: self.cluster.role,
             clock: self.clock,

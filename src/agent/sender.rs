@@ -17,11 +17,11 @@ use crate::verify::fact::Fact;
 use crate::verify::tally::Route;
 
 use super::link::{Link, LinkEvent, error_text};
+use super::next_tally;
 use super::outbox::{Ended, Outbox, Sent};
 use super::publisher::Wire;
 use super::start::Started;
 use super::witness::{ConnectionLog, Readiness};
-use super::next_tally;
 
 /// A client event that the schedule wants sent now.
 #[derive(Debug)]
@@ -127,12 +127,7 @@ fn send(
     }
 }
 
-fn settle(
-    event: &Event,
-    now: RunTime,
-    waiting: &mut VecDeque<Waiting>,
-    outbox: &mut Outbox,
-) {
+fn settle(event: &Event, now: RunTime, waiting: &mut VecDeque<Waiting>, outbox: &mut Outbox) {
     match event {
         Event::Pong(number) => {
             while let Some(first) = waiting.pop_front_if(|w| w.ping <= *number) {

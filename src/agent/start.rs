@@ -79,7 +79,8 @@ pub enum StartError {
     /// Connections are still missing after [`START_TIMEOUT`].
     #[error(
         "{missing} of {all} connections were not ready within {}; check the clusters' load and \
-         limits", humantime::format_duration(START_TIMEOUT)
+         limits",
+        humantime::format_duration(START_TIMEOUT)
     )]
     Timeout {
         /// How many are missing.
@@ -158,10 +159,7 @@ fn closed(
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn wait(
-    started: &mut mpsc::Receiver<Started>,
-    all: usize,
-) -> Result<(), StartError> {
+pub async fn wait(started: &mut mpsc::Receiver<Started>, all: usize) -> Result<(), StartError> {
     let mut ready = 0;
     let mut tries = std::collections::BTreeMap::<ClusterRole, u32>::new();
     let wait = async {

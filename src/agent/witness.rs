@@ -87,8 +87,7 @@ impl ConnectionLog {
     async fn note_session(&mut self, event: &Event, link: &mut Link, now: RunTime) {
         match event {
             Event::Subscribed(at) => {
-                let signed =
-                    link.session().channel(*at).is_some_and(|c| c.kind().needs_auth());
+                let signed = link.session().channel(*at).is_some_and(|c| c.kind().needs_auth());
                 if signed {
                     let took = link.signing;
                     self.state(now, ConnectionFact::Authorized { took, confirmed: true }).await;
@@ -113,8 +112,7 @@ impl ConnectionLog {
                     let why = self.last_error.clone();
                     let cause = lost.cause.clone();
                     let gave_up = lost.gave_up;
-                    let failure =
-                        || StartFailure::Closed { role: self.role, cause, gave_up, why };
+                    let failure = || StartFailure::Closed { role: self.role, cause, gave_up, why };
                     self.readiness.failed(failure).await;
                 } else {
                     self.lost(&lost.cause, lost.last_heard.unwrap_or(now), now).await;
@@ -211,7 +209,8 @@ impl Witness {
         publishing: CancellationToken,
         stop: CancellationToken,
     ) {
-        let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } = self;
+        let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } =
+            self;
         let places: HashMap<&str, usize> =
             channels.iter().enumerate().map(|(at, c)| (c.name.as_str(), at)).collect();
         let mut log = ConnectionLog::new(role, facts.clone(), Readiness::new(started), true);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-pub(super) use crate::cli::CheckArgs as Args;
 use crate::agent;
+pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;

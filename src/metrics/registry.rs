@@ -22,8 +22,7 @@ use super::table::{self, Kind, Metric, PREFIX};
 const BUCKETS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 /// Close codes with a series of their own; all others are `other`.
-const CODES: [u16; 12] =
-    [1000, 1001, 1006, 1011, 1012, 4001, 4004, 4009, 4100, 4200, 4201, 4202];
+const CODES: [u16; 12] = [1000, 1001, 1006, 1011, 1012, 4001, 4004, 4009, 4100, 4200, 4201, 4202];
 /// Classes of HTTP statuses.
 const STATUS_CLASSES: [&str; 4] = ["2xx", "4xx", "429", "5xx"];
 const CONNECT_STEPS: [&str; 6] =
@@ -112,9 +111,7 @@ pub fn render(plan: &Plan, clock: &Clock, account: &Account) -> String {
     let strata: BTreeSet<Stratum> = plan
         .streams
         .iter()
-        .filter_map(|s| {
-            Some(Stratum { kind: plan.channels.get(s.channel)?.kind, route: s.route })
-        })
+        .filter_map(|s| Some(Stratum { kind: plan.channels.get(s.channel)?.kind, route: s.route }))
         .collect();
     let clusters: Vec<(&str, ClusterRole, &ClusterAccount)> =
         account.clusters().iter().map(|(role, c)| (role.as_str(), *role, c)).collect();
@@ -275,11 +272,8 @@ fn conclusions(page: &mut Page, plan: &Plan, account: &Account) {
     let limits = &plan.requirements.limits;
     for role in account.clusters().keys() {
         let trials = account.trials(*role);
-        let bound = crate::verify::stats::upper_bound(
-            trials.failures(),
-            trials.trials,
-            limits.confidence,
-        );
+        let bound =
+            crate::verify::stats::upper_bound(trials.failures(), trials.trials, limits.confidence);
         page.gauge(table::LOSS_UPPER_BOUND, &[role.as_str()], bound);
     }
     let cluster = |c: Option<ClusterRole>| c.map_or("both", ClusterRole::as_str);

@@ -131,8 +131,7 @@ impl ChannelName {
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidChannelName> {
         let text = text.into();
         let allowed = |b: u8| {
-            b.is_ascii_alphanumeric()
-                || matches!(b, b'_' | b'-' | b'=' | b'@' | b',' | b'.' | b';')
+            b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'=' | b'@' | b',' | b'.' | b';')
         };
         if text.is_empty() || text.len() > Self::LENGTH_MAX {
             Err(InvalidChannelName::Length)

@@ -280,9 +280,7 @@ impl Attempt<'_> {
     }
 }
 
-async fn open(
-    attempt: &Attempt<'_>,
-) -> Result<(Transport, Arc<ReadStamps>, Phases), DialError> {
+async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phases), DialError> {
     let Attempt { target, clock, .. } = attempt;
     let mut phases = Phases::default();
     let start = clock.now();
@@ -311,10 +309,8 @@ async fn open(
         message: format!("{} is no host name that a certificate can name", target.host),
     })?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stamped);
-    let tls = attempt
-        .within(Phase::Tls, handshake)
-        .await?
-        .map_err(|error| tls_error(target, &error))?;
+    let tls =
+        attempt.within(Phase::Tls, handshake).await?.map_err(|error| tls_error(target, &error))?;
     phases.tls = clock.now().since(connected);
     Ok((Transport::Tls(Box::new(tls)), stamps, phases))
 }

@@ -15,8 +15,7 @@ pub fn hmac_hex(secret: &Secret, message: &[u8]) -> String {
 
 /// Whether `signature`, in hexadecimal, is that of `message`; compared in constant time.
 pub fn verify_hex(secret: &Secret, message: &[u8], signature: &str) -> bool {
-    hex::decode(signature)
-        .is_ok_and(|bytes| keyed(secret, message).verify_slice(&bytes).is_ok())
+    hex::decode(signature).is_ok_and(|bytes| keyed(secret, message).verify_slice(&bytes).is_ok())
 }
 
 fn keyed(secret: &Secret, message: &[u8]) -> Hmac<Sha256> {

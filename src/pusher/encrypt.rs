@@ -58,14 +58,10 @@ impl SharedSecret {
     /// The event `data` that carries `plaintext`: `{"nonce":…,"ciphertext":…}`.
     pub fn seal(&self, plaintext: &str, nonce: &[u8; NONCE_BYTES]) -> String {
         #[expect(clippy::expect_used, reason = "a secretbox takes a message of any length")]
-        let sealed = self
-            .cipher()
-            .encrypt(&Nonce::from(*nonce), plaintext.as_bytes())
-            .expect("any length");
-        let sealed = Sealed {
-            nonce: BASE64.encode(nonce).into(),
-            ciphertext: BASE64.encode(sealed).into(),
-        };
+        let sealed =
+            self.cipher().encrypt(&Nonce::from(*nonce), plaintext.as_bytes()).expect("any length");
+        let sealed =
+            Sealed { nonce: BASE64.encode(nonce).into(), ciphertext: BASE64.encode(sealed).into() };
         serde_json::to_string(&sealed).unwrap_or_default()
     }
 

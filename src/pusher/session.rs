@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use crate::model::{ChannelKind, ChannelName, RunTime, SocketId};
 
 use super::close::{self, CloseCode, Retry};
-use super::frame::{self, Established, ErrorData, ServerFrame};
+use super::frame::{self, ErrorData, Established, ServerFrame};
 
 /// Connections lost in a row, none of which had every channel subscribed, after which even a 42xx
 /// waits: a cluster that closes each connection with 4200 must not be hammered.
@@ -157,11 +157,7 @@ impl Session {
     pub fn new(config: Config, channels: impl IntoIterator<Item = ChannelName>) -> Self {
         let subscriptions = channels
             .into_iter()
-            .map(|channel| Subscription {
-                kind: channel.kind(),
-                channel,
-                state: SubState::Idle,
-            })
+            .map(|channel| Subscription { kind: channel.kind(), channel, state: SubState::Idle })
             .collect();
         Self {
             rng: SmallRng::seed_from_u64(config.seed),
@@ -309,8 +305,7 @@ impl Session {
         match answer {
             Ok((auth, channel_data)) => {
                 sub.state = SubState::Requested { since: now };
-                let frame =
-                    frame::subscribe(sub.channel.as_str(), &auth, channel_data.as_deref());
+                let frame = frame::subscribe(sub.channel.as_str(), &auth, channel_data.as_deref());
                 self.actions.push_back(Action::Send(frame));
             }
             Err(message) => {
@@ -502,9 +497,7 @@ impl Session {
     }
 
     fn is_outstanding(&self, at: usize) -> bool {
-        self.subscriptions
-            .get(at)
-            .is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
+        self.subscriptions.get(at).is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
     }
 
     /// Leaves the connection: subscribing twice on one is an error by itself.

@@ -324,8 +324,7 @@ fn seconds(duration: Duration) -> f64 {
 impl Report {
     /// Judges an account and writes it down.
     pub fn new(plan: &Plan, account: &Account, circumstances: &Circumstances) -> Self {
-        let Circumstances { clock, started, ended, cut_short, panicked, rehearsal } =
-            circumstances;
+        let Circumstances { clock, started, ended, cut_short, panicked, rehearsal } = circumstances;
         let findings = checks::judge(account, &plan.requirements);
         let mut verdict = Verdict::of(&findings);
         if panicked.is_some() && verdict == Verdict::Go {

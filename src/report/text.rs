@@ -97,11 +97,8 @@ impl Report {
             writeln!(out)?;
         }
         if roles.len() > 1 {
-            let covered = format!(
-                "{} of {}",
-                grouped(self.events.covered),
-                grouped(self.events.total)
-            );
+            let covered =
+                format!("{} of {}", grouped(self.events.covered), grouped(self.events.total));
             writeln!(out, "{:<34}{covered:>36}", "events covered on both")?;
         }
         if let Some(rehearsal) = &self.rehearsal {
@@ -191,11 +188,8 @@ impl Report {
         if let Some(task) = &self.instrument.panicked {
             return format!("the agent itself failed: its {task} panicked; please report this");
         }
-        let worst: Vec<_> = self
-            .checks
-            .iter()
-            .filter(|f| f.required && f.status != Status::Pass)
-            .collect();
+        let worst: Vec<_> =
+            self.checks.iter().filter(|f| f.required && f.status != Status::Pass).collect();
         let wanted = match self.verdict {
             Verdict::NoGo => Status::Fail,
             Verdict::Go | Verdict::Inconclusive => Status::Inconclusive,
@@ -229,9 +223,8 @@ impl Report {
             .values()
             .filter_map(|c| c.incidents_per_hour_upper_bound)
             .fold(None, |worst: Option<f64>, rate| Some(worst.map_or(rate, |w| w.max(rate))));
-        let bursts = bursts.map_or(String::new(), |rate| {
-            format!("; bursts of losses below {rate:.1} an hour")
-        });
+        let bursts = bursts
+            .map_or(String::new(), |rate| format!("; bursts of losses below {rate:.1} an hour"));
         format!("{}{bursts}; at {} confidence", bounds.join("; "), percent(confidence))
     }
 }

@@ -158,11 +158,7 @@ pub fn read(
     if list.is_empty() { Ok(scenario) } else { Err(Problems { path: path.to_owned(), list }) }
 }
 
-fn read_root(
-    root: &mut Section<'_>,
-    which: Clusters,
-    warnings: &mut Vec<Problem>,
-) -> Scenario {
+fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem>) -> Scenario {
     let mut head = root.section("scenario");
     let name = head.text("name").unwrap_or_else(|| "unnamed".to_owned());
     let phase = read_phase(&mut head);

@@ -46,6 +46,10 @@ pub struct ChannelPlan {
     pub name: ChannelName,
     /// Its kind.
     pub kind: ChannelKind,
+    /// Whether it carries client events. Where HTTP routes are asked for as well, those have
+    /// channels of their own: a sender must subscribe to what it sends on, and would receive, and
+    /// be billed for, every event that is published there over HTTP.
+    pub for_client_events: bool,
 }
 
 /// One stream; its index is its place in [`Plan::streams`].
@@ -176,7 +180,11 @@ pub struct Due {
 impl Schedule {
     fn new(streams: &[StreamPlan], rate: f64, client_rate: f64, duration: Duration) -> Self {
         let of = |route: Route| -> Vec<StreamIx> {
-            (0..).zip(streams).filter(|(_, s)| s.route == route).map(|(ix, _)| StreamIx(ix)).collect()
+            (0..)
+                .zip(streams)
+                .filter(|(_, s)| s.route == route)
+                .map(|(ix, _)| StreamIx(ix))
+                .collect()
         };
         let http_routes =
             [Route::Trigger, Route::Batch].into_iter().filter(|r| !of(*r).is_empty()).count();
@@ -373,7 +381,12 @@ impl Plan {
 /// How many events of a stream may be published until the last obligation of one of them has ended:
 /// past the horizon a connection must first prove alive or dead, which takes no longer than another
 /// deadline and horizon; unknown publications wait one tally more.
-fn book_events(schedule: &Schedule, stream: StreamIx, horizon: Duration, timeout: Duration) -> usize {
+fn book_events(
+    schedule: &Schedule,
+    stream: StreamIx,
+    horizon: Duration,
+    timeout: Duration,
+) -> usize {
     let rate: f64 = schedule
         .lanes
         .iter()
@@ -397,8 +410,7 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
         let mut socket_url = cluster.ws_url.clone();
         let prefix = socket_url.path().trim_end_matches('/').to_owned();
         socket_url.set_path(&format!("{prefix}/app/{}", cluster.key));
-        socket_url
-            .set_query(Some(&format!("protocol=7&client=pusher-canary&version={version}")));
+        socket_url.set_query(Some(&format!("protocol=7&client=pusher-canary&version={version}")));
         ClusterPlan {
             role: *role,
             socket_url,
@@ -416,14 +428,23 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
 }
 
 fn plan_channels(scenario: &Scenario, run: RunId) -> Vec<ChannelPlan> {
+    let routes = &scenario.canary.routes;
+    let (client, http) =
+        (routes.contains(&Route::Client), routes.iter().any(|r| *r != Route::Client));
     let mut channels = Vec::new();
+    let mut add = |kind: ChannelKind, tail: String, for_client_events: bool| {
+        let name = format!("{}{CHANNEL_PREFIX}{}-{tail}", kind.prefix(), run.short());
+        // Prefix, eight digits and a short tail: always a valid name.
+        if let Ok(name) = ChannelName::new(name) {
+            channels.push(ChannelPlan { name, kind, for_client_events });
+        }
+    };
     for (kind, count) in &scenario.canary.channels {
         for number in 0..*count {
-            let name = format!("{}{CHANNEL_PREFIX}{}-{number}", kind.prefix(), run.short());
-            // Prefix, eight digits and a number: always a valid name.
-            if let Ok(name) = ChannelName::new(name) {
-                channels.push(ChannelPlan { name, kind: *kind });
-            }
+            add(*kind, number.to_string(), client && !http);
+        }
+        if client && http && *count > 0 && kind.carries_client_events() {
+            add(*kind, "client".to_owned(), true);
         }
     }
     channels
@@ -433,7 +454,11 @@ fn plan_streams(scenario: &Scenario, channels: &[ChannelPlan]) -> Vec<StreamPlan
     let mut streams = Vec::new();
     for route in &scenario.canary.routes {
         for (at, channel) in channels.iter().enumerate() {
-            if *route != Route::Client || channel.kind.carries_client_events() {
+            let carries = match route {
+                Route::Client => channel.for_client_events && channel.kind.carries_client_events(),
+                Route::Trigger | Route::Batch => !channel.for_client_events,
+            };
+            if carries {
                 streams.push(StreamPlan { channel: at, route: *route, book_events: 0 });
             }
         }

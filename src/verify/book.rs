@@ -171,9 +171,7 @@ impl Book {
             index: slot.index.load(Ordering::Acquire),
             scheduled: RunTime(slot.scheduled.load(Ordering::Acquire)),
             sent: RunTime(slot.sent.load(Ordering::Acquire)),
-            answered: Some(slot.answered.load(Ordering::Acquire))
-                .filter(|a| *a != 0)
-                .map(RunTime),
+            answered: Some(slot.answered.load(Ordering::Acquire)).filter(|a| *a != 0).map(RunTime),
             seen: state & SEEN != 0,
             tainted: state & TAINTED != 0,
         };

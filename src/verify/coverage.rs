@@ -171,11 +171,8 @@ pub struct SideSpec {
 impl Coverage {
     /// Joins the given streams, in the order of their indices.
     pub fn new(streams: Vec<Vec<SideSpec>>) -> Self {
-        let trials = streams
-            .iter()
-            .flatten()
-            .map(|side| (side.role, ClusterTrials::default()))
-            .collect();
+        let trials =
+            streams.iter().flatten().map(|side| (side.role, ClusterTrials::default())).collect();
         let side = |spec: SideSpec| Side {
             role: spec.role,
             book: spec.book,
@@ -242,8 +239,7 @@ impl Coverage {
     /// run cannot be relied on; at the end of a run nothing is waited for.
     pub fn settle(&mut self, now: RunTime, is_end: bool, tainted: impl Fn(u64) -> bool) {
         for at in 0..self.streams.len() {
-            while let Some((index, scheduled, joined)) =
-                self.settle_next(at, now, is_end, &tainted)
+            while let Some((index, scheduled, joined)) = self.settle_next(at, now, is_end, &tainted)
             {
                 let offset = usize::try_from(index - self.index_base.min(index));
                 let offset = offset.unwrap_or(usize::MAX);

@@ -118,8 +118,7 @@ impl Latencies {
     /// The quantile `q` (0 to 1) in milliseconds; `None` without enough samples to have one above
     /// it: fewer than `1 / (1 - q)`.
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        (self.count() as f64 * (1.0 - q) >= 1.0)
-            .then(|| self.0.value_at_quantile(q) as f64 / 1e3)
+        (self.count() as f64 * (1.0 - q) >= 1.0).then(|| self.0.value_at_quantile(q) as f64 / 1e3)
     }
 
     /// The value of the `rank`-th smallest sample, counted from 1, in milliseconds; `None` if there

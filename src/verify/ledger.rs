@@ -13,8 +13,8 @@ use crate::model::{ChannelKind, ClusterRole, RunId, RunTime, Seq, StreamIx, Witn
 use super::book::{Book, Outcome, Publication};
 use super::envelope::Envelope;
 use super::fact::{Shortfall, WitnessReport};
-use super::tally::{Beside, BlindCause, Incident, IncidentKind, Obligations, Stratum, Tally};
 use super::tally::Route;
+use super::tally::{Beside, BlindCause, Incident, IncidentKind, Obligations, Stratum, Tally};
 
 /// Most blind windows of a channel that are told apart; the two oldest are joined beyond it, with
 /// what lies between them: a client on such a connection saw nothing for certain.
@@ -213,10 +213,8 @@ impl Ledger {
     /// A canary event came on a channel at `now`. `envelope` is its data, decrypted where the
     /// channel is encrypted; `None` if it could not be.
     pub fn handle_delivery(&mut self, channel: usize, envelope: Option<&str>, now: RunTime) {
-        let expects_replay = self
-            .channels
-            .get_mut(channel)
-            .is_some_and(|c| std::mem::take(&mut c.replay_expected));
+        let expects_replay =
+            self.channels.get_mut(channel).is_some_and(|c| std::mem::take(&mut c.replay_expected));
         let Some(envelope) = envelope.and_then(Envelope::decode) else {
             self.beside(now, IncidentKind::Corrupt, None, |b| &mut b.corrupt);
             return;
@@ -393,11 +391,7 @@ impl Ledger {
 /// Opens an obligation for each publication that the book shows and the stream has not yet.
 fn open(stream: &mut Stream, tally: &mut Tally) {
     for seq in stream.next()..stream.spec.book.head().0 {
-        let unsent = stream
-            .spec
-            .book
-            .read(Seq(seq))
-            .is_some_and(|p| p.outcome == Outcome::Unsent);
+        let unsent = stream.spec.book.read(Seq(seq)).is_some_and(|p| p.outcome == Outcome::Unsent);
         stream.entries.push_back(Entry { settled: unsent, ..Entry::default() });
         if !unsent {
             obligations(tally, stream.stratum).total += 1;
@@ -525,8 +519,7 @@ fn settle(
             }
         }
     };
-    let incident =
-        Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq) };
+    let incident = Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq) };
     tally.incident(incident);
     mark_settled(stream, seq);
 }

@@ -13,7 +13,8 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
         .iter()
         .map(|(cause, count)| format!("{} {}", cause.as_str(), count))
         .collect();
-    let because = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+    let because =
+        if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
     let detail = if n == 0 {
         "no event could be tried".to_owned()
     } else {

@@ -14,8 +14,7 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
         .iter()
         .find(|(_, c)| c.pending() == 0 && c.obligations_opened != c.obligations().total);
     let keeps = share <= limits.tainted_ratio_max && instrument.lapped == 0;
-    let status =
-        if keeps && unbalanced.is_none() { Status::Pass } else { Status::Inconclusive };
+    let status = if keeps && unbalanced.is_none() { Status::Pass } else { Status::Inconclusive };
     let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
     for (reason, count) in instrument.tainted.reasons() {
         detail.push_str(&format!("; {} in {count}", reason.as_str()));

@@ -62,11 +62,7 @@ pub(super) fn absolute(cluster: &ClusterAccount, limits: &Limits) -> Option<Seen
 }
 
 /// New is not slower than old: the intervals of both p99 compared.
-pub(super) fn new_against_old(
-    old: &ClusterAccount,
-    new: &ClusterAccount,
-    limits: &Limits,
-) -> Seen {
+pub(super) fn new_against_old(old: &ClusterAccount, new: &ClusterAccount, limits: &Limits) -> Seen {
     let (old, new) = (old.latencies(), new.latencies());
     let ((old_low, old_high), (new_low, new_high)) =
         (p99(&old, limits.confidence), p99(&new, limits.confidence));

@@ -160,10 +160,9 @@ pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
             findings.push(of("latency").with(seen));
         }
     }
-    if let (Some(old), Some(new)) = (
-        account.clusters().get(&ClusterRole::Old),
-        account.clusters().get(&ClusterRole::New),
-    ) {
+    if let (Some(old), Some(new)) =
+        (account.clusters().get(&ClusterRole::Old), account.clusters().get(&ClusterRole::New))
+    {
         let both = |name| requirements.finding(name, None);
         findings.push(both("coverage").with(coverage::check(account, &requirements.limits)));
         let seen = latency::new_against_old(old, new, &requirements.limits);
