@@ -6,5 +6,5 @@ use clap::Parser;
 use pusher_canary::{cli, cmd};
 
 fn main() -> ExitCode {
-    cmd::execute(cli::Cli::parse()).into()
+    cmd::execute(&cli::Cli::parse()).into()
 }

@@ -19,15 +19,15 @@ use crate::scenario::file::{self, Clusters, Scenario, Surroundings};
 use crate::scenario::plan::{Overrides, Plan};
 
 /// Does what the command line says.
-pub fn execute(cli: Cli) -> Exit {
+pub fn execute(cli: &Cli) -> Exit {
     let (Command::Rehearse(rehearse::Args { log, .. })
     | Command::Check(check::Args { log, .. })
     | Command::Run(run::Args { log, .. })) = &cli.command;
     start_log(log);
-    let done = match cli.command {
+    let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
-        Command::Check(args) => check::execute(&args),
-        Command::Run(args) => run::execute(&args),
+        Command::Check(args) => check::execute(args),
+        Command::Run(args) => run::execute(args),
     };
     match done {
         Ok(exit) => exit,

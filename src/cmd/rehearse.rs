@@ -19,7 +19,7 @@ use super::{Machine, Stop, make_plan, new_run, open_sink, print, read_scenario, 
 /// The scenario of a rehearsal that names none.
 const BUILT_IN: &str = include_str!("../../scenarios/rehearsal.toml");
 
-pub(super) fn execute(args: Args) -> Result<Exit, Stop> {
+pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let mut scenario = match &args.scenario {
         Some(path) => read_scenario(path, Clusters::Ignored)?,
         None => {

@@ -126,6 +126,8 @@ pub fn render(plan: &Plan, clock: &Clock, account: &Account) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// One figure of a cluster.
+type Figure = fn(&ClusterAccount) -> u64;
 type Clusters<'a> = [(&'a str, ClusterRole, &'a ClusterAccount)];
 
 fn publications(page: &mut Page, strata: &BTreeSet<Stratum>, clusters: &Clusters<'_>) {
@@ -181,7 +183,7 @@ fn deliveries(
     for (name, _, cluster) in clusters {
         page.gauge(table::OVERDUE, &[name], cluster.overdue() as f64);
     }
-    let beside: [(Metric, fn(&ClusterAccount) -> u64); 5] = [
+    let beside: [(Metric, Figure); 5] = [
         (table::DUPLICATES, |c| c.beside.duplicates),
         (table::REORDERED, |c| c.beside.reordered),
         (table::CORRUPT, |c| c.beside.corrupt),

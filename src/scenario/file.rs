@@ -319,7 +319,7 @@ fn read_urls(table: &mut Section<'_>) -> Option<(Url, Url)> {
         }
         (None, Some(ws), Some(http)) => Some((ws, http)),
         (None, _, _) => {
-            if !table.has("cluster") && !(table.has("ws_url") && table.has("http_url")) {
+            if !(table.has("cluster") || table.has("ws_url") && table.has("http_url")) {
                 let message = "is missing; give cluster = \"mt1\", or both ws_url and http_url";
                 table.problem("cluster", message);
             }

@@ -440,10 +440,12 @@ fn plan_channels(scenario: &Scenario, run: RunId) -> Vec<ChannelPlan> {
         }
     };
     for (kind, count) in &scenario.canary.channels {
-        for number in 0..*count {
-            add(*kind, number.to_string(), client && !http);
+        // Where nothing but client events is sent, the other kinds would stay silent.
+        let count = if http || kind.carries_client_events() { *count } else { 0 };
+        for number in 0..count {
+            add(*kind, number.to_string(), !http);
         }
-        if client && http && *count > 0 && kind.carries_client_events() {
+        if client && http && count > 0 && kind.carries_client_events() {
             add(*kind, "client".to_owned(), true);
         }
     }
