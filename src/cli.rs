@@ -112,7 +112,7 @@ pub struct RehearseArgs {
     #[command(flatten)]
     pub log: LogArgs,
     /// Make a task panic, to see that this is found
-    #[arg(long, hide = true, value_enum)]
+    #[arg(long, hide = true)]
     pub panic_in: Option<Task>,
 }
 

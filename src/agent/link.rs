@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{Sink, StreamExt};
+use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
+use crate::model::secret::redacted;
 use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
 use crate::pusher::auth;
@@ -87,6 +88,8 @@ pub struct Link {
     target: Arc<LinkTarget>,
     session: Session,
     socket: Option<(Socket, Arc<ReadStamps>)>,
+    /// A socket whose close frame came, and was not answered yet.
+    leaving: Option<Socket>,
     dial: Option<Dial>,
     outgoing: VecDeque<String>,
     needs_flush: bool,
@@ -110,6 +113,7 @@ impl Link {
             target,
             session: Session::new(config, channels),
             socket: None,
+            leaving: None,
             dial: None,
             outgoing: VecDeque::new(),
             needs_flush: false,
@@ -141,9 +145,9 @@ impl Link {
         ConnectPhases { subscribed: whole.saturating_sub(self.phases.established), ..self.phases }
     }
 
-    /// For how long the socket has had bytes to read whenever it was asked.
-    pub fn backlog(&self) -> Duration {
-        self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.backlog())
+    /// The longest time since the last call for which received bytes may have waited to be read.
+    pub fn take_backlog(&self) -> Duration {
+        self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.take_backlog())
     }
 
     /// Queues a text frame, and a ping behind it; returns the ping's number.
@@ -198,6 +202,10 @@ impl Link {
     }
 
     async fn act(&mut self) {
+        if let Some(mut socket) = self.leaving.take() {
+            // The answer to a close frame is queued already; a dead peer must not hold the agent up.
+            let _ = tokio::time::timeout(CLOSE_WAIT, socket.flush()).await;
+        }
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Connect => self.connect(),
@@ -292,7 +300,7 @@ impl Link {
                 }
             },
             Some(Ok(Message::Close(frame))) => {
-                self.socket = None;
+                self.leaving = self.socket.take().map(|(socket, _)| socket);
                 // A close frame without a code is seen as 1005 by a browser.
                 let code = frame.map_or(1005, |frame| u16::from(frame.code));
                 on_event(None, at);
@@ -365,6 +373,6 @@ pub fn error_text(error: &ErrorData) -> String {
         format!("no reason given{code}")
     } else {
         let message: String = error.message.chars().take(300).collect();
-        format!("{message}{code}")
+        format!("{}{code}", redacted(&message))
     }
 }

@@ -1,6 +1,7 @@
 //! The async shell of a run: starts, supervises and stops its tasks in order. It states facts and
 //! decides nothing.
 
+mod build;
 mod collector;
 mod link;
 mod outbox;
@@ -12,36 +13,25 @@ pub mod vitals;
 mod witness;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
-use crate::net::dial::Target;
+use crate::model::{Clock, ClusterRole, RunTime};
 use crate::net::http::{self, Connection};
-use crate::net::tls::{self, TlsError};
-use crate::pusher::encrypt::SharedSecret;
+use crate::net::tls::TlsError;
 use crate::pusher::rest;
-use crate::pusher::session;
-use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, WitnessPlan};
-use crate::verify::account::{Account, StreamInfo};
-use crate::verify::book::Book;
-use crate::verify::coverage::SideSpec;
+use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
+use crate::verify::account::Account;
 use crate::verify::fact::Fact;
-use crate::verify::ledger::{self, Ledger, StreamSpec};
 
+use build::{Builder, ClusterParts, make_account, make_books, pong_timeout};
 use collector::Standing;
-use link::{ConnectGate, Link, LinkTarget};
-use outbox::Outbox;
-use pace::Outlet;
-use publisher::{StreamTarget, Wire};
-use sender::Sender;
+use publisher::Wire;
 use start::{StartError, Started};
-use witness::{Witness, WitnessChannel};
 
 /// How often ledgers and publishers hand on what they counted.
 pub const TALLY_PERIOD: Duration = Duration::from_secs(1);
@@ -51,10 +41,6 @@ const TALLIES_PER_PERIOD: u64 = 4;
 const LEAD: Duration = Duration::from_millis(20);
 /// Longest dial of a WebSocket, and longest wait for its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for a subscription's confirmation.
-const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence after a ping, as pusher-js has it; shorter where the horizon is.
-const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait, after everything must have ended, for the last facts.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Longest wait for the drivers of HTTP connections.
@@ -63,7 +49,7 @@ const DRIVERS_GRACE: Duration = Duration::from_secs(1);
 const WARM_MAX: usize = 64;
 
 /// A task of the run, by what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Adds up.
     Collector,
@@ -77,6 +63,31 @@ pub enum Task {
     Vitals,
     /// Watches.
     Witness,
+}
+
+impl Task {
+    const ALL: [Self; 6] =
+        [Self::Collector, Self::Pacer, Self::Publisher, Self::Sender, Self::Vitals, Self::Witness];
+
+    /// The task's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Collector => "collector",
+            Self::Pacer => "pacer",
+            Self::Publisher => "publisher",
+            Self::Sender => "sender",
+            Self::Vitals => "vitals",
+            Self::Witness => "witness",
+        }
+    }
+}
+
+impl std::str::FromStr for Task {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|task| task.as_str() == text).ok_or("is no task")
+    }
 }
 
 /// Why there is no account of a run.
@@ -100,7 +111,7 @@ pub enum RunError {
         limit: u64,
     },
     /// A task panicked, and nothing could be kept.
-    #[error("the agent itself failed: its {0:?} panicked; please report this")]
+    #[error("the agent itself failed: its {} panicked; please report this", .0.as_str())]
     Panicked(Task),
 }
 
@@ -185,14 +196,6 @@ impl Tasks {
 async fn panic_after(publishing: CancellationToken) -> std::convert::Infallible {
     publishing.cancelled().await;
     panic!("sabotaged on purpose");
-}
-
-/// One cluster's part of a run, as far as it must outlive the building of its tasks.
-struct ClusterParts {
-    outlet: Outlet,
-    wire: Arc<Wire>,
-    outbox: Outbox,
-    jobs: mpsc::Receiver<publisher::Job>,
 }
 
 /// A run whose connections are ready and which has not published yet.
@@ -423,12 +426,11 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
     match response.status {
         200..=299 if !refused => {}
         200..=499 => {
-            let body: String = response.body.chars().take(300).collect();
             let message = format!(
                 "the HTTP API refused GET /channels with HTTP {}: {}; check that \
                  clusters.{role}.app_id, .key and .secret belong together and to this cluster",
                 response.status,
-                body.trim()
+                publisher::quote(&response.body)
             );
             return Err(StartError::Refused { role, message });
         }
@@ -447,201 +449,12 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
 }
 
 fn check_descriptors(plan: &Plan) -> Result<(), RunError> {
-    let sockets = (plan.bill.connections as usize + plan.open_requests_max) * plan.clusters.len();
+    let http = plan.open_requests_max + plan.open_requests_max / 4;
+    let sockets = (plan.bill.connections as usize + http) * plan.clusters.len();
     // Standard streams, reports, the runtime's own, and what a rehearsal needs beside them.
     let needed = sockets as u64 + 64;
     match vitals::descriptors_max() {
         Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),
         _ => Ok(()),
-    }
-}
-
-/// How long a silent connection may take to answer a ping.
-fn pong_timeout(plan: &Plan) -> Duration {
-    plan.horizon.min(PONG_TIMEOUT_MAX)
-}
-
-type Books = HashMap<ClusterRole, Vec<Arc<Book>>>;
-
-fn make_books(plan: &Plan) -> Books {
-    let books = || plan.streams.iter().map(|s| Arc::new(Book::new(s.book_events))).collect();
-    plan.clusters.iter().map(|c| (c.role, books())).collect()
-}
-
-fn make_account(plan: &Plan, books: &Books) -> Account {
-    let roles: Vec<_> = plan.clusters.iter().map(|c| c.role).collect();
-    let side = |role: &ClusterRole, at: usize, channel: usize| {
-        let book = books.get(role).and_then(|b| b.get(at))?;
-        let witnesses = plan.witnesses_of(channel).map(|w| w.witness).collect();
-        Some(SideSpec { role: *role, book: Arc::clone(book), witnesses })
-    };
-    let streams = plan.streams.iter().enumerate().filter_map(|(at, stream)| {
-        let channel = plan.channels.get(stream.channel)?.name.clone();
-        let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
-        Some(StreamInfo { channel, sides })
-    });
-    Account::new(&roles, streams.collect())
-}
-
-/// Builds one cluster's part of a run.
-struct Builder<'a> {
-    plan: &'a Plan,
-    cluster: &'a ClusterPlan,
-    clock: Clock,
-    books: &'a Books,
-    facts: &'a mpsc::Sender<Fact>,
-}
-
-struct Watchers {
-    witnesses: Vec<Witness>,
-    senders: Vec<(Sender, mpsc::Receiver<sender::ClientJob>)>,
-}
-
-impl Builder<'_> {
-    fn build(&self, tracker: &TaskTracker) -> Result<(ClusterParts, Watchers), RunError> {
-        let (plan, cluster, role) = (self.plan, self.cluster, self.cluster.role);
-        let tls = tls::client_config(cluster.ca_pem.as_deref());
-        let tls = tls.map_err(|error| RunError::Tls(role, error))?;
-        let gate = Arc::new(ConnectGate::new(self.clock, plan.connect_rate));
-        let books = self.books.get(&role).cloned().unwrap_or_default();
-        let wire = Arc::new(Wire {
-            clock: self.clock,
-            run: plan.run,
-            role,
-            target: Target::new(cluster.http_url.clone(), &tls),
-            signer: cluster.signer.clone(),
-            streams: self.stream_targets(&books),
-            payload_bytes: plan.payload_bytes,
-            timeout: plan.publish_timeout,
-            lag_max: plan.instrument.schedule_lag_max,
-            tasks: tracker.clone(),
-        });
-        let link = |channels: &[usize], user: String, seed: u64| {
-            let target = LinkTarget {
-                target: Target::new(cluster.socket_url.clone(), &tls),
-                signer: cluster.signer.clone(),
-                gate: Arc::clone(&gate),
-                user_id: user,
-                dial_timeout: CONNECT_TIMEOUT,
-            };
-            let names: Vec<_> = channels
-                .iter()
-                .filter_map(|at| Some(plan.channels.get(*at)?.name.clone()))
-                .collect();
-            Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
-        };
-        let short = plan.run.short();
-        let witnesses = plan
-            .witnesses
-            .iter()
-            .map(|w| {
-                let user = format!("pc-{short}-w{}", w.witness.0);
-                self.witness(w, link(&w.channels, user, u64::from(w.witness.0)), &books)
-            })
-            .collect();
-        let mut senders = Vec::new();
-        let mut sender_jobs = Vec::new();
-        let mut sender_of = vec![None; plan.streams.len()];
-        for (at, planned) in plan.senders.iter().enumerate() {
-            let (jobs, jobs_in) = mpsc::channel(plan.open_requests_max);
-            for stream in &planned.streams {
-                if let Some(slot) = sender_of.get_mut(stream.0 as usize) {
-                    *slot = Some(at);
-                }
-            }
-            let sender = Sender {
-                role,
-                link: link(&planned.channels, format!("pc-{short}-s{at}"), 1 << 32 | at as u64),
-                wire: Arc::clone(&wire),
-                outbox: self.outbox(&books),
-                facts: self.facts.clone(),
-            };
-            senders.push((sender, jobs_in));
-            sender_jobs.push(jobs);
-        }
-        let (publisher, jobs) = mpsc::channel(plan.open_requests_max);
-        let outbox = self.outbox(&books);
-        let permits = Arc::new(Semaphore::new(plan.open_requests_max));
-        let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
-        Ok((ClusterParts { outlet, wire, outbox, jobs }, Watchers { witnesses, senders }))
-    }
-
-    fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
-        let channel = self.plan.channels.get(channel)?;
-        let key = &self.cluster.master_key;
-        channel.kind.is_encrypted().then(|| SharedSecret::derive(channel.name.as_str(), key))
-    }
-
-    fn stream_targets(&self, books: &[Arc<Book>]) -> Vec<StreamTarget> {
-        let target = |(stream, book): (&crate::scenario::plan::StreamPlan, &Arc<Book>)| {
-            let channel = self.plan.channels.get(stream.channel)?.name.clone();
-            let shared_secret = self.shared_secret(stream.channel);
-            Some(StreamTarget { channel, shared_secret, book: Arc::clone(book) })
-        };
-        self.plan.streams.iter().zip(books).filter_map(target).collect()
-    }
-
-    fn session_config(&self, seed: u64) -> session::Config {
-        session::Config {
-            ping_after: self.plan.deadline,
-            pong_timeout: pong_timeout(self.plan),
-            connect_timeout: CONNECT_TIMEOUT * 2,
-            subscribe_timeout: SUBSCRIBE_TIMEOUT,
-            // Neighbouring seeds must not make neighbouring jitter.
-            seed: (self.plan.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-                .wrapping_add(self.cluster.role as u64),
-        }
-    }
-
-    fn outbox(&self, books: &[Arc<Book>]) -> Outbox {
-        let witnesses =
-            self.plan.streams.iter().map(|s| self.plan.witnesses_of(s.channel).count() as u64);
-        Outbox::new(
-            self.cluster.role,
-            self.plan.horizon,
-            self.plan.instrument.schedule_lag_max,
-            books.to_vec(),
-            witnesses.collect(),
-            self.facts.clone(),
-        )
-    }
-
-    fn witness(&self, planned: &WitnessPlan, link: Link, books: &[Arc<Book>]) -> Witness {
-        let plan = self.plan;
-        let kinds: Vec<ChannelKind> = planned
-            .channels
-            .iter()
-            .filter_map(|at| plan.channels.get(*at).map(|c| c.kind))
-            .collect();
-        let streams =
-            (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
-                let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
-                let (route, book) = (stream.route, Arc::clone(book));
-                Some(StreamSpec { stream: crate::model::StreamIx(ix), channel, route, book })
-            });
-        let config = ledger::Config {
-            run: plan.run,
-            cluster: self.cluster.role,
-            witness: planned.witness,
-            deadline: plan.deadline,
-            horizon: plan.horizon,
-        };
-        let channels = planned.channels.iter().filter_map(|at| {
-            let name = plan.channels.get(*at)?.name.as_str().to_owned();
-            Some(WitnessChannel { name, shared_secret: self.shared_secret(*at) })
-        });
-        // One witness of each channel after the other, so that the others go on seeing.
-        let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
-        let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
-        Witness {
-            role: self.cluster.role,
-            clock: self.clock,
-            link,
-            ledger: Ledger::new(config, &kinds, streams.collect()),
-            channels: channels.collect(),
-            recycle,
-            backlog_max: plan.instrument.receive_backlog_max,
-            facts: self.facts.clone(),
-        }
     }
 }

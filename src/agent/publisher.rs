@@ -9,7 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::model::{ChannelName, Clock, RunId, RunTime, Seq, StreamIx};
+use crate::model::secret::redacted;
+use crate::model::{ChannelName, Clock, ClusterRole, RunId, RunTime, Seq, StreamIx};
 use crate::net::dial::DialError;
 use crate::net::dial::Target;
 use crate::net::http::{self, Connection, RequestError, Response};
@@ -23,13 +24,13 @@ use super::outbox::{Ended, Outbox, Sent};
 use super::{TALLY_PERIOD, next_tally};
 
 /// Fewest connections that are kept open and idle.
-const IDLE_MIN: usize = 4;
+pub(super) const IDLE_MIN: usize = 4;
 /// Stale connections that one request may meet before it counts as rejected.
 const STALE_MAX: u32 = 3;
 /// Longest dial of an HTTP connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most bytes of an answer that a report quotes.
-const QUOTE_BYTES_MAX: usize = 200;
+/// Most characters of an answer that a report quotes.
+const QUOTE_CHARS_MAX: usize = 200;
 
 /// Events that the schedule wants published now, in one request.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub struct Wire {
     /// The run.
     pub run: RunId,
     /// The cluster's role, for envelopes.
-    pub role: crate::model::ClusterRole,
+    pub role: ClusterRole,
     /// Where the HTTP API is.
     pub target: Target,
     /// How requests are signed.
@@ -74,6 +75,8 @@ pub struct Wire {
     pub payload_bytes: usize,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// Most idle connections that are kept.
+    pub idle_max: usize,
     /// Publications later than this after their scheduled instant are tainted.
     pub lag_max: Duration,
     /// Where connections' drivers run.
@@ -190,6 +193,7 @@ pub async fn run(
     warm: Vec<Connection>,
     slow_down: mpsc::Sender<Duration>,
 ) {
+    let idle_max = wire.idle_max;
     let mut idle = warm;
     let mut idle_wanted = idle.len().max(IDLE_MIN);
     let mut requests = FuturesUnordered::new();
@@ -211,12 +215,16 @@ pub async fn run(
                     }
                     let connection = take_usable(&mut idle);
                     if connection.is_none() {
-                        idle_wanted += 1;
+                        // What was kept did not suffice: keep one more from now on.
+                        idle_wanted = (idle_wanted + 1).min(idle_max);
                     }
                     requests.push(publish(&wire, job, connection));
                 }
             },
-            Some(done) = requests.next() => finish(done, &mut outbox, &mut idle, &slow_down),
+            Some(done) = requests.next() => {
+                    finish(done, &mut outbox, &mut idle, &slow_down);
+                    idle.truncate(idle_max);
+                }
             Some(dialled) = dials.next() => match dialled {
                 Ok(connection) => idle.push(connection),
                 // The next request that finds no connection dials itself, and says why it failed.
@@ -279,7 +287,7 @@ fn finish(
 }
 
 /// The beginning of an answer, on one line.
-fn quote(body: &str) -> String {
+pub(super) fn quote(body: &str) -> String {
     let line: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(QUOTE_BYTES_MAX).collect()
+    redacted(&line.chars().take(QUOTE_CHARS_MAX).collect::<String>())
 }

@@ -14,6 +14,14 @@ const STALL_PERIOD: Duration = Duration::from_millis(10);
 /// How often the wall clock is compared and descriptors are counted.
 const SLOW_PERIOD: Duration = Duration::from_secs(1);
 
+/// Raises the limit on open files to what the system lets this process have: shells give far less
+/// by default. Where that is refused, the plan is compared with the limit as it is.
+pub fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// The limit on open files of this process; `None` where there is none.
 pub fn descriptors_max() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current

@@ -125,6 +125,7 @@ impl ConnectionLog {
 
     async fn ready(&mut self, link: &mut Link, now: RunTime) {
         self.was_ready = true;
+        tracing::debug!(cluster = %self.role, "connection ready");
         self.state(now, ConnectionFact::Ready { phases: link.phases() }).await;
         if let Some((since, cause)) = self.blind.take() {
             self.state(now, ConnectionFact::SightRestored { since, cause }).await;
@@ -135,6 +136,7 @@ impl ConnectionLog {
     async fn lost(&mut self, cause: &Cause, last_heard: RunTime, now: RunTime) {
         let (blind, code) = blind_cause(cause);
         let why = describe(cause, self.last_error.take());
+        tracing::warn!(cluster = %self.role, why, "connection lost");
         self.state(now, ConnectionFact::Lost { code, cause: blind, why }).await;
         if self.is_witness && self.blind.is_none() {
             self.blind = Some((last_heard, blind));
@@ -237,13 +239,13 @@ impl Witness {
                         deliver(&mut ledger, &places, &channels, frame, at);
                     }
                 }) => {
-                    note_sight(&mut ledger, &event, clock.now());
+                    note_sight(&mut ledger, &event, link.session().last_heard());
                     log.note(&event, &mut link, clock.now()).await;
                 }
                 () = tick => {
                     let now = clock.now();
                     next_report = next_tally(now);
-                    if link.backlog() > backlog_max {
+                    if link.take_backlog() > backlog_max {
                         let taint = Fact::Taint(now.second(), TaintReason::ReceiveBacklog);
                         let _ = facts.send(taint).await;
                     }
@@ -263,9 +265,10 @@ async fn hand_on(role: ClusterRole, ledger: &mut Ledger, facts: &mpsc::Sender<Fa
     let _ = facts.send(Fact::Witness(role, Box::new(ledger.take_report()))).await;
 }
 
-fn note_sight(ledger: &mut Ledger, event: &LinkEvent, now: RunTime) {
+/// `heard` is the instant of the last frame: that of the confirmation, where it is one.
+fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
     match event {
-        LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, now),
+        LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, heard),
         LinkEvent::Session(Event::Disconnected(lost)) => {
             // A connection that was never established left no sight to lose.
             if let Some(last_heard) = lost.last_heard {

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{self, Hooks, Task};
+use crate::agent::{self, Hooks, Task, vitals};
 use crate::cli::OutputArgs;
 use crate::exit::Exit;
 use crate::metrics::{registry, serve};
@@ -98,6 +98,7 @@ impl Live<'_> {
             ));
         }
         tracing::info!(run = %plan.run, seed = plan.seed, scenario = plan.name, "run begins");
+        vitals::raise_descriptors();
         let runtime = runtime()?;
         let clock = Clock::start();
         let finished = runtime.block_on(measure(plan, clock, output, sabotage))?;
@@ -109,7 +110,7 @@ impl Live<'_> {
             started: finished.started,
             ended: finished.ended,
             cut_short: finished.cut_short,
-            panicked: finished.panicked.map(|task| format!("{task:?}").to_lowercase()),
+            panicked: finished.panicked.map(|task| task.as_str().to_owned()),
             rehearsal,
         };
         let report = Report::new(plan, &finished.account, &circumstances);

@@ -1,7 +1,7 @@
 //! `rehearse`: the whole main job against an embedded pair of clusters.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -30,6 +30,11 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let mut faults = std::mem::take(&mut scenario.faults);
     faults.extend(&args.fault);
     fault::check_sums(&faults).map_err(|error| Stop::new(Exit::Usage, error))?;
+    let on_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    if on_stdout(&args.fault_log) && on_stdout(&args.output.report_json) {
+        let message = "--fault-log and --report-json cannot both be -; name a file for one";
+        return Err(Stop::new(Exit::Usage, message));
+    }
     let sinks = Sinks::open(&args.output)?;
     let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let run = new_run();

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -99,7 +99,8 @@ impl Target {
 pub struct ReadStamps {
     last_read: AtomicU64,
     burst_start: AtomicU64,
-    drained: AtomicU64,
+    drained: AtomicBool,
+    backlog_max: AtomicU64,
 }
 
 impl ReadStamps {
@@ -108,10 +109,25 @@ impl ReadStamps {
         RunTime(self.last_read.load(Ordering::Relaxed))
     }
 
-    /// For how long the socket has had bytes to read whenever it was asked: an upper bound on how
-    /// long the bytes last read had waited.
-    pub fn backlog(&self) -> Duration {
-        self.last_read().since(RunTime(self.burst_start.load(Ordering::Relaxed)))
+    /// The longest time since the last call for which the socket has had bytes to read whenever it
+    /// was asked: an upper bound on how long any of them had waited.
+    pub fn take_backlog(&self) -> Duration {
+        Duration::from_nanos(self.backlog_max.swap(0, Ordering::Relaxed))
+    }
+
+    /// The socket had nothing to read.
+    fn note_drained(&self) {
+        self.drained.store(true, Ordering::Relaxed);
+    }
+
+    /// The socket gave bytes at `now`.
+    fn note_read(&self, now: RunTime) {
+        if self.drained.swap(false, Ordering::Relaxed) {
+            self.burst_start.store(now.0, Ordering::Relaxed);
+        }
+        self.last_read.store(now.0, Ordering::Relaxed);
+        let burst = now.0.saturating_sub(self.burst_start.load(Ordering::Relaxed));
+        self.backlog_max.fetch_max(burst, Ordering::Relaxed);
     }
 }
 
@@ -130,16 +146,11 @@ impl AsyncRead for Stamped {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
-        if polled.is_pending() {
-            self.stamps.drained.store(1, Ordering::Relaxed);
+        match &polled {
+            Poll::Pending => self.stamps.note_drained(),
+            Poll::Ready(_) => self.stamps.note_read(self.clock.now()),
         }
-        ready!(polled)?;
-        let now = self.clock.now();
-        if self.stamps.drained.swap(0, Ordering::Relaxed) == 1 {
-            self.stamps.burst_start.store(now.0, Ordering::Relaxed);
-        }
-        self.stamps.last_read.store(now.0, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        polled
     }
 }
 
@@ -299,6 +310,7 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     // Nagle's algorithm would hold small frames back and be measured as latency.
     let _ = tcp.set_nodelay(true);
     let stamps = Arc::new(ReadStamps::default());
+    stamps.note_drained();
     let stamped = Stamped { tcp, clock: *clock, stamps: Arc::clone(&stamps) };
     let Some(config) = &target.tls else {
         return Ok((Transport::Plain(stamped), stamps, phases));

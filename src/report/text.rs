@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::model::ClusterRole;
 use crate::verify::account::Account;
+use crate::verify::checks::percent;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::{ClusterReport, Report, Summary};
@@ -46,16 +47,6 @@ fn grouped(count: u64) -> String {
         out.push(digit);
     }
     out
-}
-
-/// A small ratio as a percentage with two significant digits.
-fn percent(ratio: f64) -> String {
-    let percent = ratio * 100.0;
-    if percent <= 0.0 || percent >= 10.0 {
-        return format!("{percent:.0} %");
-    }
-    let decimals = (1.0 - percent.log10().floor()).max(0.0) as usize;
-    format!("{percent:.decimals$} %")
 }
 
 fn millis(ms: Option<f64>) -> String {
@@ -251,6 +242,7 @@ const ROWS: &[Row] = &[
     anomaly("    of these recovered", |c| grouped(c.publications.recovered)),
     anomaly("    of these void", |c| grouped(c.publications.void)),
     anomaly("  unsent", |c| grouped(c.publications.unsent)),
+    anomaly("  answered 429", |c| grouped(c.throttled)),
     row("obligations", |c| grouped(c.obligations.total)),
     row("  delivered", |c| grouped(c.obligations.delivered)),
     row("  late", |c| grouped(c.obligations.late)),

@@ -421,7 +421,7 @@ fn read_canary(mut table: Section<'_>) -> Canary {
         deadline: bounded(&mut table, "deadline", "5s", 50..10 * 60 * SECOND_MS),
         horizon: bounded(&mut table, "horizon", "30s", 100..60 * 60 * SECOND_MS),
         recycle,
-        open_requests_max: table.integer("open_requests_max", 1..10_000).unwrap_or(512) as usize,
+        open_requests_max: table.integer("open_requests_max", 1..10_000).unwrap_or(256) as usize,
         slow_down: table.boolean("slow_down").unwrap_or(false),
     };
     check_canary(&table, &canary);

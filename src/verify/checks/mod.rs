@@ -199,14 +199,12 @@ fn ratio(part: u64, whole: u64, keeps: impl Fn(f64) -> bool) -> (Status, Option<
     (if keeps(ratio) { Status::Pass } else { Status::Fail }, Some(ratio))
 }
 
-/// A ratio as a percentage that shows small figures.
-fn percent(ratio: f64) -> String {
+/// A ratio as a percentage, with two significant digits where it is small.
+pub fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
-    let decimals = match percent {
-        p if p == 0.0 || p >= 10.0 => 0,
-        p if p >= 1.0 => 1,
-        p if p >= 0.1 => 2,
-        _ => 4,
-    };
+    if percent <= 0.0 || percent >= 10.0 {
+        return format!("{percent:.0} %");
+    }
+    let decimals = (1.0 - percent.log10().floor()).max(0.0) as usize;
     format!("{percent:.decimals$} %")
 }

@@ -1,0 +1,237 @@
+//! Builds a run's tasks from its plan: everything that is decided before the first connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::model::{ChannelKind, Clock, ClusterRole, StreamIx};
+use crate::net::dial::Target;
+use crate::net::tls;
+use crate::pusher::encrypt::SharedSecret;
+use crate::pusher::session;
+use crate::scenario::plan::{ClusterPlan, Plan, StreamPlan, WitnessPlan};
+use crate::verify::account::{Account, StreamInfo};
+use crate::verify::book::Book;
+use crate::verify::coverage::SideSpec;
+use crate::verify::fact::Fact;
+use crate::verify::ledger::{self, Ledger, StreamSpec};
+
+use super::link::{ConnectGate, Link, LinkTarget};
+use super::outbox::Outbox;
+use super::pace::Outlet;
+use super::publisher::{self, StreamTarget, Wire};
+use super::sender::{ClientJob, Sender};
+use super::witness::{Witness, WitnessChannel};
+use super::{CONNECT_TIMEOUT, RunError};
+
+/// Longest wait for a subscription's confirmation.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence after a ping, as pusher-js has it; shorter where the horizon is.
+const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a silent connection may take to answer a ping.
+pub(super) fn pong_timeout(plan: &Plan) -> Duration {
+    plan.horizon.min(PONG_TIMEOUT_MAX)
+}
+
+/// One cluster's part of a run, as far as it must outlive the building of its tasks.
+pub(super) struct ClusterParts {
+    pub(super) outlet: Outlet,
+    pub(super) wire: Arc<Wire>,
+    pub(super) outbox: Outbox,
+    pub(super) jobs: mpsc::Receiver<publisher::Job>,
+}
+
+/// Every stream's book on each cluster, in the order of the streams.
+pub(super) type Books = HashMap<ClusterRole, Vec<Arc<Book>>>;
+
+pub(super) fn make_books(plan: &Plan) -> Books {
+    let books = || plan.streams.iter().map(|s| Arc::new(Book::new(s.book_events))).collect();
+    plan.clusters.iter().map(|c| (c.role, books())).collect()
+}
+
+pub(super) fn make_account(plan: &Plan, books: &Books) -> Account {
+    let roles: Vec<_> = plan.clusters.iter().map(|c| c.role).collect();
+    let side = |role: &ClusterRole, at: usize, channel: usize| {
+        let book = books.get(role).and_then(|b| b.get(at))?;
+        let witnesses = plan.witnesses_of(channel).map(|w| w.witness).collect();
+        Some(SideSpec { role: *role, book: Arc::clone(book), witnesses })
+    };
+    let streams = plan.streams.iter().enumerate().filter_map(|(at, stream)| {
+        let channel = plan.channels.get(stream.channel)?.name.clone();
+        let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
+        Some(StreamInfo { channel, sides })
+    });
+    Account::new(&roles, streams.collect())
+}
+
+/// Builds one cluster's part of a run.
+pub(super) struct Builder<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) cluster: &'a ClusterPlan,
+    pub(super) clock: Clock,
+    pub(super) books: &'a Books,
+    pub(super) facts: &'a mpsc::Sender<Fact>,
+}
+
+/// Those of a cluster's tasks that hold connections.
+pub(super) struct Watchers {
+    pub(super) witnesses: Vec<Witness>,
+    pub(super) senders: Vec<(Sender, mpsc::Receiver<ClientJob>)>,
+}
+
+impl Builder<'_> {
+    pub(super) fn build(
+        &self,
+        tracker: &TaskTracker,
+    ) -> Result<(ClusterParts, Watchers), RunError> {
+        let (plan, cluster, role) = (self.plan, self.cluster, self.cluster.role);
+        let tls = tls::client_config(cluster.ca_pem.as_deref());
+        let tls = tls.map_err(|error| RunError::Tls(role, error))?;
+        let gate = Arc::new(ConnectGate::new(self.clock, plan.connect_rate));
+        let books = self.books.get(&role).cloned().unwrap_or_default();
+        let wire = Arc::new(Wire {
+            clock: self.clock,
+            run: plan.run,
+            role,
+            target: Target::new(cluster.http_url.clone(), &tls),
+            signer: cluster.signer.clone(),
+            streams: self.stream_targets(&books),
+            payload_bytes: plan.payload_bytes,
+            timeout: plan.publish_timeout,
+            idle_max: plan.open_requests_max / 4 + publisher::IDLE_MIN,
+            lag_max: plan.instrument.schedule_lag_max,
+            tasks: tracker.clone(),
+        });
+        let link = |channels: &[usize], user: String, seed: u64| {
+            let target = LinkTarget {
+                target: Target::new(cluster.socket_url.clone(), &tls),
+                signer: cluster.signer.clone(),
+                gate: Arc::clone(&gate),
+                user_id: user,
+                dial_timeout: CONNECT_TIMEOUT,
+            };
+            let names: Vec<_> = channels
+                .iter()
+                .filter_map(|at| Some(plan.channels.get(*at)?.name.clone()))
+                .collect();
+            Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
+        };
+        let short = plan.run.short();
+        let witnesses = plan
+            .witnesses
+            .iter()
+            .map(|w| {
+                let user = format!("pc-{short}-w{}", w.witness.0);
+                self.witness(w, link(&w.channels, user, u64::from(w.witness.0)), &books)
+            })
+            .collect();
+        let mut senders = Vec::new();
+        let mut sender_jobs = Vec::new();
+        let mut sender_of = vec![None; plan.streams.len()];
+        for (at, planned) in plan.senders.iter().enumerate() {
+            let (jobs, jobs_in) = mpsc::channel(plan.open_requests_max);
+            for stream in &planned.streams {
+                if let Some(slot) = sender_of.get_mut(stream.0 as usize) {
+                    *slot = Some(at);
+                }
+            }
+            let sender = Sender {
+                role,
+                link: link(&planned.channels, format!("pc-{short}-s{at}"), 1 << 32 | at as u64),
+                wire: Arc::clone(&wire),
+                outbox: self.outbox(&books),
+                facts: self.facts.clone(),
+            };
+            senders.push((sender, jobs_in));
+            sender_jobs.push(jobs);
+        }
+        let (publisher, jobs) = mpsc::channel(plan.open_requests_max);
+        let outbox = self.outbox(&books);
+        let permits = Arc::new(Semaphore::new(plan.open_requests_max));
+        let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
+        Ok((ClusterParts { outlet, wire, outbox, jobs }, Watchers { witnesses, senders }))
+    }
+
+    fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
+        let channel = self.plan.channels.get(channel)?;
+        let key = &self.cluster.master_key;
+        channel.kind.is_encrypted().then(|| SharedSecret::derive(channel.name.as_str(), key))
+    }
+
+    fn stream_targets(&self, books: &[Arc<Book>]) -> Vec<StreamTarget> {
+        let target = |(stream, book): (&StreamPlan, &Arc<Book>)| {
+            let channel = self.plan.channels.get(stream.channel)?.name.clone();
+            let shared_secret = self.shared_secret(stream.channel);
+            Some(StreamTarget { channel, shared_secret, book: Arc::clone(book) })
+        };
+        self.plan.streams.iter().zip(books).filter_map(target).collect()
+    }
+
+    fn session_config(&self, seed: u64) -> session::Config {
+        session::Config {
+            ping_after: self.plan.deadline,
+            pong_timeout: pong_timeout(self.plan),
+            connect_timeout: CONNECT_TIMEOUT * 2,
+            subscribe_timeout: SUBSCRIBE_TIMEOUT,
+            // Neighbouring seeds must not make neighbouring jitter.
+            seed: (self.plan.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                .wrapping_add(self.cluster.role as u64),
+        }
+    }
+
+    fn outbox(&self, books: &[Arc<Book>]) -> Outbox {
+        let witnesses =
+            self.plan.streams.iter().map(|s| self.plan.witnesses_of(s.channel).count() as u64);
+        Outbox::new(
+            self.cluster.role,
+            self.plan.horizon,
+            self.plan.instrument.schedule_lag_max,
+            books.to_vec(),
+            witnesses.collect(),
+            self.facts.clone(),
+        )
+    }
+
+    fn witness(&self, planned: &WitnessPlan, link: Link, books: &[Arc<Book>]) -> Witness {
+        let plan = self.plan;
+        let kinds: Vec<ChannelKind> = planned
+            .channels
+            .iter()
+            .filter_map(|at| plan.channels.get(*at).map(|c| c.kind))
+            .collect();
+        let streams =
+            (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
+                let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
+                let (route, book) = (stream.route, Arc::clone(book));
+                Some(StreamSpec { stream: StreamIx(ix), channel, route, book })
+            });
+        let config = ledger::Config {
+            run: plan.run,
+            cluster: self.cluster.role,
+            witness: planned.witness,
+            deadline: plan.deadline,
+            horizon: plan.horizon,
+        };
+        let channels = planned.channels.iter().filter_map(|at| {
+            let name = plan.channels.get(*at)?.name.as_str().to_owned();
+            Some(WitnessChannel { name, shared_secret: self.shared_secret(*at) })
+        });
+        // One witness of each channel after the other, so that the others go on seeing.
+        let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
+        let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
+        Witness {
+            role: self.cluster.role,
+            clock: self.clock,
+            link,
+            ledger: Ledger::new(config, &kinds, streams.collect()),
+            channels: channels.collect(),
+            recycle,
+            backlog_max: plan.instrument.receive_backlog_max,
+            facts: self.facts.clone(),
+        }
+    }
+}
