@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::task::coop::unconstrained;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::model::secret::redacted;
@@ -80,6 +81,9 @@ pub enum LinkEvent {
     DialFailed(DialError),
     /// A frame that is no JSON object with an event came at this instant.
     Malformed(RunTime),
+    /// The cluster broke the WebSocket protocol or a bound, in this way; the session's own event
+    /// follows.
+    Broken(String),
 }
 
 /// See the module's documentation.
@@ -238,6 +242,11 @@ impl Link {
         self.session.handle_authorized(at, Ok((auth, channel_data)), now);
     }
 
+    fn lose_socket(&mut self) {
+        self.socket = None;
+        self.session.handle_closed(CloseCode::Dropped, self.clock.now());
+    }
+
     async fn close(&mut self) {
         self.dial = None;
         self.outgoing.clear();
@@ -312,9 +321,14 @@ impl Link {
                 self.session.handle_heartbeat(at);
                 None
             }
-            Some(Err(_)) | None => {
-                self.socket = None;
-                self.session.handle_closed(CloseCode::Dropped, self.clock.now());
+            Some(Err(error)) => {
+                self.lose_socket();
+                let broken = matches!(error, WsError::Capacity(_) | WsError::Utf8(_))
+                    || matches!(&error, WsError::Protocol(e) if *e != ProtocolError::ResetWithoutClosingHandshake);
+                broken.then(|| LinkEvent::Broken(error.to_string()))
+            }
+            None => {
+                self.lose_socket();
                 None
             }
         }

@@ -51,7 +51,7 @@ pub struct ConnectionLog {
     is_witness: bool,
     was_ready: bool,
     blind: Option<(RunTime, BlindCause)>,
-    /// The cluster's last words, for the message about a start that failed.
+    /// The cluster's last words, or what was wrong with them.
     last_error: Option<String>,
 }
 
@@ -80,6 +80,7 @@ impl ConnectionLog {
                 self.readiness.failed(failure).await;
             }
             LinkEvent::Malformed(_) => {}
+            LinkEvent::Broken(why) => self.last_error = Some(why.clone()),
             LinkEvent::Session(event) => self.note_session(event, link, now).await,
         }
     }
@@ -159,7 +160,7 @@ pub fn blind_cause(cause: &Cause) -> (BlindCause, Option<u16>) {
 
 /// A lost connection, in a few words.
 pub fn describe(cause: &Cause, last_error: Option<String>) -> String {
-    let said = last_error.map_or(String::new(), |why| format!("; the cluster said: {why}"));
+    let said = last_error.map_or(String::new(), |why| format!("; before that: {why}"));
     match cause {
         Cause::Dial(why) | Cause::Handshake(why) => format!("{why}{said}"),
         Cause::Closed(code) => {
@@ -276,8 +277,8 @@ fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
             }
         }
         // It may have been a canary event: what cannot be read has not been delivered.
-        LinkEvent::Malformed(at) => ledger.handle_delivery(0, None, *at),
-        LinkEvent::Session(_) | LinkEvent::DialFailed(_) => {}
+        LinkEvent::Malformed(at) => ledger.handle_delivery(usize::MAX, None, *at),
+        LinkEvent::Session(_) | LinkEvent::DialFailed(_) | LinkEvent::Broken(_) => {}
     }
 }
 

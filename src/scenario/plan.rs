@@ -496,3 +496,6 @@ fn plan_senders(scenario: &Scenario, streams: &[StreamPlan]) -> Vec<SenderPlan> 
         .filter(|sender| !sender.streams.is_empty())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

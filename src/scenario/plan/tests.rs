@@ -1,0 +1,164 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::scenario::file::{Clusters, Surroundings, read};
+
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("no files here".to_owned())
+    }
+}
+
+const RUN: RunId = RunId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_dead_beef));
+
+fn scenario(canary: &str) -> Scenario {
+    let source = format!(
+        "[scenario]\nduration = \"10s\"\n[clusters.old]\nws_url = \"ws://a:1\"\nhttp_url = \
+         \"http://a:1\"\napp_id = \"1\"\nkey = \"k\"\nsecret = \"s\"\n[clusters.new]\ncluster = \
+         \"mt1\"\napp_id = \"2\"\nkey = \"l\"\nsecret = \"t\"\n{canary}"
+    );
+    read("test.toml", &source, Clusters::Read, &Nothing).unwrap()
+}
+
+fn plan(canary: &str) -> Plan {
+    Plan::new(&scenario(canary), Overrides::default(), RUN, 7).unwrap()
+}
+
+fn all(mut schedule: Schedule) -> Vec<Due> {
+    std::iter::from_fn(|| schedule.pop()).collect()
+}
+
+#[test]
+fn the_schedule_asks_for_as_many_events_as_it_says_in_the_order_of_time() {
+    for canary in [
+        "[canary]\nrate = 50",
+        "[canary]\nrate = 33.3\nroutes = [\"batch\"]",
+        "[canary]\nrate = 450\nroutes = [\"trigger\", \"batch\", \"client\"]\nclient_rate = 7",
+        "[canary]\nrate = 0.5\nroutes = [\"batch\", \"client\"]",
+    ] {
+        let plan = plan(canary);
+        let due = all(plan.schedule.clone());
+        let events: usize = due.iter().map(|d| d.streams.len()).sum();
+        assert_eq!(events as u64, plan.schedule.events(), "{canary}");
+        assert_eq!(plan.bill.events, plan.schedule.events());
+        assert!(due.windows(2).all(|w| w[0].at <= w[1].at), "{canary}");
+        assert!(due.iter().all(|d| d.at < Duration::from_secs(10)));
+    }
+}
+
+#[test]
+fn every_stream_of_a_route_gets_its_even_share_and_a_batch_never_has_one_twice() {
+    let plan = plan("[canary]\nrate = 400\nroutes = [\"trigger\", \"batch\"]");
+    let mut counts = BTreeMap::<StreamIx, u64>::new();
+    for due in all(plan.schedule.clone()) {
+        let distinct: BTreeSet<_> = due.streams.iter().collect();
+        assert_eq!(distinct.len(), due.streams.len());
+        assert!(due.streams.len() <= rest::BATCH_EVENTS_MAX);
+        for stream in due.streams {
+            assert_eq!(plan.streams[stream.0 as usize].route, due.route);
+            *counts.entry(stream).or_default() += 1;
+        }
+    }
+    assert_eq!(counts.len(), plan.streams.len(), "every stream publishes");
+    let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
+    assert!(most - least <= 1 + rest::BATCH_EVENTS_MAX as u64, "{counts:?}");
+}
+
+#[test]
+fn each_channel_has_the_asked_number_of_distinct_witnesses() {
+    let plan = plan(
+        "[canary]\nchannels = { public = 7, private = 5 }\nwitnesses = 3\n\
+         channels_per_connection = 4",
+    );
+    assert_eq!(plan.channels.len(), 12);
+    assert_eq!(plan.witnesses.len(), 9, "three connections of four channels, thrice");
+    for channel in 0..plan.channels.len() {
+        let witnesses: BTreeSet<_> = plan.witnesses_of(channel).map(|w| w.witness).collect();
+        assert_eq!(witnesses.len(), 3);
+    }
+    let replicas: BTreeSet<_> = plan.witnesses.iter().map(|w| w.replica).collect();
+    assert_eq!(replicas.len(), 3, "so that they can reconnect in turn");
+}
+
+#[test]
+fn client_events_have_channels_of_their_own_beside_http_routes() {
+    let plan = plan(
+        "[canary]\nchannels = { public = 1, private = 2, presence = 1 }\n\
+         routes = [\"trigger\", \"client\"]\nclient_rate = 12",
+    );
+    for stream in &plan.streams {
+        let channel = &plan.channels[stream.channel];
+        assert_eq!(stream.route == Route::Client, channel.for_client_events);
+    }
+    let client = plan.channels.iter().filter(|c| c.for_client_events).count();
+    assert_eq!(client, 2, "one private, one presence");
+    assert_eq!(plan.senders.len(), 2, "no connection sends more than five a second");
+    let sent: BTreeSet<_> = plan.senders.iter().flat_map(|s| s.streams.clone()).collect();
+    assert_eq!(sent.len(), 2, "each stream has one sender");
+}
+
+#[test]
+fn without_http_routes_only_channels_that_carry_client_events_are_used() {
+    let plan = plan("[canary]\nroutes = [\"client\"]\nrate = 1");
+    assert!(plan.channels.iter().all(|c| c.kind.carries_client_events()));
+    assert_eq!(plan.streams.len(), plan.channels.len());
+}
+
+#[test]
+fn the_bill_counts_a_publication_and_each_of_its_deliveries() {
+    let plan = plan("[canary]\nrate = 10\nwitnesses = 3");
+    assert_eq!((plan.bill.events, plan.bill.messages), (100, 400));
+}
+
+#[test]
+fn what_exceeds_the_budget_is_refused_with_every_reason() {
+    let scenario = scenario("[budget]\nmessages_max = 100\nconnections_max = 1");
+    let error = Plan::new(&scenario, Overrides::default(), RUN, 7).unwrap_err().to_string();
+    assert!(
+        error.contains("1500 messages per app where budget.messages_max allows 100"),
+        "{error}"
+    );
+    assert!(error.contains("2 connections per app where budget.connections_max"), "{error}");
+}
+
+#[test]
+fn overrides_replace_what_the_scenario_says() {
+    let overrides =
+        Overrides { duration: Some(Duration::from_secs(70)), rate: Some(500.0), seed: Some(3) };
+    let plan = Plan::new(&scenario(""), overrides, RUN, 7).unwrap();
+    assert_eq!((plan.bill.events, plan.seed), (35_000, 3));
+    assert!(plan.reaches_proof(), "35,000 events rule out 0.01 % at 95 %");
+    assert_eq!(plan.trials_needed(), 29_956);
+}
+
+#[test]
+fn clusters_are_dialled_where_the_protocol_says() {
+    let plan = plan("");
+    let urls: Vec<_> =
+        plan.clusters.iter().map(|c| (c.socket_url.as_str(), c.http_url.as_str())).collect();
+    let query = concat!("?protocol=7&client=pusher-canary&version=", env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        urls,
+        [
+            (format!("ws://a:1/app/k{query}").as_str(), "http://a:1/"),
+            (
+                format!("wss://ws-mt1.pusher.com/app/l{query}").as_str(),
+                "https://api-mt1.pusher.com/"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_book_remembers_a_publication_until_its_last_obligation_has_ended() {
+    let plan = plan("[canary]\nrate = 1000\nchannels = { public = 1 }\nhorizon = \"30s\"");
+    // Past the horizon, a connection proves alive or dead within another deadline and horizon.
+    let needed = 1000 * (30 + 30 + 5 + 10);
+    assert!(plan.streams[0].book_events >= needed, "{}", plan.streams[0].book_events);
+}
