@@ -98,8 +98,12 @@ impl ConnectionLog {
                 }
             }
             Event::SubscriptionRefused(at, error) => {
-                let took = link.signing;
-                self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
+                let named = at.and_then(|at| link.session().channel(at));
+                // Where the cluster names no channel, a signed one is the likely one.
+                if named.is_none_or(|channel| channel.kind().needs_auth()) {
+                    let took = link.signing;
+                    self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
+                }
                 self.last_error = Some(error_text(error));
                 let channel = at.and_then(|at| link.session().channel(at)).cloned();
                 let why = error_text(error);

@@ -333,7 +333,9 @@ impl Report {
         let hours = seconds(ended.since(*started)) / 3_600.0;
         let confidence = plan.requirements.limits.confidence;
         let (incidents, incidents_dropped) = account.incidents();
-        let place = |incident: &PlacedIncident| {
+        let mut incidents: Vec<_> = incidents.iter().collect();
+        incidents.sort_by_key(|incident| incident.at);
+        let place = |incident: &&PlacedIncident| {
             let channel = incident.stream.and_then(|s| account.channel(s));
             IncidentReport {
                 at: rfc3339(clock, incident.at),

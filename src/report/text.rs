@@ -1,5 +1,6 @@
 //! The report for a terminal: 80 columns, old and new side by side, the verdict at the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -66,8 +67,9 @@ impl Report {
     }
 
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
-        let rehearsal = if self.rehearsal.is_some() { "rehearsal of " } else { "" };
-        writeln!(out, "{rehearsal}{} ({})  run {}", self.scenario, self.phase.as_str(), self.run)?;
+        let rehearsed = if self.rehearsal.is_some() { " rehearsed" } else { "" };
+        let phase = self.phase.as_str();
+        writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
         writeln!(out)?;
         let roles: Vec<_> = self.clusters.keys().copied().collect();
         write!(out, "{:<34}", "")?;
@@ -107,24 +109,22 @@ impl Report {
         writeln!(out)
     }
 
+    /// Failed and open checks with their details, what passed by name only.
     fn write_checks(&self, out: &mut String) -> std::fmt::Result {
-        for finding in &self.checks {
+        for finding in self.checks.iter().filter(|f| f.status != Status::Pass) {
             let Finding { name, cluster, required, status, detail, .. } = finding;
-            let style = status_style(*status);
-            let word = match status {
-                Status::Inconclusive => "open",
-                other => other.as_str(),
-            };
-            let cluster = cluster.map_or("both", ClusterRole::as_str);
             let required = if *required { "" } else { " (not required)" };
-            let head = format!("{word:<5} {cluster:<5}{name:<19}");
-            let room = WIDTH - head.len();
-            let text = format!("{detail}{required}");
-            let mut lines = wrap(&text, room).into_iter();
-            write!(out, "{style}{word:<5}{style:#} {cluster:<5}{name:<19}")?;
-            writeln!(out, "{}", lines.next().unwrap_or_default())?;
-            for line in lines {
-                writeln!(out, "{:<30}{line}", "")?;
+            let head = format!("{:<5}{name:<19}", cluster.map_or("both", ClusterRole::as_str));
+            write_check(out, *status, &head, &format!("{detail}{required}"))?;
+        }
+        let mut passed = BTreeMap::<&str, Vec<&str>>::new();
+        for finding in self.checks.iter().filter(|f| f.status == Status::Pass) {
+            let on = finding.cluster.map_or("both", ClusterRole::as_str);
+            passed.entry(on).or_default().push(finding.name);
+        }
+        for on in ["old", "new", "both"] {
+            if let Some(names) = passed.get(on) {
+                write_check(out, Status::Pass, &format!("{on:<5}"), &names.join(", "))?;
             }
         }
         writeln!(out)
@@ -218,6 +218,23 @@ impl Report {
             .map_or(String::new(), |rate| format!("; bursts of losses below {rate:.1} an hour"));
         format!("{}{bursts}; at {} confidence", bounds.join("; "), percent(confidence))
     }
+}
+
+/// One check, or several that passed: status, what it is about, and a text that is wrapped.
+fn write_check(out: &mut String, status: Status, head: &str, text: &str) -> std::fmt::Result {
+    let style = status_style(status);
+    let word = match status {
+        Status::Inconclusive => "open",
+        other => other.as_str(),
+    };
+    let indent = 6 + head.chars().count();
+    let mut lines = wrap(text, WIDTH - indent).into_iter();
+    let first = lines.next().unwrap_or_default();
+    writeln!(out, "{style}{word:<5}{style:#} {head}{first}")?;
+    for line in lines {
+        writeln!(out, "{:indent$}{line}", "")?;
+    }
+    Ok(())
 }
 
 struct Row {

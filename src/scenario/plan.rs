@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::model::{ChannelKind, ChannelName, ClusterRole, RunId, RunTime, StreamIx, WitnessIx};
+use crate::pusher;
 use crate::pusher::rest::{self, Signer};
 use crate::verify::checks::{Phase, Requirements};
 use crate::verify::stats::trials_needed;
@@ -405,12 +406,13 @@ pub fn own_master_key(run: RunId, seed: u64) -> [u8; 32] {
 }
 
 fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan> {
-    let version = env!("CARGO_PKG_VERSION");
     let plan = |(role, cluster): (&ClusterRole, &super::file::Cluster)| {
         let mut socket_url = cluster.ws_url.clone();
+        let target = pusher::socket_target(&cluster.key);
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let prefix = socket_url.path().trim_end_matches('/').to_owned();
-        socket_url.set_path(&format!("{prefix}/app/{}", cluster.key));
-        socket_url.set_query(Some(&format!("protocol=7&client=pusher-canary&version={version}")));
+        socket_url.set_path(&format!("{prefix}{path}"));
+        socket_url.set_query(Some(query));
         ClusterPlan {
             role: *role,
             socket_url,
