@@ -201,7 +201,8 @@ pub async fn run(
     let mut next_report = next_tally(wire.clock.now());
     let (mut open, mut may_dial) = (true, true);
     while open || !outbox.is_settled() {
-        // Replace what was used up: some servers close after each answer.
+        // Replace what was used up or closed: some servers close after each answer.
+        idle.retain(Connection::is_usable);
         while open && may_dial && idle.len() + dials.len() < idle_wanted {
             dials.push(wire.dial());
         }
@@ -213,7 +214,7 @@ pub async fn run(
                     for (stream, _) in &job.events {
                         outbox.take(job.route, *stream);
                     }
-                    let connection = take_usable(&mut idle);
+                    let connection = idle.pop();
                     if connection.is_none() {
                         // What was kept did not suffice: keep one more from now on.
                         idle_wanted = (idle_wanted + 1).min(idle_max);
@@ -235,21 +236,11 @@ pub async fn run(
                 next_report = next_tally(now);
                 outbox.decide(now);
                 outbox.hand_on().await;
-                idle.retain(Connection::is_usable);
                 may_dial = true;
             }
         }
     }
     outbox.hand_on().await;
-}
-
-fn take_usable(idle: &mut Vec<Connection>) -> Option<Connection> {
-    while let Some(connection) = idle.pop() {
-        if connection.is_usable() {
-            return Some(connection);
-        }
-    }
-    None
 }
 
 fn finish(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request as HttpRequest};
 use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
@@ -89,9 +89,8 @@ impl Connection {
     ) -> (Result<Response, RequestError>, Option<Self>) {
         let exchange = self.exchange(target, request);
         match tokio::time::timeout(bound, exchange).await {
-            Ok(Ok(response)) => {
-                // Ready at once after a whole answer, unless the server closes.
-                let usable = !self.sender.is_closed();
+            Ok(Ok((response, closes))) => {
+                let usable = !closes && self.is_usable();
                 (Ok(response), usable.then_some(self))
             }
             Ok(Err(error)) => (Err(error), None),
@@ -102,11 +101,12 @@ impl Connection {
         }
     }
 
+    /// The answer, and whether the server closes the connection behind it.
     async fn exchange(
         &mut self,
         target: &Target,
         request: &Request,
-    ) -> Result<Response, RequestError> {
+    ) -> Result<(Response, bool), RequestError> {
         let lost = |error: &dyn std::fmt::Display| RequestError::Lost(error.to_string());
         self.sender.ready().await.map_err(|_| RequestError::NotSent)?;
         let message = http_request(target, request).map_err(|e| lost(&e))?;
@@ -128,11 +128,16 @@ impl Connection {
             .map(Duration::from_secs);
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body = body.map_err(|error| lost(&format!("the answer broke off: {error}")))?;
-        Ok(Response {
+        let closes = head
+            .headers
+            .get(CONNECTION)
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
+        let response = Response {
             status: head.status.as_u16(),
             body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
             retry_after,
-        })
+        };
+        Ok((response, closes))
     }
 }
 
