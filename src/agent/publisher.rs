@@ -223,9 +223,9 @@ pub async fn run(
                 }
             },
             Some(done) = requests.next() => {
-                    finish(done, &mut outbox, &mut idle, &slow_down);
-                    idle.truncate(idle_max);
-                }
+                finish(done, &mut outbox, &mut idle, &slow_down);
+                idle.truncate(idle_max);
+            }
             Some(dialled) = dials.next() => match dialled {
                 Ok(connection) => idle.push(connection),
                 // The next request that finds no connection dials itself, and says why it failed.
