@@ -141,7 +141,11 @@ impl ConnectionLog {
     async fn lost(&mut self, cause: &Cause, last_heard: RunTime, now: RunTime) {
         let (blind, code) = blind_cause(cause);
         let why = describe(cause, self.last_error.take());
-        tracing::warn!(cluster = %self.role, why, "connection lost");
+        if blind == BlindCause::Agent {
+            tracing::debug!(cluster = %self.role, "reconnecting on purpose");
+        } else {
+            tracing::warn!(cluster = %self.role, why, "connection lost");
+        }
         self.state(now, ConnectionFact::Lost { code, cause: blind, why }).await;
         if self.is_witness && self.blind.is_none() {
             self.blind = Some((last_heard, blind));
