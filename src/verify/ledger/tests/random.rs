@@ -323,11 +323,9 @@ impl Oracle<'_> {
         for (at, (_, what)) in self.facts.iter().enumerate() {
             let beside = &mut counts.beside;
             match what {
-                What::Sent(seq) => {
-                    if self.is_owed(*seq) {
-                        self.obligation(*seq, &mut counts);
-                        self.order(*seq, &mut counts.beside);
-                    }
+                What::Sent(seq) if self.is_owed(*seq) => {
+                    self.obligation(*seq, &mut counts);
+                    self.order(*seq, &mut counts.beside);
                 }
                 What::Copy(seq) if self.is_refused(*seq, at) => beside.unexpected += 1,
                 What::Copy(seq) if self.is_replay(at, *seq) => beside.replayed += 1,
