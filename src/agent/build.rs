@@ -63,7 +63,7 @@ pub(super) fn make_account(plan: &Plan, books: &Books) -> Account {
     let streams = plan.streams.iter().enumerate().filter_map(|(at, stream)| {
         let channel = plan.channels.get(stream.channel)?.name.clone();
         let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
-        Some(StreamInfo { channel, sides })
+        Some(StreamInfo { channel, route: stream.route, sides })
     });
     Account::new(&roles, streams.collect())
 }

@@ -196,3 +196,86 @@ impl Outbox {
         let _ = self.facts.send(Fact::Publisher(self.role, Box::new(report))).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HORIZON: Duration = Duration::from_secs(30);
+
+    fn outbox() -> (Outbox, Arc<Book>, mpsc::Receiver<Fact>) {
+        let book = Arc::new(Book::new(16));
+        let (facts, facts_in) = mpsc::channel(4);
+        let lag_max = Duration::from_millis(10);
+        let books = vec![Arc::clone(&book)];
+        (Outbox::new(ClusterRole::New, HORIZON, lag_max, books, vec![3], facts), book, facts_in)
+    }
+
+    /// Sends the stream's next event, with the given end.
+    fn send(outbox: &mut Outbox, book: &Book, at: RunTime, ended: Ended) -> Seq {
+        let seq = book.reserve(0, at, false);
+        outbox.take(Route::Trigger, StreamIx(0));
+        let sent = Sent { route: Route::Trigger, stream: StreamIx(0), seq, at };
+        outbox.stamp(&sent, at);
+        outbox.settle(sent, ended, None);
+        seq
+    }
+
+    fn unknown() -> Ended {
+        Ended::Unknown("timeout".to_owned())
+    }
+
+    #[test]
+    fn an_unknown_publication_is_recovered_as_soon_as_a_witness_got_it() {
+        let (mut outbox, book, _facts) = outbox();
+        let seq = send(&mut outbox, &book, RunTime::ZERO, unknown());
+        outbox.decide(RunTime::from_millis(100));
+        assert!(!outbox.is_settled());
+        book.mark_seen(seq);
+        outbox.decide(RunTime::from_millis(200));
+        assert!(outbox.is_settled());
+        assert_eq!(book.read(seq).unwrap().outcome, Outcome::Recovered);
+        let counts = outbox.report.publications[&Route::Trigger];
+        assert_eq!((counts.unknown, counts.recovered, counts.void), (1, 1, 0));
+        assert_eq!(outbox.report.failures, []);
+    }
+
+    #[test]
+    fn an_unknown_publication_is_void_one_tally_past_the_horizon_and_not_before() {
+        let (mut outbox, book, _facts) = outbox();
+        let seq = send(&mut outbox, &book, RunTime::ZERO, unknown());
+        let due = RunTime::ZERO.after(HORIZON).after(TALLY_PERIOD);
+        outbox.decide(RunTime(due.0 - 1));
+        assert_eq!(book.read(seq).unwrap().outcome, Outcome::Unknown);
+        outbox.decide(due);
+        assert_eq!(book.read(seq).unwrap().outcome, Outcome::Void);
+        assert!(outbox.is_settled());
+        let failures: Vec<_> =
+            outbox.report.failures.iter().map(|f| (f.seq, f.rejected, &*f.why)).collect();
+        assert_eq!(failures, [(seq, false, "timeout")]);
+        // Seen in the last moment, it is recovered.
+        let seq = send(&mut outbox, &book, RunTime::ZERO, unknown());
+        book.mark_seen(seq);
+        outbox.decide(due);
+        assert_eq!(book.read(seq).unwrap().outcome, Outcome::Recovered);
+    }
+
+    #[tokio::test]
+    async fn sent_is_accepted_rejected_unknown_and_in_flight_at_all_times() {
+        let (mut outbox, book, mut facts) = outbox();
+        outbox.take(Route::Trigger, StreamIx(0));
+        let rejected = Ended::Rejected("HTTP 413".to_owned());
+        for ended in [Ended::Accepted, rejected, unknown()] {
+            send(&mut outbox, &book, RunTime::ZERO, ended);
+        }
+        outbox.hand_on().await;
+        let Some(Fact::Publisher(ClusterRole::New, report)) = facts.recv().await else {
+            panic!("no report");
+        };
+        let counts = report.publications[&Route::Trigger];
+        assert_eq!((counts.sent, counts.accepted, counts.rejected, counts.unknown), (4, 1, 1, 1));
+        assert_eq!((report.in_flight, report.obligations_opened), (1, 12));
+        assert_eq!(report.failures.len(), 1, "what is undecided is no failure yet");
+        assert!(!outbox.is_settled());
+    }
+}

@@ -24,6 +24,8 @@ const SECONDS_KEPT: u64 = 10;
 pub struct StreamInfo {
     /// Its channel.
     pub channel: ChannelName,
+    /// Its route.
+    pub route: Route,
     /// Its books and witnesses, one per cluster.
     pub sides: Vec<SideSpec>,
 }
@@ -122,10 +124,15 @@ impl ClusterAccount {
         sum
     }
 
-    /// Obligations open now.
+    /// Obligations open now, as the witnesses themselves counted.
     pub fn pending(&self) -> u64 {
+        self.open.values().map(|(pending, _)| pending).sum()
+    }
+
+    /// Whether every obligation is accounted for: `total = settled + pending`.
+    pub fn is_balanced(&self) -> bool {
         let all = self.obligations();
-        all.total - all.settled()
+        all.total == all.settled() + self.pending()
     }
 
     /// Open obligations past their deadline, as the witnesses last reported.
@@ -185,7 +192,9 @@ impl ClusterAccount {
             *self.publications.entry(*route).or_default() += *publications;
         }
         self.obligations_opened += report.obligations_opened;
-        self.in_flight = report.in_flight;
+        // Several publishers report for one cluster, each of its own: only their sum counts.
+        let all = self.publications_total();
+        self.in_flight = all.sent.saturating_sub(all.accepted + all.rejected + all.unknown);
         self.publish.add(&report.durations);
         for (status, count) in &report.responses {
             *self.responses.entry(*status).or_default() += count;
@@ -250,15 +259,19 @@ pub struct Instrument {
     pub lapped: u64,
 }
 
+type IncidentKey = (IncidentKind, ClusterRole, StreamIx, Seq);
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Account {
     clusters: BTreeMap<ClusterRole, ClusterAccount>,
-    channels: Vec<ChannelName>,
+    /// Channel and route of each stream, in order.
+    streams: Vec<(ChannelName, Route)>,
     coverage: Coverage,
     instrument: Instrument,
     incidents: Vec<PlacedIncident>,
-    incident_of: HashMap<(IncidentKind, ClusterRole, StreamIx, Seq), usize>,
+    /// The place of each incident of an event, and the witnesses that met it.
+    incident_of: HashMap<IncidentKey, (usize, BTreeSet<WitnessIx>)>,
     incidents_dropped: u64,
     /// First and last second that count: from the first event's on.
     seconds: Option<(u64, u64)>,
@@ -267,10 +280,10 @@ pub struct Account {
 impl Account {
     /// An account of nothing, for these clusters and streams.
     pub fn new(roles: &[ClusterRole], streams: Vec<StreamInfo>) -> Self {
-        let channels = streams.iter().map(|s| s.channel.clone()).collect();
+        let named = streams.iter().map(|s| (s.channel.clone(), s.route)).collect();
         Self {
             clusters: roles.iter().map(|r| (*r, ClusterAccount::default())).collect(),
-            channels,
+            streams: named,
             coverage: Coverage::new(streams.into_iter().map(|s| s.sides).collect()),
             instrument: Instrument::default(),
             incidents: Vec::new(),
@@ -307,7 +320,30 @@ impl Account {
 
     /// The channel of a stream.
     pub fn channel(&self, stream: StreamIx) -> Option<&ChannelName> {
-        self.channels.get(stream.0 as usize)
+        self.streams.get(stream.0 as usize).map(|(channel, _)| channel)
+    }
+
+    /// Whether a planned channel needs a signature to be subscribed to.
+    pub fn has_signed_channels(&self) -> bool {
+        self.streams.iter().any(|(channel, _)| channel.kind().needs_auth())
+    }
+
+    /// The trials of every planned stratum on one cluster, those without any included. What was
+    /// planned and never tried is known only from here: it leaves no trace in the counts.
+    pub fn planned_strata(&self, role: ClusterRole) -> BTreeMap<Stratum, u64> {
+        let mut strata = BTreeMap::new();
+        for (ix, (channel, route)) in (0..).zip(&self.streams) {
+            let stratum = Stratum { kind: channel.kind(), route: *route };
+            let (trials, _) = self.coverage.stream_trials(StreamIx(ix), role);
+            *strata.entry(stratum).or_default() += trials;
+        }
+        strata
+    }
+
+    /// Planned streams that no witness watches on one cluster.
+    pub fn unwatched(&self, role: ClusterRole) -> u64 {
+        let watched = |ix| self.coverage.stream_trials(StreamIx(ix), role).1 > 0;
+        (0..).zip(&self.streams).filter(|(ix, _)| !watched(*ix)).count() as u64
     }
 
     /// How many seconds the account covers.
@@ -324,7 +360,7 @@ impl Account {
                 self.instrument.lapped += report.tally.lapped;
                 self.incidents_dropped += report.tally.incidents_dropped;
                 for incident in &report.tally.incidents {
-                    self.place(role, incident);
+                    self.place(role, report.witness, incident);
                 }
                 self.clusters.entry(role).or_default().witness(&report);
             }
@@ -406,13 +442,13 @@ impl Account {
     }
 
     /// Places a witness's incident; those of one event at several witnesses become one.
-    fn place(&mut self, role: ClusterRole, incident: &Incident) {
+    fn place(&mut self, role: ClusterRole, witness: WitnessIx, incident: &Incident) {
         let key = incident.stream.zip(incident.seq).map(|(s, q)| (incident.kind, role, s, q));
-        if let Some(known) = key
-            .and_then(|key| self.incident_of.get(&key))
-            .and_then(|at| self.incidents.get_mut(*at))
-        {
-            known.witnesses += 1;
+        if let Some((at, witnesses)) = key.and_then(|key| self.incident_of.get_mut(&key)) {
+            witnesses.insert(witness);
+            if let Some(known) = self.incidents.get_mut(*at) {
+                known.witnesses = witnesses.len() as u64;
+            }
             return;
         }
         let placed = PlacedIncident {
@@ -425,7 +461,7 @@ impl Account {
             detail: String::new(),
         };
         if let (Some(at), Some(key)) = (self.push(placed), key) {
-            self.incident_of.insert(key, at);
+            self.incident_of.insert(key, (at, BTreeSet::from([witness])));
         }
     }
 
@@ -450,3 +486,6 @@ impl Account {
         Some(self.incidents.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,7 +159,7 @@ impl Book {
     }
 
     fn current(&self, seq: Seq) -> Option<&Slot> {
-        self.slot(seq).filter(|s| s.state.load(Ordering::Acquire) >> FLAG_BITS == seq.0 + 1)
+        self.slot(seq).filter(|s| holds(s.state.load(Ordering::Acquire), seq))
     }
 
     /// What the book shows about `seq`; `None` if it was not reserved yet, or was lapped.
@@ -176,9 +176,14 @@ impl Book {
             tainted: state & TAINTED != 0,
         };
         // Lapped while reading: the fields may belong to a later publication.
-        let unchanged = |state: u64| state >> FLAG_BITS == seq.0 + 1;
-        (unchanged(state) && unchanged(slot.state.load(Ordering::Acquire))).then_some(publication)
+        let unchanged = holds(state, seq) && holds(slot.state.load(Ordering::Acquire), seq);
+        unchanged.then_some(publication)
     }
+}
+
+/// Whether a slot's state is that of `seq`, which may be anything: envelopes come from outside.
+const fn holds(state: u64, seq: Seq) -> bool {
+    matches!((state >> FLAG_BITS).checked_sub(1), Some(held) if held == seq.0)
 }
 
 const fn outcome(state: u64) -> Outcome {
@@ -242,6 +247,14 @@ mod tests {
         book.settle(Seq(0), Outcome::Rejected, None);
         let lapping = book.read(Seq(16)).unwrap();
         assert_eq!((lapping.outcome, lapping.seen), (Outcome::InFlight, false));
+    }
+
+    #[test]
+    fn a_seq_that_no_book_can_hold_is_not_in_it() {
+        let book = Book::new(1);
+        for seq in [u64::MAX, u64::MAX - 1, 1 << 56, (1 << 56) - 1] {
+            assert_eq!(book.read(Seq(seq)), None, "{seq}");
+        }
     }
 
     #[test]

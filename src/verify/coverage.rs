@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::{ClusterRole, RunTime, Seq, WitnessIx};
+use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::book::{Book, Outcome, Publication};
 use super::fact::{Shortfall, WitnessReport};
@@ -19,6 +19,11 @@ use super::tally::BlindCause;
 /// Whole seconds after an event's own before it is joined, so that any taint of its second is
 /// known: vital signs are read at least once a second.
 const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
+
+/// Most events that may be joined while an earlier one is not: beyond it that one counts as never
+/// settled, and the watermark starts anew behind it. A run with so long a gap has failed by its
+/// pending obligations or its lapped publications already.
+const UNORDERED_EVENTS_MAX: usize = 1 << 20;
 
 /// Publications of one cluster, joined over its witnesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -92,7 +97,8 @@ pub struct Events {
     pub trials: u64,
     /// Those of them that are uncovered.
     pub failures: u64,
-    /// Events that were not sent on every cluster, by the agent's own doing: not counted above.
+    /// Events that were not sent on every cluster, by the agent's own doing, and nowhere uncovered:
+    /// not counted above.
     pub unsent: u64,
     /// The scheduled instant of the first event after the last uncovered one.
     pub covered_since: Option<RunTime>,
@@ -120,14 +126,36 @@ impl Short {
     }
 }
 
+/// What an assigned witness has said of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Assigned {
+    /// The first seq that is owed to it: publications before its first confirmation are not.
+    owed_from: u64,
+    /// Every obligation below has ended.
+    settled_below: u64,
+}
+
 /// One cluster's part of one stream.
 #[derive(Debug)]
 struct Side {
     role: ClusterRole,
     book: Arc<Book>,
-    /// How far each assigned witness has settled.
-    settled_below: BTreeMap<WitnessIx, u64>,
+    assigned: BTreeMap<WitnessIx, Assigned>,
     short: VecDeque<Short>,
+    /// Trials of this stream alone.
+    trials: u64,
+}
+
+impl Side {
+    fn has_settled(&self, seq: u64) -> bool {
+        self.book.head().0 > seq && self.assigned.values().all(|w| w.settled_below > seq)
+    }
+
+    /// To how many witnesses a publication is owed.
+    fn witnesses(&self, seq: u64) -> u32 {
+        let owed = self.assigned.values().filter(|w| w.owed_from <= seq).count();
+        u32::try_from(owed).unwrap_or(u32::MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -176,8 +204,9 @@ impl Coverage {
         let side = |spec: SideSpec| Side {
             role: spec.role,
             book: spec.book,
-            settled_below: spec.witnesses.into_iter().map(|w| (w, 0)).collect(),
+            assigned: spec.witnesses.into_iter().map(|w| (w, Assigned::default())).collect(),
             short: VecDeque::new(),
+            trials: 0,
         };
         let stream =
             |sides: Vec<SideSpec>| Stream { base: 0, sides: sides.into_iter().map(side).collect() };
@@ -196,6 +225,13 @@ impl Coverage {
         self.trials.get(&role).copied().unwrap_or_default()
     }
 
+    /// How many trials one stream had on one cluster, and how many witnesses it has there.
+    pub fn stream_trials(&self, stream: StreamIx, role: ClusterRole) -> (u64, usize) {
+        let side = self.streams.get(stream.0 as usize);
+        let side = side.and_then(|s| s.sides.iter().find(|side| side.role == role));
+        side.map_or((0, 0), |side| (side.trials, side.assigned.len()))
+    }
+
     /// The events, joined.
     pub const fn events(&self) -> &Events {
         &self.events
@@ -212,7 +248,11 @@ impl Coverage {
             let Some(stream) = self.streams.get_mut(stream.0 as usize) else { continue };
             let Some(offset) = seq.0.checked_sub(stream.base) else { continue };
             let Some(side) = stream.sides.iter_mut().find(|s| s.role == role) else { continue };
-            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            // What the book does not show was never owed; it bounds the list as well.
+            if *seq >= side.book.head() {
+                continue;
+            }
+            let Ok(offset) = usize::try_from(offset) else { continue };
             if offset >= side.short.len() {
                 side.short.resize(offset + 1, Short::default());
             }
@@ -224,15 +264,26 @@ impl Coverage {
                 }
             }
         }
-        for (stream, seq) in &report.settled_below {
-            let side = self
-                .streams
-                .get_mut(stream.0 as usize)
-                .and_then(|s| s.sides.iter_mut().find(|s| s.role == role));
-            if let Some(settled) = side.and_then(|s| s.settled_below.get_mut(&report.witness)) {
-                *settled = (*settled).max(seq.0);
+        for (stream, seq) in &report.owed_from {
+            if let Some(witness) = self.assigned(*stream, role, report.witness) {
+                witness.owed_from = seq.0;
             }
         }
+        for (stream, seq) in &report.settled_below {
+            if let Some(witness) = self.assigned(*stream, role, report.witness) {
+                witness.settled_below = witness.settled_below.max(seq.0);
+            }
+        }
+    }
+
+    fn assigned(
+        &mut self,
+        stream: StreamIx,
+        role: ClusterRole,
+        witness: WitnessIx,
+    ) -> Option<&mut Assigned> {
+        let stream = self.streams.get_mut(stream.0 as usize)?;
+        stream.sides.iter_mut().find(|s| s.role == role)?.assigned.get_mut(&witness)
     }
 
     /// Joins every event that is settled on all clusters. `tainted` tells whether a second of the
@@ -241,27 +292,42 @@ impl Coverage {
         for at in 0..self.streams.len() {
             while let Some((index, scheduled, joined)) = self.settle_next(at, now, is_end, &tainted)
             {
-                let offset = usize::try_from(index - self.index_base.min(index));
-                let offset = offset.unwrap_or(usize::MAX);
-                if offset >= self.order.len() {
-                    self.order.resize(offset + 1, None);
-                }
-                if let Some(slot) = self.order.get_mut(offset) {
-                    *slot = Some((scheduled, joined));
-                }
+                self.note_joined(index, scheduled, joined);
             }
         }
-        while let Some(Some((scheduled, joined))) = self.order.front().copied() {
+        while let Some(first) = self.order.front().copied() {
+            if first.is_none() && self.order.len() <= UNORDERED_EVENTS_MAX {
+                break;
+            }
             self.order.pop_front();
             self.index_base += 1;
-            self.events.covered_until = Some(scheduled);
-            match joined {
-                Joined::Covered => {
+            if let Some((scheduled, _)) = first {
+                self.events.covered_until = Some(scheduled).max(self.events.covered_until);
+            }
+            match first {
+                Some((scheduled, Joined::Covered)) => {
                     self.events.covered_since.get_or_insert(scheduled);
                 }
-                Joined::Uncovered => self.events.covered_since = None,
-                Joined::Unsent => {}
+                Some((_, Joined::Uncovered)) | None => self.events.covered_since = None,
+                Some((_, Joined::Unsent)) => {}
             }
+        }
+    }
+
+    fn note_joined(&mut self, index: u64, scheduled: RunTime, joined: Joined) {
+        let Some(offset) = index.checked_sub(self.index_base).and_then(|o| usize::try_from(o).ok())
+        else {
+            // The watermark went past it long ago.
+            if matches!(joined, Joined::Uncovered) {
+                self.events.covered_since = None;
+            }
+            return;
+        };
+        if offset >= self.order.len() {
+            self.order.resize(offset + 1, None);
+        }
+        if let Some(slot) = self.order.get_mut(offset) {
+            *slot = Some((scheduled, joined));
         }
     }
 
@@ -273,23 +339,22 @@ impl Coverage {
         tainted: &impl Fn(u64) -> bool,
     ) -> Option<(u64, RunTime, Joined)> {
         let stream = self.streams.get_mut(at)?;
-        let seq = stream.base;
-        let settled = |side: &Side| {
-            side.book.head().0 > seq && side.settled_below.values().all(|below| *below > seq)
-        };
-        if !stream.sides.iter().all(settled) {
-            return None;
-        }
-        let read: Option<Vec<Publication>> =
-            stream.sides.iter().map(|s| s.book.read(Seq(seq))).collect();
-        let Some(publications) = read else {
+        let (seq, publications) = loop {
+            let seq = stream.base;
+            if stream.sides.is_empty() || !stream.sides.iter().all(|side| side.has_settled(seq)) {
+                return None;
+            }
+            let read: Option<Vec<Publication>> =
+                stream.sides.iter().map(|s| s.book.read(Seq(seq))).collect();
+            if let Some(publications) = read {
+                break (seq, publications);
+            }
             // Lapped on a cluster: the event cannot be judged, which the account must not hide.
             self.lapped += 1;
             stream.base += 1;
             for side in &mut stream.sides {
                 side.short.pop_front();
             }
-            return self.settle_next(at, now, is_end, tainted);
         };
         let first = publications.first()?;
         let (index, scheduled) = (first.index, first.scheduled);
@@ -302,10 +367,12 @@ impl Coverage {
         let mut event = EventJoin::default();
         for (side, publication) in stream.sides.iter_mut().zip(&publications) {
             let short = side.short.pop_front().unwrap_or_default();
-            let witnesses = u32::try_from(side.settled_below.len()).unwrap_or(u32::MAX);
+            let witnesses = side.witnesses(seq);
             let is_tainted = publication.tainted || tainted(publication.sent.second());
             let trials = self.trials.entry(side.role).or_default();
+            let before = trials.trials;
             event.add(publication, short, witnesses, is_tainted, trials);
+            side.trials += trials.trials - before;
         }
         Some((index, scheduled, event.finish(&mut self.events)))
     }
@@ -331,7 +398,9 @@ impl EventJoin {
         let got = witnesses.saturating_sub(short.total());
         let cause = match publication.outcome {
             Outcome::Unsent => {
+                // The agent's own doing: it neither accuses the cluster nor is it a trial.
                 self.unsent = true;
+                self.tainted = true;
                 return;
             }
             Outcome::Rejected => Some(UncoveredCause::Rejected),
@@ -354,7 +423,7 @@ impl EventJoin {
     }
 
     fn finish(self, events: &mut Events) -> Joined {
-        if self.unsent {
+        if self.unsent && self.cause.is_none() {
             events.unsent += 1;
             return Joined::Unsent;
         }
@@ -396,3 +465,6 @@ fn count_trial(
         _ => trials.publications_partially_lost += 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

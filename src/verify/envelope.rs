@@ -41,7 +41,8 @@ pub struct Envelope {
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
     v: u32,
-    run: Uuid,
+    #[serde(borrow)]
+    run: Cow<'a, str>,
     cluster: ClusterRole,
     stream: u32,
     seq: u64,
@@ -74,8 +75,18 @@ impl Envelope {
     /// Reads an envelope; `None` unless every value is what was written.
     pub fn decode(text: &str) -> Option<Self> {
         let wire: Wire<'_> = serde_json::from_str(text).ok()?;
+        let run = Uuid::try_parse(&wire.run).ok()?;
+        // One way of writing each value: a letter in the other case is a changed letter.
+        let mut written = Uuid::encode_buffer();
+        let lower_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if *run.hyphenated().encode_lower(&mut written) != *wire.run
+            || wire.sum.len() != 8
+            || !wire.sum.bytes().all(lower_hex)
+        {
+            return None;
+        }
         let envelope = Self {
-            run: RunId(wire.run),
+            run: RunId(run),
             cluster: wire.cluster,
             stream: StreamIx(wire.stream),
             seq: Seq(wire.seq),
@@ -85,7 +96,7 @@ impl Envelope {
         envelope.write_head(&mut sum).ok()?;
         sum.write_str(&wire.pad).ok()?;
         sum.write_str("\"").ok()?;
-        let written = (wire.sum.len() == 8).then(|| u32::from_str_radix(&wire.sum, 16).ok())??;
+        let written = u32::from_str_radix(&wire.sum, 16).ok()?;
         (wire.v == VERSION && sum.0.finalize() == written).then_some(envelope)
     }
 
@@ -159,10 +170,13 @@ mod tests {
         let text = envelope().encode(256);
         for (at, byte) in text.bytes().enumerate().filter(|(_, b)| b.is_ascii_alphanumeric()) {
             let other = if byte == b'7' { b'3' } else { b'7' };
-            let mut bytes = text.clone().into_bytes();
-            bytes[at] = other;
-            let changed = String::from_utf8(bytes).unwrap();
-            assert_eq!(Envelope::decode(&changed), None, "at {at}: {changed}");
+            let flipped = byte ^ if byte.is_ascii_alphabetic() { 0x20 } else { 1 };
+            for changed_to in [other, flipped, b'+'] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = changed_to;
+                let changed = String::from_utf8(bytes).unwrap();
+                assert_eq!(Envelope::decode(&changed), None, "at {at}: {changed}");
+            }
         }
     }
 

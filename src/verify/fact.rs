@@ -24,6 +24,8 @@ pub struct WitnessReport {
     pub witness: WitnessIx,
     /// Counts since its last report.
     pub tally: Tally,
+    /// Streams whose channel was confirmed for the first time, with the first seq owed to it.
+    pub owed_from: Vec<(StreamIx, Seq)>,
     /// For each of its streams, the seq below which every obligation has ended.
     pub settled_below: Vec<(StreamIx, Seq)>,
     /// Every obligation since its last report that ended, but not as a delivery or void.

@@ -81,8 +81,8 @@ impl Channel {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     settled: bool,
-    /// A first intact copy came before the horizon, after so many microseconds.
-    received_us: Option<u32>,
+    /// When a first intact copy came, if by the horizon.
+    received: Option<RunTime>,
     /// A first copy came after the horizon.
     came_after_horizon: bool,
 }
@@ -98,8 +98,10 @@ struct Stream {
     cursor: u64,
     /// The cursor as last reported.
     reported: u64,
-    /// Highest seq received, and the latest send instant among those received.
-    newest: Option<(u64, RunTime)>,
+    /// Highest seq received by the horizon.
+    newest: Option<u64>,
+    /// The first seq that is owed, until it was reported.
+    owed_from: Option<Seq>,
 }
 
 impl Stream {
@@ -109,6 +111,17 @@ impl Stream {
 
     fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
         self.entries.get_mut(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+    }
+
+    /// Whether a later event than `seq` was received whose request began after this one's was
+    /// `answered`. An answer that has not come yet cannot have come before anything began.
+    fn was_overtaken(&self, seq: u64, answered: Option<RunTime>) -> bool {
+        let Some((answered, newest)) = answered.zip(self.newest) else { return false };
+        let at = |seq: u64| self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?);
+        (seq.saturating_add(1)..=newest)
+            .filter(|later| at(*later).is_some_and(|e| e.received.is_some()))
+            .filter_map(|later| self.spec.book.read(Seq(later)))
+            .any(|later| later.sent > answered)
     }
 }
 
@@ -122,7 +135,6 @@ pub struct Ledger {
     last_heard: RunTime,
     tally: Tally,
     shortfalls: Vec<(StreamIx, Seq, Shortfall)>,
-    pending: u64,
     overdue: u64,
 }
 
@@ -145,6 +157,7 @@ impl Ledger {
             cursor: 0,
             reported: 0,
             newest: None,
+            owed_from: None,
         };
         Self {
             config,
@@ -153,16 +166,19 @@ impl Ledger {
             last_heard: RunTime::ZERO,
             tally: Tally::default(),
             shortfalls: Vec::new(),
-            pending: 0,
             overdue: 0,
         }
     }
 
     // Getters.
 
-    /// Obligations that were open at the last [`Ledger::advance`].
-    pub const fn pending(&self) -> u64 {
-        self.pending
+    /// Obligations open now: counted by themselves, so that the books can be seen to balance.
+    pub fn pending(&self) -> u64 {
+        let open = |s: &Stream| {
+            let below_cursor = usize::try_from(s.cursor - s.first).unwrap_or(usize::MAX);
+            s.entries.iter().skip(below_cursor).filter(|e| !e.settled).count() as u64
+        };
+        self.streams.iter().map(open).sum()
     }
 
     // What happened.
@@ -175,6 +191,7 @@ impl Ledger {
             for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
                 stream.first = stream.spec.book.head().0;
                 stream.cursor = stream.first;
+                stream.owed_from = Some(Seq(stream.first));
             }
         }
         state.confirmed = Some(now);
@@ -233,23 +250,28 @@ impl Ledger {
             self.beside(now, IncidentKind::Misrouted, which, |b| &mut b.misrouted);
             return;
         };
+        self.handle_intact(at, envelope.seq, expects_replay, now);
+    }
+
+    /// An intact envelope came where it belongs.
+    fn handle_intact(&mut self, at: usize, seq: Seq, expects_replay: bool, now: RunTime) {
         let Some(stream) = self.streams.get_mut(at) else { return };
-        if envelope.seq.0 >= stream.next() {
+        let which = Some((stream.spec.stream, seq));
+        let confirmed = self.channels.get(stream.spec.channel).and_then(|c| c.confirmed);
+        if confirmed.is_some() && seq.0 >= stream.next() {
             open(stream, &mut self.tally);
         }
-        match stream.spec.book.read(envelope.seq) {
-            Some(publication) => {
-                let replayed = expects_replay
-                    && self.channels.get(channel).and_then(|c| c.confirmed)
-                        > Some(publication.sent);
-                if replayed {
-                    self.tally.beside.entry(now.second()).or_default().replayed += 1;
-                } else {
-                    self.receive(at, envelope.seq, publication, now);
-                }
+        match stream.spec.book.read(seq) {
+            // Whatever else such a copy is: the cluster said that it would not exist.
+            Some(p) if matches!(p.outcome, Outcome::Rejected | Outcome::Unsent) => {
+                self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected);
             }
-            None if envelope.seq.0 < stream.next() => {
-                // Lapped: its outcome is long settled, whichever copy this is.
+            Some(p) if expects_replay && confirmed > Some(p.sent) => {
+                self.tally.beside.entry(now.second()).or_default().replayed += 1;
+            }
+            Some(publication) => self.receive(at, seq, publication, now),
+            // Lapped: its outcome is long settled, whichever copy this is.
+            None if seq < stream.spec.book.head() => {
                 self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             }
             None => self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected),
@@ -259,20 +281,12 @@ impl Ledger {
     fn receive(&mut self, at: usize, seq: Seq, publication: Publication, now: RunTime) {
         let Some(stream) = self.streams.get_mut(at) else { return };
         let which = Some((stream.spec.stream, seq));
-        let next = stream.next();
-        let newest = stream.newest;
         let Some(entry) = stream.entry(seq.0) else {
-            if seq.0 < next {
-                // Published before the witness's first confirmation: not owed.
-                self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
-            }
+            // Published before the witness's first confirmation: not owed.
+            self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             return;
         };
-        if matches!(publication.outcome, Outcome::Rejected | Outcome::Unsent) {
-            self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected);
-            return;
-        }
-        if entry.received_us.is_some() || entry.came_after_horizon {
+        if entry.received.is_some() || entry.came_after_horizon {
             self.beside(now, IncidentKind::Duplicate, which, |b| &mut b.duplicates);
             return;
         }
@@ -282,26 +296,22 @@ impl Ledger {
             self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             return;
         }
-        let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
-        entry.received_us = Some(latency_us);
+        entry.received = Some(now);
+        // A copy of what is not answered yet is held: the answer may be that it was rejected.
         let owed = publication.outcome != Outcome::InFlight;
         entry.settled = owed;
         stream.spec.book.mark_seen(seq);
-        stream.newest = Some(newest.map_or((seq.0, publication.sent), |(newest_seq, sent)| {
-            (newest_seq.max(seq.0), sent.max(publication.sent))
-        }));
-        if let Some((newest_seq, newest_sent)) = newest
-            && newest_seq > seq.0
-        {
-            if publication.answered.is_some_and(|answered| newest_sent > answered) {
-                self.beside(now, IncidentKind::Reordered, which, |b| &mut b.reordered);
-            } else {
-                self.tally.beside.entry(now.second()).or_default().unordered += 1;
-            }
-        }
-        if owed && let Some(stream) = self.streams.get(at) {
+        let is_overtaken = stream.newest > Some(seq.0);
+        let is_reordered = is_overtaken && stream.was_overtaken(seq.0, publication.answered);
+        stream.newest = stream.newest.max(Some(seq.0));
+        if owed {
             let deadline = self.config.deadline;
             count_delivery(stream, seq, publication.sent, latency, deadline, &mut self.tally);
+        }
+        if is_reordered {
+            self.beside(now, IncidentKind::Reordered, which, |b| &mut b.reordered);
+        } else if is_overtaken {
+            self.tally.beside.entry(now.second()).or_default().unordered += 1;
         }
     }
 
@@ -321,7 +331,6 @@ impl Ledger {
 
     /// Opens what the books show, and settles what can be settled at `now`.
     pub fn advance(&mut self, now: RunTime) {
-        self.pending = 0;
         self.overdue = 0;
         for stream in &mut self.streams {
             let Some(channel) = self.channels.get(stream.spec.channel) else { continue };
@@ -339,13 +348,12 @@ impl Ledger {
                     }
                     continue;
                 }
-                self.pending += 1;
                 let late = stream
                     .spec
                     .book
                     .read(Seq(seq))
                     .is_some_and(|p| now > p.sent.after(self.config.deadline));
-                self.overdue += u64::from(late && entry.received_us.is_none());
+                self.overdue += u64::from(late && entry.received.is_none());
             }
             while stream.entries.len() > stream.spec.book.capacity() && stream.first < stream.cursor
             {
@@ -372,7 +380,10 @@ impl Ledger {
 
     /// Everything counted since the last call.
     pub fn take_report(&mut self) -> WitnessReport {
-        let mut settled_below = Vec::new();
+        let (mut owed_from, mut settled_below) = (Vec::new(), Vec::new());
+        for stream in &mut self.streams {
+            owed_from.extend(stream.owed_from.take().map(|seq| (stream.spec.stream, seq)));
+        }
         for stream in self.streams.iter_mut().filter(|s| s.cursor != s.reported) {
             stream.reported = stream.cursor;
             settled_below.push((stream.spec.stream, Seq(stream.cursor)));
@@ -380,9 +391,10 @@ impl Ledger {
         WitnessReport {
             witness: self.config.witness,
             tally: std::mem::take(&mut self.tally),
+            owed_from,
             settled_below,
             shortfalls: std::mem::take(&mut self.shortfalls),
-            pending: self.pending,
+            pending: self.pending(),
             overdue: self.overdue,
         }
     }
@@ -446,7 +458,8 @@ impl Judge<'_> {
             Outcome::Accepted | Outcome::Recovered => {}
         }
         let due = publication.sent.after(self.config.deadline);
-        if self.now < publication.sent.after(self.config.horizon) {
+        // A copy that comes at the horizon itself still counts, so nothing is decided at it.
+        if self.now <= publication.sent.after(self.config.horizon) {
             End::Pending
         } else if let Some(cause) = self.channel.blind_during(publication.sent, due) {
             End::Short(Shortfall::Missed(cause))
@@ -478,20 +491,20 @@ fn settle(
         mark_settled(stream, seq);
         return;
     };
-    if let Some(latency_us) = entry.received_us {
+    if let Some(received) = entry.received {
         match publication.outcome {
             Outcome::InFlight => return,
-            Outcome::Accepted | Outcome::Unknown | Outcome::Recovered => {
-                let latency = Duration::from_micros(u64::from(latency_us));
+            // Void: the publisher gave it up in the very moment in which this witness got it.
+            Outcome::Accepted | Outcome::Unknown | Outcome::Recovered | Outcome::Void => {
+                let latency = received.since(publication.sent);
                 let deadline = judge.config.deadline;
                 count_delivery(stream, seq, publication.sent, latency, deadline, tally);
             }
-            Outcome::Rejected | Outcome::Void | Outcome::Unsent => {
+            Outcome::Rejected | Outcome::Unsent => {
                 obligations(tally, stratum).void += 1;
-                let at = publication.sent.after(Duration::from_micros(u64::from(latency_us)));
-                tally.beside.entry(at.second()).or_default().unexpected += 1;
-                let (stream, seq) = (Some(index), Some(seq));
-                tally.incident(Incident { at, kind: IncidentKind::Unexpected, stream, seq });
+                tally.beside.entry(received.second()).or_default().unexpected += 1;
+                let (at, kind) = (received, IncidentKind::Unexpected);
+                tally.incident(Incident { at, kind, stream: Some(index), seq: Some(seq) });
             }
         }
         mark_settled(stream, seq);
@@ -529,3 +542,6 @@ fn mark_settled(stream: &mut Stream, seq: Seq) {
         entry.settled = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

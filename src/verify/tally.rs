@@ -107,7 +107,9 @@ pub struct Beside {
     pub unexpected: u64,
     /// Another run's envelopes: ignored.
     pub foreign: u64,
-    /// First copies that came too late to change an outcome.
+    /// First copies that came too late to change an outcome, copies of what the book has long
+    /// forgotten, and copies of what was published before the witness's first confirmation: nothing
+    /// of it was owed any more, or yet.
     pub after_horizon: u64,
 }
 
@@ -201,8 +203,8 @@ impl IncidentKind {
     }
 }
 
-/// One incident at one witness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One incident at one witness. Ordered by its instant first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Incident {
     /// When: of sending for what did not arrive, of receipt for what did.
     pub at: RunTime,
@@ -214,7 +216,7 @@ pub struct Incident {
     pub seq: Option<Seq>,
 }
 
-/// Most incidents that one tally carries; the rest is only counted.
+/// Most incidents that one tally carries, the earliest; the rest is only counted.
 pub const INCIDENTS_PER_TALLY_MAX: usize = 256;
 
 /// See the module's documentation.
@@ -228,7 +230,7 @@ pub struct Tally {
     pub late: BTreeMap<u64, u64>,
     /// Missed obligations by the cause of the blind window.
     pub missed: BTreeMap<BlindCause, u64>,
-    /// What deserves a line.
+    /// What deserves a line, in order.
     pub incidents: Vec<Incident>,
     /// Incidents that found no room.
     pub incidents_dropped: u64,
@@ -262,17 +264,24 @@ impl Tally {
         for (cause, missed) in &other.missed {
             *self.missed.entry(*cause).or_default() += missed;
         }
-        self.incidents.extend(&other.incidents);
+        for incident in &other.incidents {
+            self.incident(*incident);
+        }
         self.incidents_dropped += other.incidents_dropped;
         self.lapped += other.lapped;
     }
 
-    /// Notes an incident, or only counts it where the tally is full.
+    /// Notes an incident. Where the tally is full, the latest one is only counted: which ones are
+    /// kept does not depend on the order in which they come.
     pub fn incident(&mut self, incident: Incident) {
-        if self.incidents.len() < INCIDENTS_PER_TALLY_MAX {
-            self.incidents.push(incident);
-        } else {
+        let at = self.incidents.partition_point(|known| *known <= incident);
+        self.incidents.insert(at, incident);
+        if self.incidents.len() > INCIDENTS_PER_TALLY_MAX {
+            self.incidents.pop();
             self.incidents_dropped += 1;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use super::{Limits, Seen, percent, ratio};
 pub(super) fn check(cluster: &ClusterAccount, limits: &Limits) -> Seen {
     let all = cluster.obligations();
     let by_agent = cluster.blindness.missed.get(&BlindCause::Agent).copied().unwrap_or_default();
-    let missed = all.missed_offline - by_agent;
-    let owed = all.settled() - all.void - by_agent;
+    let missed = all.missed_offline.saturating_sub(by_agent);
+    let owed = all.settled() - all.void - all.missed_offline + missed;
     let (status, observed) = ratio(missed, owed, |r| r <= limits.missed_offline_ratio_max);
     let windows: u64 = cluster
         .blindness

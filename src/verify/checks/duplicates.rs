@@ -7,7 +7,7 @@ use super::{Limits, Seen};
 
 pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
     let excused = cluster.unattributed(&account.instrument().tainted).0.duplicates;
-    let seen = cluster.beside.duplicates - excused;
+    let seen = cluster.beside.duplicates.saturating_sub(excused);
     let obligations = cluster.obligations();
     let evidence = obligations.delivered + obligations.late;
     let status = match seen {

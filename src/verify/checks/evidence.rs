@@ -1,33 +1,57 @@
 //! Evidence: a verdict never rests on silence.
 
 use crate::model::ClusterRole;
-use crate::verify::account::Account;
+use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::stats::trials_needed;
+use crate::verify::tally::Stratum;
 use crate::verify::verdict::Status;
 
 use super::{Phase, Requirements, Seen};
 
+/// Enough trials, some in every planned stratum, and nothing left open: neither an obligation, nor
+/// a publication, nor a stream that no witness watches. In a preflight, which asks for no more than
+/// one event each way, a stratum fails if it was tried and nothing of it arrived.
 pub(super) fn check(account: &Account, role: ClusterRole, asked: &Requirements) -> Seen {
+    let Some(cluster) = account.clusters().get(&role) else {
+        return absent();
+    };
+    let limits = &asked.limits;
     let needed = match asked.phase {
-        // One event each way per channel kind is all that a preflight claims.
         Phase::Preflight => 1,
-        _ => trials_needed(asked.limits.loss_rate_max, asked.limits.confidence),
+        _ => trials_needed(limits.loss_rate_max, limits.confidence).max(1),
     };
     let trials = account.trials(role).trials;
-    let witnessless: Vec<_> = account
-        .clusters()
-        .get(&role)
-        .map(|c| c.strata.iter().filter(|(_, (o, _))| o.settled() == 0).collect())
-        .unwrap_or_default();
-    let pending = account.clusters().get(&role).map_or(0, |c| c.pending());
-    let status = if trials >= needed && pending == 0 && witnessless.is_empty() {
+    let planned = account.planned_strata(role);
+    let untried: Vec<_> = planned.iter().filter(|(_, n)| **n == 0).map(|(s, _)| *s).collect();
+    let silent: Vec<_> = match asked.phase {
+        Phase::Preflight => planned
+            .iter()
+            .filter(|(stratum, trials)| **trials > 0 && arrived(cluster, stratum) == 0)
+            .map(|(stratum, _)| *stratum)
+            .collect(),
+        _ => Vec::new(),
+    };
+    let open = [
+        (cluster.pending(), "obligations never settled"),
+        (undecided(cluster), "publications never decided"),
+        (account.unwatched(role), "streams have no witness"),
+    ];
+    let status = if !silent.is_empty() {
+        Status::Fail
+    } else if trials >= needed && untried.is_empty() && open.iter().all(|(n, _)| *n == 0) {
         Status::Pass
     } else {
         Status::Inconclusive
     };
     let mut detail = format!("{trials} trials of {needed} needed");
-    if pending > 0 {
-        detail.push_str(&format!("; {pending} obligations never settled"));
+    for (strata, what) in [(silent, "nothing arrived of"), (untried, "no trial of")] {
+        if !strata.is_empty() {
+            let names: Vec<_> = strata.iter().map(|s| format!("{}/{}", s.kind, s.route)).collect();
+            detail.push_str(&format!("; {what} {}", names.join(", ")));
+        }
+    }
+    for (count, what) in open.into_iter().filter(|(count, _)| *count > 0) {
+        detail.push_str(&format!("; {count} {what}"));
     }
     Seen {
         status,
@@ -37,4 +61,26 @@ pub(super) fn check(account: &Account, role: ClusterRole, asked: &Requirements) 
         evidence: trials,
         detail,
     }
+}
+
+/// A cluster that the phase asks for, and of which the account knows nothing.
+fn absent() -> Seen {
+    Seen {
+        status: Status::Inconclusive,
+        observed: None,
+        limit: None,
+        unit: "count",
+        evidence: 0,
+        detail: "the cluster was not part of the run".to_owned(),
+    }
+}
+
+fn arrived(cluster: &ClusterAccount, stratum: &Stratum) -> u64 {
+    cluster.strata.get(stratum).map_or(0, |(o, _)| o.delivered + o.late)
+}
+
+/// Publications without an answer, and those of unknown fate that nothing has decided.
+fn undecided(cluster: &ClusterAccount) -> u64 {
+    let p = cluster.publications_total();
+    cluster.in_flight + p.unknown.saturating_sub(p.recovered + p.void)
 }

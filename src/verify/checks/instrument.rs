@@ -1,6 +1,6 @@
 //! Instrument: a measurement that cannot vouch for itself must neither accuse nor acquit.
 
-use crate::verify::account::Account;
+use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::verdict::Status;
 
 use super::{Limits, Seen, percent};
@@ -9,23 +9,18 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let instrument = account.instrument();
     let (tainted, seconds) = (instrument.tainted.count(), account.seconds());
     let share = if seconds == 0 { 1.0 } else { tainted as f64 / seconds as f64 };
-    let unbalanced = account
+    let unbalanced: Vec<_> = account
         .clusters()
         .iter()
-        .find(|(_, c)| c.pending() == 0 && c.obligations_opened != c.obligations().total);
-    let keeps = share <= limits.tainted_ratio_max && instrument.lapped == 0;
-    let status = if keeps && unbalanced.is_none() { Status::Pass } else { Status::Inconclusive };
+        .filter_map(|(role, cluster)| Some(format!("; on {role} {}", imbalance(cluster)?)))
+        .collect();
+    let keeps = seconds > 0 && share <= limits.tainted_ratio_max && instrument.lapped == 0;
+    let status = if keeps && unbalanced.is_empty() { Status::Pass } else { Status::Inconclusive };
     let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
     for (reason, count) in instrument.tainted.reasons() {
         detail.push_str(&format!("; {} in {count}", reason.as_str()));
     }
-    if let Some((role, cluster)) = unbalanced {
-        detail.push_str(&format!(
-            "; on {role} the publisher opened {} obligations and the witnesses {}",
-            cluster.obligations_opened,
-            cluster.obligations().total
-        ));
-    }
+    detail.extend(unbalanced);
     if instrument.lapped > 0 {
         detail.push_str(&format!("; {} publications lapped", instrument.lapped));
     }
@@ -36,5 +31,24 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
         unit: "ratio",
         evidence: seconds,
         detail,
+    }
+}
+
+/// How a cluster's books do not balance.
+fn imbalance(cluster: &ClusterAccount) -> Option<String> {
+    let (all, opened) = (cluster.obligations(), cluster.obligations_opened);
+    let p = cluster.publications_total();
+    if !cluster.is_balanced() {
+        let (total, settled, pending) = (all.total, all.settled(), cluster.pending());
+        Some(format!(
+            "the witnesses opened {total} obligations, settled {settled} and hold {pending}"
+        ))
+    } else if cluster.pending() == 0 && opened != all.total {
+        let total = all.total;
+        Some(format!("the publisher opened {opened} obligations and the witnesses {total}"))
+    } else if p.sent < p.accepted + p.rejected + p.unknown {
+        Some(format!("more than the {} publications sent have ended", p.sent))
+    } else {
+        None
     }
 }

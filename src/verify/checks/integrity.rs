@@ -7,9 +7,9 @@ use super::Seen;
 
 pub(super) fn check(account: &Account, cluster: &ClusterAccount) -> Seen {
     let excused = cluster.unattributed(&account.instrument().tainted).0;
-    let corrupt = cluster.beside.corrupt - excused.corrupt;
-    let misrouted = cluster.beside.misrouted - excused.misrouted;
-    let unexpected = cluster.beside.unexpected - excused.unexpected;
+    let corrupt = cluster.beside.corrupt.saturating_sub(excused.corrupt);
+    let misrouted = cluster.beside.misrouted.saturating_sub(excused.misrouted);
+    let unexpected = cluster.beside.unexpected.saturating_sub(excused.unexpected);
     let seen = corrupt + misrouted + unexpected;
     let obligations = cluster.obligations();
     let evidence = obligations.delivered + obligations.late;

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::model::ClusterRole;
 
-use super::account::Account;
+use super::account::{Account, ClusterAccount};
 use super::stats;
 use super::verdict::{Finding, Status};
 
@@ -89,6 +89,17 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// Whether the phase says something of this cluster. A run that lacks it cannot be judged.
+    fn asks_for(&self, role: ClusterRole, account: &Account) -> bool {
+        match self.phase {
+            Phase::Preflight | Phase::DualPublish | Phase::Cutover => true,
+            // One cluster, whichever it is.
+            Phase::Steady => {
+                account.clusters().is_empty() || account.clusters().contains_key(&role)
+            }
+        }
+    }
+
     /// Whether the verdict rests on a check of a cluster. `both` checks have no cluster.
     fn requires(&self, check: &str, cluster: Option<ClusterRole>) -> bool {
         match (self.phase, cluster) {
@@ -139,25 +150,16 @@ impl Draft {
     }
 }
 
-/// Judges an account. Every check, for each cluster where it has one, in a fixed order.
+/// Judges an account. Every check, for each cluster where it has one, in a fixed order. A cluster
+/// that the phase asks for and the account does not know has a finding too: it lacks evidence.
 pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (role, cluster) in account.clusters() {
-        let of = |name| requirements.finding(name, Some(*role));
-        let limits = &requirements.limits;
-        findings.extend([
-            of("evidence").with(evidence::check(account, *role, requirements)),
-            of("loss").with(loss::check(account.trials(*role), limits)),
-            of("duplicates").with(duplicates::check(account, cluster, limits)),
-            of("integrity").with(integrity::check(account, cluster)),
-            of("publish").with(publish::check(cluster, limits)),
-            of("blind").with(blind::check(cluster, limits)),
-            of("late").with(latency::late(account, cluster, limits)),
-            of("connect").with(connect::time(cluster, limits)),
-            of("auth").with(connect::authorisation(cluster, limits)),
-        ]);
-        if let Some(seen) = latency::absolute(cluster, limits) {
-            findings.push(of("latency").with(seen));
+    let roles = ClusterRole::ALL.into_iter().filter(|r| requirements.asks_for(*r, account));
+    for role in roles {
+        let evidence = requirements.finding("evidence", Some(role));
+        findings.push(evidence.with(evidence::check(account, role, requirements)));
+        if let Some(cluster) = account.clusters().get(&role) {
+            judge_cluster(account, role, cluster, requirements, &mut findings);
         }
     }
     if let (Some(old), Some(new)) =
@@ -171,6 +173,33 @@ pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
     let seen = instrument::check(account, &requirements.limits);
     findings.push(requirements.finding("instrument", None).with(seen));
     findings
+}
+
+fn judge_cluster(
+    account: &Account,
+    role: ClusterRole,
+    cluster: &ClusterAccount,
+    requirements: &Requirements,
+    findings: &mut Vec<Finding>,
+) {
+    let of = |name| requirements.finding(name, Some(role));
+    let limits = &requirements.limits;
+    findings.extend([
+        of("loss").with(loss::check(account.trials(role), limits)),
+        of("duplicates").with(duplicates::check(account, cluster, limits)),
+        of("integrity").with(integrity::check(account, cluster)),
+        of("publish").with(publish::check(cluster, limits)),
+        of("blind").with(blind::check(cluster, limits)),
+        of("late").with(latency::late(account, cluster, limits)),
+        of("connect").with(connect::time(cluster, limits)),
+    ]);
+    // Where nothing is signed there is nothing to refuse; that is no lack of evidence.
+    if account.has_signed_channels() {
+        findings.push(of("auth").with(connect::authorisation(cluster, limits)));
+    }
+    if let Some(seen) = latency::absolute(cluster, limits) {
+        findings.push(of("latency").with(seen));
+    }
 }
 
 /// Judges a rate by its exact bounds: pass if the upper one keeps the limit, fail if the lower one
@@ -208,3 +237,6 @@ pub fn percent(ratio: f64) -> String {
     let decimals = (1.0 - percent.log10().floor()).max(0.0) as usize;
     format!("{percent:.decimals$} %")
 }
+
+#[cfg(test)]
+mod tests;

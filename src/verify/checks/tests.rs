@@ -1,0 +1,222 @@
+//! Literal accounts that make each check pass, fail and stay open; whole findings are compared.
+
+mod findings;
+mod verdicts;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{ChannelKind, ChannelName, RunTime, Seq, StreamIx, WitnessIx};
+use crate::verify::account::StreamInfo;
+use crate::verify::book::{Book, Outcome};
+use crate::verify::coverage::SideSpec;
+use crate::verify::fact::{
+    ConnectPhases, ConnectionFact, Fact, Publications, PublisherReport, Shortfall, TaintReason,
+    WitnessReport,
+};
+use crate::verify::latency::Sparse;
+use crate::verify::tally::{Beside, BlindCause, Obligations, Route, Stratum, Tally};
+use crate::verify::verdict::Verdict;
+
+use ClusterRole::{New, Old};
+use Status::{Fail, Inconclusive, Pass};
+
+const STRATUM: Stratum = Stratum { kind: ChannelKind::Private, route: Route::Trigger };
+
+/// One tenth at 95 %: 29 trials without a failure.
+fn limits() -> Limits {
+    Limits {
+        loss_rate_max: 0.1,
+        confidence: 0.95,
+        duplicates_max: 2,
+        missed_offline_ratio_max: 0.1,
+        late_ratio_max: 0.1,
+        latency_p99_ratio_max: 1.5,
+        latency_slack: Duration::from_millis(10),
+        latency_p99_max: None,
+        connect_p99_max: Duration::from_millis(500),
+        auth_success_min: 0.9,
+        publish_success_min: 0.9,
+        tainted_ratio_max: 0.05,
+    }
+}
+
+fn asked(phase: Phase) -> Requirements {
+    Requirements { phase, limits: limits() }
+}
+
+/// A run of one witness on each cluster, from second 0 on, a hundred seconds long.
+struct Run {
+    account: Account,
+    roles: Vec<ClusterRole>,
+    books: BTreeMap<(usize, ClusterRole), Arc<Book>>,
+    witnesses: u32,
+}
+
+impl Run {
+    fn on(roles: &[ClusterRole], streams: &[(&str, Route)], witnesses: u32) -> Self {
+        let mut books = BTreeMap::new();
+        let mut stream = |(at, (channel, route)): (usize, &(&str, Route))| StreamInfo {
+            channel: ChannelName::new(*channel).unwrap(),
+            route: *route,
+            sides: roles
+                .iter()
+                .map(|role| {
+                    let book = Arc::new(Book::new(1 << 12));
+                    books.insert((at, *role), Arc::clone(&book));
+                    let witnesses = (0..witnesses).map(WitnessIx).collect();
+                    SideSpec { role: *role, book, witnesses }
+                })
+                .collect(),
+        };
+        let streams = streams.iter().enumerate().map(&mut stream).collect();
+        let mut account = Account::new(roles, streams);
+        account.apply(Fact::Begun(RunTime::ZERO));
+        Self { account, roles: roles.to_vec(), books, witnesses }
+    }
+
+    fn new() -> Self {
+        Self::on(&ClusterRole::ALL, &[("private-a", Route::Trigger)], 1)
+    }
+
+    fn end(&mut self) -> &mut Self {
+        self.account.advance(RunTime::from_millis(99_999), true);
+        self
+    }
+
+    fn tally(&mut self, role: ClusterRole, tally: Tally) {
+        self.report(role, WitnessReport { tally, ..WitnessReport::default() });
+    }
+
+    fn report(&mut self, role: ClusterRole, report: WitnessReport) {
+        self.account.apply(Fact::Witness(role, Box::new(report)));
+    }
+
+    fn obligations(&mut self, role: ClusterRole, obligations: Obligations) {
+        let strata = BTreeMap::from([(STRATUM, (obligations, Sparse::default()))]);
+        self.tally(role, Tally { strata, ..Tally::default() });
+    }
+
+    fn delivered(&mut self, role: ClusterRole, delivered: u64) {
+        self.obligations(role, Obligations { total: delivered, delivered, ..Default::default() });
+    }
+
+    fn beside(&mut self, role: ClusterRole, second: u64, beside: Beside) {
+        let beside = BTreeMap::from([(second, beside)]);
+        self.tally(role, Tally { beside, ..Tally::default() });
+    }
+
+    /// So many deliveries, the first of them after one millisecond, each of the others after
+    /// `step` more.
+    fn latencies(&mut self, role: ClusterRole, count: u64, step: Duration) {
+        let mut latencies = Sparse::default();
+        for n in 0..count {
+            latencies.record(Duration::from_millis(1) + step * u32::try_from(n).unwrap());
+        }
+        let strata = BTreeMap::from([(STRATUM, (Obligations::default(), latencies))]);
+        self.tally(role, Tally { strata, ..Tally::default() });
+    }
+
+    fn publications(&mut self, role: ClusterRole, counts: Publications, obligations_opened: u64) {
+        let publications = BTreeMap::from([(Route::Trigger, counts)]);
+        let report = PublisherReport { publications, obligations_opened, ..Default::default() };
+        self.account.apply(Fact::Publisher(role, Box::new(report)));
+    }
+
+    fn connection(&mut self, role: ClusterRole, fact: ConnectionFact) {
+        self.account.apply(Fact::Connection(role, RunTime::from_millis(1), fact));
+    }
+
+    fn taint(&mut self, seconds: std::ops::Range<u64>) {
+        for second in seconds {
+            self.account.apply(Fact::Taint(second, TaintReason::RuntimeStall));
+        }
+    }
+
+    /// A whole life of one stream: so many events accepted everywhere, the first `lost` of them
+    /// lost by every witness on `lossy`, the others delivered at once.
+    fn live(&mut self, stream: usize, events: u64, lost: u64, lossy: ClusterRole) {
+        for role in self.roles.clone() {
+            let book = Arc::clone(&self.books[&(stream, role)]);
+            for n in 0..events {
+                let seq = book.reserve(n, RunTime::from_millis(n), false);
+                book.settle(seq, Outcome::Accepted, Some(RunTime::from_millis(n + 1)));
+            }
+            let lost = if role == lossy { lost } else { 0 };
+            let (channel, route) = self.stream(stream);
+            let stratum = Stratum { kind: channel, route };
+            let ix = StreamIx(stream as u32);
+            for witness in 0..self.witnesses {
+                let delivered = events - lost;
+                let counts = Obligations { total: events, delivered, lost, ..Default::default() };
+                let mut latencies = Sparse::default();
+                (0..delivered).for_each(|_| latencies.record(Duration::from_millis(5)));
+                let strata = BTreeMap::from([(stratum, (counts, latencies))]);
+                let report = WitnessReport {
+                    witness: WitnessIx(witness),
+                    tally: Tally { strata, ..Tally::default() },
+                    settled_below: vec![(ix, Seq(events))],
+                    shortfalls: (0..lost).map(|n| (ix, Seq(n), Shortfall::Lost)).collect(),
+                    ..WitnessReport::default()
+                };
+                self.report(role, report);
+            }
+            let counts = Publications { sent: events, accepted: events, ..Default::default() };
+            self.publications(role, counts, events * u64::from(self.witnesses));
+        }
+    }
+
+    fn stream(&self, stream: usize) -> (ChannelKind, Route) {
+        let planned = self.account.channel(StreamIx(stream as u32)).unwrap().kind();
+        (planned, if stream == 0 { Route::Trigger } else { Route::Batch })
+    }
+
+    fn connect(&mut self) {
+        for role in self.roles.clone() {
+            let phases = ConnectPhases { connect: Duration::from_millis(3), ..Default::default() };
+            self.connection(role, ConnectionFact::Ready { phases });
+            let took = Duration::from_millis(1);
+            self.connection(role, ConnectionFact::Authorized { took, confirmed: true });
+        }
+    }
+
+    /// A run of which every check approves.
+    fn good() -> Self {
+        let mut run = Self::new();
+        run.connect();
+        run.live(0, 400, 0, New);
+        run
+    }
+
+    fn judge(&mut self, phase: Phase) -> Vec<Finding> {
+        self.end();
+        judge(&self.account, &asked(phase))
+    }
+
+    fn verdict(&mut self, phase: Phase) -> Verdict {
+        Verdict::of(&self.judge(phase))
+    }
+
+    fn finding(&mut self, name: &str, cluster: Option<ClusterRole>) -> Finding {
+        self.finding_by(name, cluster, &asked(Phase::DualPublish))
+    }
+
+    fn finding_by(
+        &mut self,
+        name: &str,
+        cluster: Option<ClusterRole>,
+        asked: &Requirements,
+    ) -> Finding {
+        self.end();
+        let found = judge(&self.account, asked);
+        let mut found = found.into_iter().filter(|f| f.name == name && f.cluster == cluster);
+        let finding = found.next().unwrap();
+        assert_eq!(found.next(), None, "each check ends once");
+        finding
+    }
+}
+
+fn default<T: Default>() -> T {
+    T::default()
+}

@@ -1,0 +1,614 @@
+//! One table for each check.
+
+use super::*;
+
+/// A row: what the run is like, and the finding it gives.
+struct Row {
+    run: Box<dyn FnOnce(&mut Run)>,
+    status: Status,
+    observed: Option<f64>,
+    evidence: u64,
+    detail: &'static str,
+}
+
+fn row(
+    run: impl FnOnce(&mut Run) + 'static,
+    (status, observed, evidence): (Status, Option<f64>, u64),
+    detail: &'static str,
+) -> Row {
+    Row { run: Box::new(run), status, observed, evidence, detail }
+}
+
+/// Compares the whole finding of a check on new, in a dual-publish run, row by row.
+fn table(
+    name: &'static str,
+    cluster: Option<ClusterRole>,
+    (limit, unit): (Option<f64>, &'static str),
+    rows: Vec<Row>,
+) {
+    for Row { run: act, status, observed, evidence, detail } in rows {
+        let mut run = Run::new();
+        act(&mut run);
+        let found = run.finding(name, cluster);
+        let detail = detail.to_owned();
+        let expected = Finding {
+            name,
+            cluster,
+            required: true,
+            status,
+            // Bounds are reckoned, not written: equal to nine digits.
+            observed: observed.map(|o| match found.observed {
+                Some(f) if (f - o).abs() < 1e-9 => f,
+                _ => o,
+            }),
+            limit,
+            unit,
+            evidence,
+            detail,
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn evidence() {
+    table(
+        "evidence",
+        Some(New),
+        (Some(29.0), "count"),
+        vec![
+            row(
+                |_| {},
+                (Inconclusive, Some(0.0), 0),
+                "0 trials of 29 needed; no trial of private/trigger",
+            ),
+            row(
+                |r| r.live(0, 28, 0, New),
+                (Inconclusive, Some(28.0), 28),
+                "28 trials of 29 needed",
+            ),
+            row(|r| r.live(0, 29, 0, New), (Pass, Some(29.0), 29), "29 trials of 29 needed"),
+            row(|r| r.live(0, 30, 30, New), (Pass, Some(30.0), 30), "30 trials of 29 needed"),
+            row(
+                |r| {
+                    r.live(0, 30, 0, New);
+                    r.report(New, WitnessReport { pending: 3, ..default() });
+                },
+                (Inconclusive, Some(30.0), 30),
+                "30 trials of 29 needed; 3 obligations never settled",
+            ),
+            row(
+                |r| {
+                    r.live(0, 30, 0, New);
+                    let counts = Publications {
+                        sent: 9,
+                        accepted: 2,
+                        unknown: 5,
+                        void: 1,
+                        recovered: 2,
+                        ..default()
+                    };
+                    r.publications(New, counts, 0);
+                },
+                (Inconclusive, Some(30.0), 30),
+                "30 trials of 29 needed; 4 publications never decided",
+            ),
+            row(
+                |r| {
+                    *r = Run::on(&ClusterRole::ALL, &[("private-a", Route::Trigger)], 0);
+                    r.live(0, 30, 0, New);
+                },
+                (Inconclusive, Some(0.0), 0),
+                "0 trials of 29 needed; no trial of private/trigger; 1 streams have no witness",
+            ),
+            row(
+                |r| {
+                    let streams = [("private-a", Route::Trigger), ("presence-a", Route::Batch)];
+                    *r = Run::on(&ClusterRole::ALL, &streams, 1);
+                    r.live(0, 30, 0, New);
+                },
+                (Inconclusive, Some(30.0), 30),
+                "30 trials of 29 needed; no trial of presence/batch",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn evidence_of_a_preflight_is_one_event_of_each_stratum_that_arrived() {
+    let streams = [("private-a", Route::Trigger), ("presence-a", Route::Batch)];
+    for (lost, status, detail) in [
+        (0, Pass, "2 trials of 1 needed"),
+        (1, Fail, "2 trials of 1 needed; nothing arrived of presence/batch"),
+    ] {
+        let mut run = Run::on(&ClusterRole::ALL, &streams, 1);
+        run.live(0, 1, 0, New);
+        run.live(1, 1, lost, New);
+        let found = run.finding_by("evidence", Some(New), &asked(Phase::Preflight));
+        let expected = Finding {
+            name: "evidence",
+            cluster: Some(New),
+            required: true,
+            status,
+            observed: Some(2.0),
+            limit: Some(1.0),
+            unit: "count",
+            evidence: 2,
+            detail: detail.to_owned(),
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn loss() {
+    // scipy.stats.binomtest(k, n).proportion_ci, one-sided at 95 %.
+    table(
+        "loss",
+        Some(New),
+        (Some(0.1), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, Some(1.0), 0), "no publication could be tried"),
+            row(
+                |r| r.live(0, 28, 0, New),
+                (Inconclusive, Some(1.0 - 0.05_f64.powf(1.0 / 28.0)), 28),
+                "0 of 28 publications lost; below 10 % at 95 % confidence",
+            ),
+            row(
+                |r| r.live(0, 29, 0, New),
+                (Pass, Some(1.0 - 0.05_f64.powf(1.0 / 29.0)), 29),
+                "0 of 29 publications lost; below 9.8 % at 95 % confidence",
+            ),
+            // Old loses nothing of new's.
+            row(
+                |r| r.live(0, 29, 29, Old),
+                (Pass, Some(1.0 - 0.05_f64.powf(1.0 / 29.0)), 29),
+                "0 of 29 publications lost; below 9.8 % at 95 % confidence",
+            ),
+            // The lower bound of one failure in one trial is 0.05, of two in two 0.05^(1/2).
+            row(
+                |r| r.live(0, 1, 1, New),
+                (Inconclusive, Some(1.0), 1),
+                "1 of 1 publications lost; below 100 % at 95 % confidence",
+            ),
+            row(
+                |r| r.live(0, 2, 2, New),
+                (Fail, Some(1.0), 2),
+                "2 of 2 publications lost; below 100 % at 95 % confidence",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn coverage() {
+    table(
+        "coverage",
+        None,
+        (Some(0.1), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, Some(1.0), 0), "no event could be tried"),
+            row(
+                |r| r.live(0, 29, 0, New),
+                (Pass, Some(1.0 - 0.05_f64.powf(1.0 / 29.0)), 29),
+                "0 of 29 events uncovered; below 9.8 % at 95 % confidence",
+            ),
+            row(
+                |r| r.live(0, 28, 0, New),
+                (Inconclusive, Some(1.0 - 0.05_f64.powf(1.0 / 28.0)), 28),
+                "0 of 28 events uncovered; below 10 % at 95 % confidence",
+            ),
+            row(
+                |r| r.live(0, 2, 2, Old),
+                (Fail, Some(1.0), 2),
+                "2 of 2 events uncovered (lost 2); below 100 % at 95 % confidence",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn duplicates() {
+    let seen = |second: u64, duplicates: u64| {
+        move |r: &mut Run| {
+            r.delivered(New, 50);
+            r.beside(New, second, Beside { duplicates, ..default() });
+            r.taint(7..8);
+        }
+    };
+    table(
+        "duplicates",
+        Some(New),
+        (Some(2.0), "count"),
+        vec![
+            row(|_| {}, (Inconclusive, Some(0.0), 0), "0 further copies among 0 deliveries"),
+            row(seen(1, 1), (Pass, Some(1.0), 50), "1 further copies among 50 deliveries"),
+            row(seen(1, 2), (Pass, Some(2.0), 50), "2 further copies among 50 deliveries"),
+            row(seen(1, 3), (Fail, Some(3.0), 50), "3 further copies among 50 deliveries"),
+            // In a tainted second.
+            row(seen(7, 99), (Pass, Some(0.0), 50), "0 further copies among 50 deliveries"),
+        ],
+    );
+}
+
+#[test]
+fn integrity() {
+    let seen = |second: u64, beside: Beside| {
+        move |r: &mut Run| {
+            r.delivered(New, 50);
+            r.beside(New, second, beside);
+            r.taint(7..8);
+        }
+    };
+    let bad = Beside { corrupt: 1, misrouted: 2, unexpected: 3, ..default() };
+    let harmless = Beside {
+        duplicates: 9,
+        replayed: 9,
+        reordered: 9,
+        unordered: 9,
+        foreign: 9,
+        after_horizon: 9,
+        ..default()
+    };
+    let none = "0 corrupt, 0 misrouted, 0 unexpected";
+    table(
+        "integrity",
+        Some(New),
+        (Some(0.0), "count"),
+        vec![
+            row(|_| {}, (Inconclusive, Some(0.0), 0), none),
+            row(seen(1, harmless), (Pass, Some(0.0), 50), none),
+            row(seen(7, bad), (Pass, Some(0.0), 50), none),
+            row(seen(1, bad), (Fail, Some(6.0), 50), "1 corrupt, 2 misrouted, 3 unexpected"),
+            // Without a delivery, too: what came was wrong.
+            row(
+                move |r| r.beside(New, 1, Beside { corrupt: 1, ..default() }),
+                (Fail, Some(1.0), 0),
+                "1 corrupt, 0 misrouted, 0 unexpected",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn publish() {
+    let seen = |accepted: u64, rejected: u64, unknown: u64| {
+        move |r: &mut Run| {
+            let sent = accepted + rejected + unknown;
+            let counts = Publications { sent, accepted, rejected, unknown, unsent: 9, ..default() };
+            r.publications(New, counts, 0);
+        }
+    };
+    table(
+        "publish",
+        Some(New),
+        (Some(0.9), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, None, 0), "0 of 0 accepted; 0 rejected, 0 unknown"),
+            row(
+                seen(91, 4, 5),
+                (Pass, Some(0.91), 100),
+                "91 of 100 accepted (91 %); 4 rejected, 5 unknown",
+            ),
+            row(
+                seen(90, 10, 0),
+                (Pass, Some(0.9), 100),
+                "90 of 100 accepted (90 %); 10 rejected, 0 unknown",
+            ),
+            row(
+                seen(89, 0, 11),
+                (Fail, Some(0.89), 100),
+                "89 of 100 accepted (89 %); 0 rejected, 11 unknown",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn blind() {
+    let seen = |missed_offline: u64, by_agent: u64| {
+        move |r: &mut Run| {
+            let delivered = 100 + by_agent - missed_offline;
+            let total = delivered + missed_offline + 7;
+            r.obligations(
+                New,
+                Obligations { total, delivered, missed_offline, void: 7, ..default() },
+            );
+            r.tally(New, Tally { missed: [(BlindCause::Agent, by_agent)].into(), ..default() });
+            for cause in [BlindCause::Agent, BlindCause::Close, BlindCause::Network] {
+                r.connection(New, ConnectionFact::SightLost { cause });
+            }
+        }
+    };
+    table(
+        "blind",
+        Some(New),
+        (Some(0.1), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, None, 0), "0 of 0 missed while offline, in 0 blind windows"),
+            row(
+                seen(9, 0),
+                (Pass, Some(0.09), 100),
+                "9 of 100 missed while offline (9.0 %), in 2 blind windows",
+            ),
+            row(
+                seen(10, 0),
+                (Pass, Some(0.1), 100),
+                "10 of 100 missed while offline (10 %), in 2 blind windows",
+            ),
+            row(
+                seen(11, 0),
+                (Fail, Some(0.11), 100),
+                "11 of 100 missed while offline (11 %), in 2 blind windows",
+            ),
+            // What the agent missed by its own doing is neither missed nor owed.
+            row(
+                seen(40, 30),
+                (Pass, Some(0.1), 100),
+                "10 of 100 missed while offline (10 %), in 2 blind windows",
+            ),
+            // More than there were: no underflow.
+            row(
+                |r| r.tally(New, Tally { missed: [(BlindCause::Agent, 5)].into(), ..default() }),
+                (Inconclusive, None, 0),
+                "0 of 0 missed while offline, in 0 blind windows",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn late() {
+    let seen = |late: u64, excused: u64| {
+        move |r: &mut Run| {
+            let (total, delivered) = (107, 90 - late);
+            let counts =
+                Obligations { total, delivered, late, lost: 6, missed_offline: 4, void: 7 };
+            r.obligations(New, counts);
+            r.tally(New, Tally { late: [(7, excused)].into(), ..default() });
+            r.taint(7..8);
+        }
+    };
+    table(
+        "late",
+        Some(New),
+        (Some(0.1), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, None, 0), "0 of 0 after the deadline"),
+            row(seen(9, 0), (Pass, Some(0.09), 100), "9 of 100 after the deadline (9.0 %)"),
+            row(seen(10, 0), (Pass, Some(0.1), 100), "10 of 100 after the deadline (10 %)"),
+            row(seen(11, 0), (Fail, Some(0.11), 100), "11 of 100 after the deadline (11 %)"),
+            row(seen(50, 45), (Pass, Some(0.05), 100), "5 of 100 after the deadline (5.0 %)"),
+            row(seen(1, 2), (Pass, Some(0.0), 100), "0 of 100 after the deadline (0 %)"),
+        ],
+    );
+}
+
+#[test]
+fn connect() {
+    let ready = |count: u32, slow: u32, millis: u64| {
+        move |r: &mut Run| {
+            for n in 0..count {
+                let millis = if n < slow { millis } else { 20 };
+                let connect = Duration::from_millis(millis);
+                let phases = ConnectPhases { connect, ..default() };
+                r.connection(New, ConnectionFact::Ready { phases });
+            }
+        }
+    };
+    table(
+        "connect",
+        Some(New),
+        (Some(500.0), "ms"),
+        vec![
+            row(|_| {}, (Inconclusive, None, 0), "no connection became ready"),
+            row(
+                |r| r.connection(New, ConnectionFact::Failed),
+                (Inconclusive, None, 0),
+                "no connection became ready",
+            ),
+            row(
+                ready(3, 1, 499),
+                (Pass, Some(499.199), 3),
+                "slowest 499.2 ms of 3 connections (target 50 ms)",
+            ),
+            row(
+                ready(99, 1, 501),
+                (Fail, Some(501.247), 99),
+                "slowest 501.2 ms of 99 connections (target 50 ms)",
+            ),
+            row(
+                ready(100, 1, 9_000),
+                (Pass, Some(20.015), 100),
+                "p99 20.0 ms of 100 connections (target 50 ms)",
+            ),
+            row(
+                ready(100, 2, 9_000),
+                (Fail, Some(9_003.007), 100),
+                "p99 9003.0 ms of 100 connections (target 50 ms)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn auth() {
+    let seen = |yes: u32, no: u32| {
+        move |r: &mut Run| {
+            for n in 0..yes + no {
+                let took = Duration::from_millis(1);
+                r.connection(New, ConnectionFact::Authorized { took, confirmed: n < yes });
+            }
+        }
+    };
+    table(
+        "auth",
+        Some(New),
+        (Some(0.9), "ratio"),
+        vec![
+            row(|_| {}, (Inconclusive, None, 0), "0 of 0 signed subscriptions confirmed"),
+            row(
+                seen(19, 1),
+                (Pass, Some(0.95), 20),
+                "19 of 20 signed subscriptions confirmed (95 %)",
+            ),
+            row(
+                seen(18, 2),
+                (Pass, Some(0.9), 20),
+                "18 of 20 signed subscriptions confirmed (90 %)",
+            ),
+            row(
+                seen(17, 3),
+                (Fail, Some(0.85), 20),
+                "17 of 20 signed subscriptions confirmed (85 %)",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn instrument() {
+    let tainted = |seconds: u64| {
+        move |r: &mut Run| {
+            r.taint(0..seconds);
+            r.account.apply(Fact::Taint(0, TaintReason::ClockStep));
+        }
+    };
+    let settled = |r: &mut Run, total: u64, opened: u64| {
+        r.delivered(New, total);
+        r.publications(New, Publications { sent: 5, ..default() }, opened);
+    };
+    table(
+        "instrument",
+        None,
+        (Some(0.05), "ratio"),
+        vec![
+            row(|_| {}, (Pass, Some(0.0), 100), "0 of 100 seconds tainted (0 %)"),
+            row(
+                tainted(4),
+                (Pass, Some(0.04), 100),
+                "4 of 100 seconds tainted (4.0 %); runtime stall in 4; clock step in 1",
+            ),
+            row(
+                tainted(5),
+                (Pass, Some(0.05), 100),
+                "5 of 100 seconds tainted (5.0 %); runtime stall in 5; clock step in 1",
+            ),
+            row(
+                tainted(6),
+                (Inconclusive, Some(0.06), 100),
+                "6 of 100 seconds tainted (6.0 %); runtime stall in 6; clock step in 1",
+            ),
+            row(
+                |r| r.account = Account::new(&ClusterRole::ALL, Vec::new()),
+                (Inconclusive, Some(1.0), 0),
+                "0 of 0 seconds tainted (100 %)",
+            ),
+            row(
+                move |r| settled(r, 5, 5),
+                (Pass, Some(0.0), 100),
+                "0 of 100 seconds tainted (0 %)",
+            ),
+            row(
+                move |r| settled(r, 4, 5),
+                (Inconclusive, Some(0.0), 100),
+                "0 of 100 seconds tainted (0 %); on new the publisher opened 5 obligations and the \
+                 witnesses 4",
+            ),
+            row(
+                |r| r.obligations(New, Obligations { total: 3, delivered: 4, ..default() }),
+                (Inconclusive, Some(0.0), 100),
+                "0 of 100 seconds tainted (0 %); on new the witnesses opened 3 obligations, \
+                 settled 4 and hold 0",
+            ),
+            row(
+                |r| r.publications(Old, Publications { sent: 1, accepted: 2, ..default() }, 0),
+                (Inconclusive, Some(0.0), 100),
+                "0 of 100 seconds tainted (0 %); on old more than the 1 publications sent have \
+                 ended",
+            ),
+            row(
+                |r| r.tally(New, Tally { lapped: 2, ..default() }),
+                (Inconclusive, Some(0.0), 100),
+                "0 of 100 seconds tainted (0 %); 2 publications lapped",
+            ),
+        ],
+    );
+}
+
+/// p99's bounds at 95 % are, of 400 samples, the 392nd and the 400th: scipy.stats.binom.
+#[test]
+fn latency_new_vs_old() {
+    let steps = |old: (u64, u64), new: (u64, u64)| {
+        move |r: &mut Run| {
+            r.latencies(Old, old.0, Duration::from_micros(old.1));
+            r.latencies(New, new.0, Duration::from_micros(new.1));
+        }
+    };
+    for (act, status, evidence) in [
+        (Box::new(steps((0, 0), (0, 0))) as Box<dyn Fn(&mut Run)>, Inconclusive, 0),
+        (Box::new(steps((400, 0), (298, 0))), Inconclusive, 298),
+        (Box::new(steps((298, 0), (400, 0))), Pass, 298),
+        (Box::new(steps((400, 1_000), (400, 1_000))), Pass, 400),
+        // lower(old) is 392 ms: 392 * 1.5 + 10 = 598 ms; upper(new) is 400 steps.
+        (Box::new(steps((400, 1_000), (400, 1_480))), Pass, 400),
+        (Box::new(steps((400, 1_000), (400, 1_520))), Inconclusive, 400),
+        // upper(old) is 400 ms: 610 ms; lower(new) is 392 steps.
+        (Box::new(steps((400, 1_000), (400, 1_540))), Inconclusive, 400),
+        (Box::new(steps((400, 1_000), (400, 1_580))), Fail, 400),
+    ] {
+        let mut run = Run::new();
+        act(&mut run);
+        let found = run.finding("latency-new-vs-old", None);
+        assert_eq!((found.status, found.evidence), (status, evidence), "{found:?}");
+    }
+    let mut run = Run::new();
+    steps((400, 0), (400, 0))(&mut run);
+    let expected = Finding {
+        name: "latency-new-vs-old",
+        cluster: None,
+        required: true,
+        status: Pass,
+        // To the resolution of the histograms.
+        observed: Some(1.001),
+        limit: Some(1.001 * 1.5 + 10.0),
+        unit: "ms",
+        evidence: 400,
+        detail: "p99 on new 1.0–1.0 ms, on old 1.0–1.0 ms".to_owned(),
+    };
+    assert_eq!(run.finding("latency-new-vs-old", None), expected);
+}
+
+#[test]
+fn latency() {
+    let with = |max: u64| Requirements {
+        phase: Phase::DualPublish,
+        limits: Limits { latency_p99_max: Some(Duration::from_millis(max)), ..limits() },
+    };
+    for (count, max, status, observed, detail) in [
+        (0, 5, Inconclusive, None, "p99 between ? and ? ms"),
+        (298, 5, Inconclusive, None, "p99 between 1.0 and ? ms"),
+        (299, 2, Pass, Some(1.001), "p99 between 1.0 and 1.0 ms"),
+        (299, 1, Fail, Some(1.001), "p99 between 1.0 and 1.0 ms"),
+    ] {
+        let mut run = Run::new();
+        run.latencies(New, count, Duration::ZERO);
+        let expected = Finding {
+            name: "latency",
+            cluster: Some(New),
+            required: true,
+            status,
+            observed,
+            limit: Some(max as f64),
+            unit: "ms",
+            evidence: count,
+            detail: detail.to_owned(),
+        };
+        assert_eq!(run.finding_by("latency", Some(New), &with(max)), expected);
+    }
+    // Between the bounds: neither.
+    let mut run = Run::new();
+    run.latencies(New, 400, Duration::from_millis(1));
+    assert_eq!(run.finding_by("latency", Some(New), &with(396)).status, Inconclusive);
+    assert!(run.judge(Phase::DualPublish).iter().all(|f| f.name != "latency"), "none is set");
+}

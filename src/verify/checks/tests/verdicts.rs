@@ -1,0 +1,195 @@
+//! What a phase requires, and that nothing but evidence gives GO.
+
+use super::*;
+
+/// The checks of one cluster, and the joint ones.
+const OF_A_CLUSTER: [&str; 10] = [
+    "evidence",
+    "loss",
+    "duplicates",
+    "integrity",
+    "publish",
+    "blind",
+    "late",
+    "connect",
+    "auth",
+    "latency",
+];
+const JOINT: [&str; 3] = ["coverage", "latency-new-vs-old", "instrument"];
+
+#[test]
+fn each_phase_requires_what_the_model_says() {
+    let all = OF_A_CLUSTER.as_slice();
+    let preflight: &[&str] = &["evidence", "auth"];
+    let instrument: &[&str] = &["instrument"];
+    for (phase, old, new, joint) in [
+        (Phase::Preflight, preflight, preflight, instrument),
+        (Phase::DualPublish, all, all, JOINT.as_slice()),
+        (Phase::Cutover, &["evidence", "publish"], all, instrument),
+        (Phase::Steady, all, all, instrument),
+    ] {
+        let asked = asked(phase);
+        for check in OF_A_CLUSTER {
+            assert_eq!(asked.requires(check, Some(Old)), old.contains(&check), "{phase:?} {check}");
+            assert_eq!(asked.requires(check, Some(New)), new.contains(&check), "{phase:?} {check}");
+        }
+        for check in JOINT {
+            assert_eq!(asked.requires(check, None), joint.contains(&check), "{phase:?} {check}");
+        }
+    }
+}
+
+#[test]
+fn every_check_ends_once_in_a_fixed_order() {
+    let mut with_latency = asked(Phase::DualPublish);
+    with_latency.limits.latency_p99_max = Some(Duration::from_secs(1));
+    let mut run = Run::good();
+    run.end();
+    let found = judge(&run.account, &with_latency);
+    let names: Vec<_> = found.iter().map(|f| (f.name, f.cluster)).collect();
+    let of = |role| OF_A_CLUSTER.map(|name| (name, Some(role)));
+    let expected = [of(Old).as_slice(), of(New).as_slice(), &JOINT.map(|n| (n, None))].concat();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_good_run_is_go_in_every_phase() {
+    for phase in Phase::ALL {
+        assert_eq!(Run::good().verdict(phase), Verdict::Go, "{phase:?}");
+    }
+    let mut steady = Run::on(&[New], &[("private-a", Route::Trigger)], 1);
+    steady.connect();
+    steady.live(0, 400, 0, New);
+    assert_eq!(steady.verdict(Phase::Steady), Verdict::Go);
+}
+
+#[test]
+fn a_run_without_signed_channels_needs_no_authorisation() {
+    let mut run = Run::on(&ClusterRole::ALL, &[("a", Route::Trigger)], 1);
+    run.connect();
+    run.live(0, 400, 0, New);
+    assert!(run.judge(Phase::DualPublish).iter().all(|f| f.name != "auth"));
+    assert_eq!(run.verdict(Phase::DualPublish), Verdict::Go);
+    assert_eq!(run.verdict(Phase::Preflight), Verdict::Go);
+}
+
+#[test]
+fn nothing_and_too_little_are_never_go() {
+    type Spoil = (&'static str, fn(&mut Run));
+    let spoilt: [Spoil; 9] = [
+        ("nothing happened", |r| *r = Run::new()),
+        ("nothing was published", |r| {
+            *r = Run::new();
+            r.connect();
+        }),
+        ("no witness", |r| {
+            *r = Run::on(&ClusterRole::ALL, &[("private-a", Route::Trigger)], 0);
+            r.connect();
+            r.live(0, 400, 0, New);
+        }),
+        ("one stream was never published", |r| {
+            let streams = [("private-a", Route::Trigger), ("private-b", Route::Batch)];
+            *r = Run::on(&ClusterRole::ALL, &streams, 1);
+            r.connect();
+            r.live(0, 400, 0, New);
+        }),
+        ("a pending obligation", |r| {
+            r.obligations(New, Obligations { total: 1, ..default() });
+            r.publications(New, Publications { sent: 1, accepted: 1, ..default() }, 1);
+            r.report(New, WitnessReport { pending: 1, ..default() });
+        }),
+        ("a witness that reports nothing", |r| {
+            r.publications(New, Publications { sent: 1, accepted: 1, ..default() }, 1);
+        }),
+        ("too many tainted seconds", |r| r.taint(50..56)),
+        ("unbalanced books", |r| {
+            r.obligations(Old, Obligations { delivered: 1, ..default() });
+        }),
+        ("a publication without an answer", |r| {
+            r.publications(New, Publications { sent: 1, ..default() }, 0);
+        }),
+    ];
+    for (what, spoil) in spoilt {
+        for phase in Phase::ALL {
+            let mut run = Run::good();
+            spoil(&mut run);
+            let verdict = run.verdict(phase);
+            assert_ne!(verdict, Verdict::Go, "{what}, {phase:?}");
+            // Silence is no accusation either, but for a stream that nobody watches: its events
+            // are uncovered for certain.
+            let accused = what == "no witness" && phase == Phase::DualPublish;
+            assert_eq!(verdict == Verdict::NoGo, accused, "{what}, {phase:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_every_second_is_tainted_is_never_go() {
+    for phase in Phase::ALL {
+        let mut run = Run::good();
+        run.taint(0..100);
+        assert_eq!(run.verdict(phase), Verdict::Inconclusive, "{phase:?}");
+    }
+}
+
+#[test]
+fn a_cluster_that_was_no_part_of_the_run_is_missed_where_the_phase_asks_for_it() {
+    for (alone, missing) in [(New, Old), (Old, New)] {
+        let mut run = Run::on(&[alone], &[("private-a", Route::Trigger)], 1);
+        run.connect();
+        run.live(0, 400, 0, New);
+        for phase in [Phase::Preflight, Phase::DualPublish, Phase::Cutover] {
+            assert_eq!(run.verdict(phase), Verdict::Inconclusive, "{phase:?} without {missing}");
+            let found = run.finding_by("evidence", Some(missing), &asked(phase));
+            let expected = Finding {
+                name: "evidence",
+                cluster: Some(missing),
+                required: true,
+                status: Inconclusive,
+                observed: None,
+                limit: None,
+                unit: "count",
+                evidence: 0,
+                detail: "the cluster was not part of the run".to_owned(),
+            };
+            assert_eq!(found, expected);
+        }
+        assert_eq!(run.verdict(Phase::Steady), Verdict::Go);
+    }
+    let mut none = Run::on(&[], &[], 1);
+    for phase in Phase::ALL {
+        assert_eq!(none.verdict(phase), Verdict::Inconclusive, "{phase:?} without any cluster");
+    }
+}
+
+#[test]
+fn loss_counts_where_the_phase_asks() {
+    for (phase, lossy, verdict) in [
+        (Phase::DualPublish, Old, Verdict::NoGo),
+        (Phase::DualPublish, New, Verdict::NoGo),
+        // Nobody must be kept on a lossy cluster because it is lossy.
+        (Phase::Cutover, Old, Verdict::Go),
+        (Phase::Cutover, New, Verdict::NoGo),
+    ] {
+        let mut run = Run::new();
+        run.connect();
+        run.live(0, 800, 400, lossy);
+        assert_eq!(run.verdict(phase), verdict, "{phase:?}, {lossy} loses");
+    }
+}
+
+#[test]
+fn a_preflight_of_which_nothing_arrives_is_no_go() {
+    let mut run = Run::new();
+    run.connect();
+    run.live(0, 3, 3, New);
+    assert_eq!(run.verdict(Phase::Preflight), Verdict::NoGo);
+}
+
+#[test]
+fn a_limit_of_one_needs_a_trial_all_the_same() {
+    let mut asked = asked(Phase::DualPublish);
+    asked.limits.loss_rate_max = 1.0;
+    let found = Run::new().finding_by("evidence", Some(New), &asked);
+    assert_eq!((found.status, found.limit), (Inconclusive, Some(1.0)));
+}
