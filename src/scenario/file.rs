@@ -374,7 +374,11 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
             message: "is written out in the scenario; use \"${NAME}\" or secret_file".to_owned(),
         });
     }
-    inline.filter(|s| !s.is_empty()).map(Secret::new)
+    if inline.as_deref() == Some("") {
+        table.problem("secret", "is empty; give secret = \"${NAME}\", or secret_file");
+        return None;
+    }
+    inline.map(Secret::new)
 }
 
 fn read_master_key(table: &mut Section<'_>) -> Option<[u8; 32]> {
