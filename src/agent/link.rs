@@ -11,6 +11,7 @@ use futures_util::{Sink, StreamExt};
 use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
 use crate::pusher::auth;
@@ -364,7 +365,7 @@ pub fn error_text(error: &ErrorData) -> String {
     if error.message.is_empty() {
         format!("no reason given{code}")
     } else {
-        let message: String = error.message.chars().take(300).collect();
+        let message: String = without_signatures(&error.message).chars().take(300).collect();
         format!("{message}{code}")
     }
 }

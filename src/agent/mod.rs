@@ -20,6 +20,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
 use crate::net::dial::Target;
 use crate::net::http::{self, Connection};
@@ -423,7 +424,7 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
     match response.status {
         200..=299 if !refused => {}
         200..=499 => {
-            let body: String = response.body.chars().take(300).collect();
+            let body: String = without_signatures(&response.body).chars().take(300).collect();
             let message = format!(
                 "the HTTP API refused GET /channels with HTTP {}: {}; check that \
                  clusters.{role}.app_id, .key and .secret belong together and to this cluster",

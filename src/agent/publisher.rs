@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, RunId, RunTime, Seq, StreamIx};
 use crate::net::dial::DialError;
 use crate::net::dial::Target;
@@ -281,5 +282,5 @@ fn finish(
 /// The beginning of an answer, on one line.
 fn quote(body: &str) -> String {
     let line: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(QUOTE_BYTES_MAX).collect()
+    without_signatures(&line).chars().take(QUOTE_BYTES_MAX).collect()
 }
