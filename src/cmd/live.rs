@@ -101,9 +101,11 @@ impl Live<'_> {
         tracing::info!(run = %plan.run, seed = plan.seed, scenario = plan.name, "run begins");
         let runtime = runtime()?;
         let clock = Clock::start();
-        let finished = runtime.block_on(measure(plan, clock, output, sabotage))?;
-        // Tasks that are left are cut off: every one that mattered was joined.
+        let finished = runtime.block_on(measure(plan, clock, output, sabotage));
+        // Tasks that are left are cut off: every one that mattered was joined. A name that is still
+        // being resolved would otherwise hold up a start that failed for as long as the resolver.
         runtime.shutdown_background();
+        let finished = finished?;
         let rehearsal = rehearsal()?;
         let circumstances = Circumstances {
             clock,
