@@ -9,8 +9,8 @@ use pusher_canary::rehearsal::{Endpoint, Pair, PairConfig};
 use rustix::process::Signal;
 
 use crate::util::{
-    Canary, Clusters, Doorbell, Folder, Outcome, Report, canary, deserted, rehearse, scenario,
-    section, turn,
+    Canary, Clusters, Doorbell, Folder, Outcome, Report, Running, canary, deserted, rehearse,
+    scenario, section, turn,
 };
 
 /// Longest time until a cluster that cannot be used is named.
@@ -210,14 +210,14 @@ fn a_live_pair_passes_the_check() {
 // Mistakes of usage: nobody is contacted.
 
 /// Sound but for what a test changes; whoever contacts these clusters is noticed.
-struct Untouched {
+pub struct Untouched {
     folder: Folder,
     doors: [Doorbell; 2],
     clusters: String,
 }
 
 impl Untouched {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let doors = [Doorbell::new(), Doorbell::new()];
         let endpoint = |door: &Doorbell| {
             let mut endpoint = Endpoint {
@@ -238,12 +238,17 @@ impl Untouched {
         Self { folder: Folder::new(), doors, clusters }
     }
 
-    fn run(&self, changes: &[(&str, &str)], more: &[&str]) -> Outcome {
+    /// Starts `run` on [`scenario`] with these clusters.
+    pub fn start(&self, changes: &[(&str, &str)], more: &[&str]) -> Running {
         let text = format!("{}\n{}", scenario(changes), self.clusters);
         let path = self.folder.write("scenario.toml", &text);
         let args = ["run", path.to_str().unwrap()];
         let canary = canary(args.iter().chain(more)).within(self.folder.path());
-        let outcome = canary.env("PC_OLD_SECRET", "s").env("PC_NEW_SECRET", "s").run();
+        canary.env("PC_OLD_SECRET", "s").env("PC_NEW_SECRET", "s").start()
+    }
+
+    fn run(&self, changes: &[(&str, &str)], more: &[&str]) -> Outcome {
+        let outcome = self.start(changes, more).finish();
         assert!(self.doors.iter().all(|door| !door.rang()), "a cluster was contacted");
         outcome
     }
@@ -430,7 +435,7 @@ fn a_panic_of_the_collector_leaves_nothing_to_keep_and_is_told() {
 }
 
 /// Starts a rehearsal that would publish for long, and waits until it is in full swing.
-fn in_full_swing(folder: &Folder, horizon: &str) -> crate::util::Running {
+fn in_full_swing(folder: &Folder, horizon: &str) -> Running {
     let path = folder.write("scenario.toml", &scenario(&[("horizon", horizon)]));
     let more = ["--duration", "5m", "--listen", "127.0.0.1:0"];
     let mut running = rehearse(&path, 1, &more).start();

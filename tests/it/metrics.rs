@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pusher_canary::metrics::table::{self, Kind, Metric};
 
+use rustix::process::Signal;
+
+use crate::exits::Untouched;
 use crate::util::{EVENTS, Folder, Report, number, rehearse, request, scenario, turn};
 
 /// One series of a page.
@@ -187,6 +190,19 @@ fn assert_equal(page: &Page, report: &Report, cluster: &str) {
 }
 
 #[test]
+fn before_the_first_event_every_series_is_there_at_its_start() {
+    // They accept connections and say nothing: the run waits for them, and its page is as it began.
+    let untouched = Untouched::new();
+    let mut running = untouched.start(&[], &["--listen", "127.0.0.1:0"]);
+    let address = running.metrics_address();
+    let (status, text) = request(address, "GET", "/metrics");
+    assert_eq!(status, 200);
+    assert_first(&Page::parse(&text));
+    running.signal(Signal::INT);
+    running.finish().assert_code(3);
+}
+
+#[test]
 fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let folder = Folder::new();
     // Time enough between the last event's settling and the end for the page to be seen.
@@ -199,7 +215,10 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let address = running.metrics_address();
     let (status, text) = request(address, "GET", "/metrics");
     assert_eq!(status, 200);
-    assert_first(&Page::parse(&text));
+    let first = Page::parse(&text);
+    for metric in table::ALL.iter().filter(|metric| !TIMESTAMPS.contains(&metric.name)) {
+        assert_declared(&first, metric);
+    }
 
     assert_eq!(request(address, "GET", "/").0, 404);
     assert_eq!(request(address, "GET", "/metrics/x").0, 404);

