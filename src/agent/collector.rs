@@ -30,6 +30,8 @@ pub async fn run(
     standing: watch::Sender<Standing>,
     mut observe: impl FnMut(&Account, RunTime),
 ) -> Account {
+    // The first page shows every count at 0, so that whoever reckons increases misses none.
+    observe(&account, clock.now());
     let mut next = clock.now().after(PERIOD);
     loop {
         let tick = tokio::time::sleep_until(clock.instant(next).into());

@@ -12,7 +12,7 @@ use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use crate::model::secret::redacted;
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
 use crate::pusher::auth;
@@ -386,7 +386,7 @@ pub fn error_text(error: &ErrorData) -> String {
     if error.message.is_empty() {
         format!("no reason given{code}")
     } else {
-        let message: String = error.message.chars().take(300).collect();
-        format!("{}{code}", redacted(&message))
+        let message: String = without_signatures(&error.message).chars().take(300).collect();
+        format!("{message}{code}")
     }
 }

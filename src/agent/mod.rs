@@ -420,7 +420,13 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
     let begun = wire.clock.now();
     let request = wire.signer.channels(CHANNEL_PREFIX, wire.clock.wall_now().as_secs());
     let (answer, idle) = connection.send(&wire.target, &request, CONNECT_TIMEOUT).await;
-    let response = answer.map_err(|e| unreachable(format!("HTTP API: {e}")))?;
+    let response = answer.map_err(|error| {
+        let authority = wire.target.authority();
+        unreachable(format!(
+            "HTTP API: {authority} did not answer GET /channels ({error}); check http_url, its \
+             scheme and port included"
+        ))
+    })?;
     let took = wire.clock.now().since(begun) + Duration::from_millis(10);
     let refused = rest::bears_error(&response.body);
     match response.status {

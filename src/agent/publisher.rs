@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::model::secret::redacted;
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, ClusterRole, RunId, RunTime, Seq, StreamIx};
 use crate::net::dial::DialError;
 use crate::net::dial::Target;
@@ -280,5 +280,5 @@ fn finish(
 /// The beginning of an answer, on one line.
 pub(super) fn quote(body: &str) -> String {
     let line: String = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    redacted(&line.chars().take(QUOTE_CHARS_MAX).collect::<String>())
+    without_signatures(&line).chars().take(QUOTE_CHARS_MAX).collect()
 }

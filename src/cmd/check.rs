@@ -22,7 +22,10 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     print(&text)?;
     if args.connect {
         let one = plan.with_one_connection();
-        let tried = runtime()?.block_on(agent::connect(&one, Clock::start()));
+        let runtime = runtime()?;
+        let tried = runtime.block_on(agent::connect(&one, Clock::start()));
+        // Not held up by a name that is still being resolved.
+        runtime.shutdown_background();
         tried.map_err(|error| Stop::new(Exit::from(&error), error))?;
         let names: Vec<_> = plan.clusters.iter().map(|c| c.role.as_str()).collect();
         print(&format!("tried          {}: reached and authorised\n", names.join(" and ")))?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -101,9 +102,11 @@ impl Live<'_> {
         vitals::raise_descriptors();
         let runtime = runtime()?;
         let clock = Clock::start();
-        let finished = runtime.block_on(measure(plan, clock, output, sabotage))?;
-        // Tasks that are left are cut off: every one that mattered was joined.
+        let finished = runtime.block_on(measure(plan, clock, output, sabotage));
+        // Tasks that are left are cut off: every one that mattered was joined. A name that is still
+        // being resolved would otherwise hold up a start that failed for as long as the resolver.
         runtime.shutdown_background();
+        let finished = finished?;
         let rehearsal = rehearsal()?;
         let circumstances = Circumstances {
             clock,
@@ -130,7 +133,7 @@ async fn measure(
     sabotage: Option<Task>,
 ) -> Result<agent::Finished, Stop> {
     let stop = CancellationToken::new();
-    let signals = tokio::spawn(signals(stop.clone(), plan.horizon));
+    let signals = tokio::spawn(obey(listen_for_signals()?, stop.clone(), plan.horizon));
     let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
     let serving = CancellationToken::new();
     let server = match output.listen {
@@ -163,14 +166,22 @@ async fn measure(
     finished.map_err(|error| Stop::new(Exit::from(&error), error))
 }
 
-/// The first signal ends publishing; the second ends the process.
-async fn signals(stop: CancellationToken, horizon: std::time::Duration) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
+/// SIGINT and SIGTERM. Listened for before the first connection: one that came earlier would end
+/// the process without a word.
+fn listen_for_signals() -> Result<[Signal; 2], Stop> {
+    let listen = |kind| {
+        let failed = |error| Stop::new(Exit::Failed, format!("no signal handler: {error}"));
+        signal(kind).map_err(failed)
     };
+    Ok([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?])
+}
+
+/// The first signal ends publishing; the second ends the process.
+async fn obey(
+    [mut interrupt, mut terminate]: [Signal; 2],
+    stop: CancellationToken,
+    horizon: std::time::Duration,
+) {
     for count in 0_u8.. {
         tokio::select! {
             _ = interrupt.recv() => {}

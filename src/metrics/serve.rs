@@ -57,12 +57,20 @@ async fn accept(
 
 async fn answer(
     request: Request<Incoming>,
-    page: watch::Receiver<Arc<str>>,
+    mut page: watch::Receiver<Arc<str>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/metrics") => {
-            let page = Arc::clone(&page.borrow());
-            (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page.to_string())
+            // The first page is there a moment after the listener. An empty one would be taken for
+            // the truth, and every series for gone.
+            let page = page.wait_for(|page| !page.is_empty()).await.map(|page| page.to_string());
+            match page {
+                Ok(page) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page),
+                Err(_) => {
+                    let body = "the run ended before it began\n".to_owned();
+                    (StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", body)
+                }
+            }
         }
         (&Method::GET | &Method::HEAD, _) => {
             (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "see /metrics\n".to_owned())

@@ -101,8 +101,13 @@ impl Report {
                     .filter(|(_, n)| **n > 0)
                     .map(|(what, n)| format!("{} {}", grouped(*n), what.replace('_', " ")))
                     .collect();
-                if !done.is_empty() {
-                    writeln!(out, "faults done by {role}: {}", done.join(", "))?;
+                if done.is_empty() {
+                    continue;
+                }
+                let line = format!("faults done by {role}: {}", done.join(", "));
+                for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
+                    let indent = if at == 0 { "" } else { "  " };
+                    writeln!(out, "{indent}{part}")?;
                 }
             }
         }

@@ -354,12 +354,13 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
     if let Some(path) = file {
         return match table.context.surroundings.file(&path) {
             Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
+            // The name is not quoted: it may be the secret itself, put into the wrong key.
             Ok(_) => {
-                table.problem("secret_file", format!("{path} is empty"));
+                table.problem("secret_file", "names an empty file");
                 None
             }
             Err(why) => {
-                table.problem("secret_file", format!("cannot read {path}: {why}"));
+                table.problem("secret_file", format!("cannot be read: {why}"));
                 None
             }
         };
@@ -374,7 +375,11 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
             message: "is written out in the scenario; use \"${NAME}\" or secret_file".to_owned(),
         });
     }
-    inline.filter(|s| !s.is_empty()).map(Secret::new)
+    if inline.as_deref() == Some("") {
+        table.problem("secret", "is empty; give secret = \"${NAME}\", or secret_file");
+        return None;
+    }
+    inline.map(Secret::new)
 }
 
 fn read_master_key(table: &mut Section<'_>) -> Option<[u8; 32]> {

@@ -8,5 +8,21 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
+// How it ends: exit codes, signals, clusters that die, tasks that panic.
+mod exits;
+// Each kind of fault alone moves its own figure, to the unit.
+mod faults;
+// The page is complete, declared, and ends as the report says.
+mod metrics;
+// Many faults at once, against an account that shares no code with the ledger.
+mod oracle;
+// What is printed, and where.
+mod output;
+// Each mistake in a scenario with its text; the project's own scenarios.
+mod scenarios;
+// No output holds a secret.
+mod secrets;
+// The binary, its outcome, clusters to run against.
+mod util;
 // The protocol without I/O, held to vectors that official SDKs made.
 mod wire;
