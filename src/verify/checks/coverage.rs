@@ -1,4 +1,4 @@
-//! Coverage: the exact bound on the rate of events that some client, on one of the clusters, missed.
+//! Coverage: the exact bound on the rate of events that a client, on either cluster, missed.
 
 use crate::verify::account::Account;
 
