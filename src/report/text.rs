@@ -294,18 +294,21 @@ fn p99_or_max(summary: &Summary) -> Option<f64> {
     summary.p99.or(summary.max)
 }
 
-/// Breaks a text at blanks into lines of at most `width` characters.
+/// Breaks a text at blanks into lines of at most `width` characters; a percent sign stays with its
+/// number.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    let glued = text.replace(" %", "\u{a0}%");
+    for word in glued.split(' ') {
+        let word = word.replace('\u{a0}', " ");
         let line = lines.last().map_or(0, |l| l.chars().count());
         if line > 0 && line + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
+            lines.push(word);
         } else if let Some(last) = lines.last_mut() {
             if line > 0 {
                 last.push(' ');
             }
-            last.push_str(word);
+            last.push_str(&word);
         }
     }
     lines

@@ -1,15 +1,18 @@
-//! Official SDKs against a rehearsal pair: what holds the embedded clusters to the protocol.
+//! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; and
+//! in [`servers`] the agent against servers that others wrote.
 //!
 //! Each script does all that its SDKs can do and reports one check a line; each check is a test of
-//! its own here. The SDKs live outside the work tree, where `tests/interop/install` puts them.
-//! Where something is missing the tests are ignored, aloud; with
+//! its own here. SDKs and servers live outside the work tree, where `tests/interop/install` puts
+//! them. Where something is missing the tests are ignored, aloud; with
 //! `PUSHER_CANARY_INTEROP=required` they fail.
+
+mod servers;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -18,6 +21,10 @@ use pusher_canary::rehearsal::{Pair, PairConfig};
 
 /// How long a whole script may take; it has shorter limits on each check.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Held by whatever measures: a run that waits for another test's processor measures that test. A
+/// test that panicked under it has left nothing half done, so its poison means nothing.
+static MACHINE: Mutex<()> = Mutex::new(());
 
 /// A script, and what runs it.
 struct Script {
@@ -44,7 +51,7 @@ type Report = Result<HashMap<String, Result<(), String>>, String>;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let required = std::env::var("PUSHER_CANARY_INTEROP").is_ok_and(|value| value == "required");
-    let sdk = cache().join("interop").join("sdk");
+    let sdk = base().join("interop").join("sdk");
     let mut trials = Vec::new();
     for script in &SCRIPTS {
         let missing = missing(script, &sdk);
@@ -66,10 +73,12 @@ fn main() -> ExitCode {
             trials.push(trial.with_ignored_flag(ignored));
         }
     }
+    trials.extend(servers::trials(required));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn cache() -> PathBuf {
+/// The folder that `tests/interop/install` fills.
+fn base() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
     match std::env::var_os("PUSHER_CANARY_CACHE") {
         Some(cache) => cache.into(),
@@ -104,6 +113,7 @@ fn outcome(report: &Report, check: &str) -> Result<(), Failed> {
 
 /// Runs a script against a pair of its own.
 fn run(script: &Script, sdk: &Path) -> Report {
+    let _alone = MACHINE.lock();
     let faults = vec!["old:close@4200".parse().map_err(|error| format!("{error}"))?];
     let config = PairConfig { seed: 1, faults, ..PairConfig::default() };
     let mut pair = Pair::start(config).map_err(|error| format!("the pair: {error}"))?;
@@ -127,7 +137,7 @@ fn run(script: &Script, sdk: &Path) -> Report {
         "old": endpoint(ClusterRole::Old),
         "new": endpoint(ClusterRole::New),
     });
-    let lines = execute(
+    let (status, lines) = execute(
         Command::new(script.program)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script.name))
             .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
@@ -135,15 +145,24 @@ fn run(script: &Script, sdk: &Path) -> Report {
             .env("NODE_NO_WARNINGS", "1")
             .env("PYTHONPATH", sdk.join("python"))
             .env("PYTHONDONTWRITEBYTECODE", "1"),
+        SCRIPT_TIMEOUT,
     )?;
+    if !status.success() {
+        return Err(format!("{status}; it printed:\n{lines}"));
+    }
     let mut report = read(&lines, &names(script))?;
     let stopped = pair.stop().map_err(|error| error.to_string());
     report.insert("nothing panicked".to_owned(), stopped);
     Ok(report)
 }
 
-/// The standard output of a command that ends in time and well.
-fn execute(command: &mut Command) -> Result<String, String> {
+#[expect(clippy::disallowed_methods, reason = "a test's patience is no part of the agent")]
+fn started() -> Instant {
+    Instant::now()
+}
+
+/// The status and the standard output of a command, which is killed where it takes too long.
+fn execute(command: &mut Command, timeout: Duration) -> Result<(ExitStatus, String), String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -154,20 +173,18 @@ fn execute(command: &mut Command) -> Result<String, String> {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
     });
-    #[expect(clippy::disallowed_methods, reason = "a test's patience is no part of the agent")]
-    let started = Instant::now();
+    let waiting = started();
     let status = loop {
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break status,
-            None if started.elapsed() > SCRIPT_TIMEOUT => {
+            None if waiting.elapsed() > timeout => {
                 child.kill().map_err(|error| error.to_string())?;
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
     let text = reader.join().map_err(|_| "the reader panicked")?;
-    let text = text.map_err(|error| error.to_string())?;
-    if status.success() { Ok(text) } else { Err(format!("{status}; it printed:\n{text}")) }
+    Ok((status, text.map_err(|error| error.to_string())?))
 }
 
 /// What a script prints for each check.

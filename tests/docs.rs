@@ -1,0 +1,317 @@
+//! Holds the documents to the program: every command in them is run by some test, most of them here,
+//! and every key of a scenario stands in `docs/scenario.md` with its real default.
+//!
+//! Runs are made shorter than the documents have them: the tests of `tests/it` and `tests/interop`
+//! are about verdicts, this one is about commands that work.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected has failed"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use pusher_canary::model::ClusterRole;
+use pusher_canary::rehearsal::{Pair, PairConfig};
+use pusher_canary::scenario::file::{self, Clusters, Surroundings};
+use tempfile::TempDir;
+
+/// How a documented command is tested.
+enum Tested {
+    /// In this file, with these arguments, ending in one of these codes. 3 is among them where a
+    /// short run has too little evidence, or a busy machine taints it.
+    Here(&'static [&'static str], &'static [i32]),
+    /// In this file, until it has said where its clusters are.
+    Held(&'static [&'static str]),
+    /// By another file, which holds this text.
+    By(&'static str, &'static str),
+}
+
+use Tested::{By, Held, Here};
+
+/// A word of the arguments that stands for a copy of this scenario with a short horizon.
+const SHORT: &str = "short/";
+
+const COMMANDS: &[(&str, Tested)] = &[
+    ("cargo run --release -- rehearse", By(".ci/run", "cargo run --release --locked -- rehearse")),
+    ("cargo test", By(".ci/run", "cargo test --locked")),
+    (".ci/run", By(".ci/full", "/run\"")),
+    (
+        "tests/interop/install sdk sockudo soketi",
+        By(".ci/run", "tests/interop/install sdk sockudo soketi"),
+    ),
+    (
+        "PUSHER_CANARY_INTEROP=required cargo test --test interop",
+        By(".ci/run", "PUSHER_CANARY_INTEROP=required cargo test"),
+    ),
+    (
+        "cargo run -- rehearse --panic-in witness",
+        Here(&["rehearse", "--panic-in", "witness", "--duration", "1s"], &[4]),
+    ),
+    (
+        "pusher-canary rehearse --fault new:drop=0.02",
+        Here(&["rehearse", "--fault", "new:drop=0.02", "--duration", "2s"], &[1, 3]),
+    ),
+    (
+        "pusher-canary check scenarios/dual-publish.toml",
+        Here(&["check", "scenarios/dual-publish.toml"], &[0]),
+    ),
+    (
+        "pusher-canary check --connect scenarios/dual-publish.toml",
+        Here(&["check", "--connect", "scenarios/dual-publish.toml"], &[0]),
+    ),
+    (
+        "pusher-canary run scenarios/preflight.toml",
+        Here(&["run", "short/preflight.toml", "--duration", "2s"], &[0, 3]),
+    ),
+    (
+        "pusher-canary run scenarios/dual-publish.toml",
+        Here(&["run", "short/dual-publish.toml", "--duration", "2s"], &[3]),
+    ),
+    (
+        "pusher-canary run scenarios/cutover.toml --report-json report.json",
+        Here(&["run", "short/cutover.toml", "--report-json", "-", "--duration", "2s"], &[3]),
+    ),
+    ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
+    (
+        "pusher-canary rehearse --hold --ca-file ca.pem",
+        Held(&["rehearse", "--hold", "--ca-file", "short/ca.pem"]),
+    ),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let top = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    top.into_iter().chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md"))).collect()
+}
+
+/// The commands of a document: `$ …` in a console's block, every line of a shell's.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut language = None;
+    for line in text.lines() {
+        if let Some(fence) = line.strip_prefix("```") {
+            language = language.is_none().then_some(fence);
+            continue;
+        }
+        let command = match language {
+            Some("console") => line.strip_prefix("$ "),
+            Some("sh") => Some(line),
+            _ => None,
+        };
+        let command = command.map(|c| c.split(" #").next().unwrap_or_default().trim());
+        found.extend(command.filter(|c| !c.is_empty()).map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn every_documented_command_is_run_by_a_test() {
+    let mut seen = BTreeSet::new();
+    let scenarios: String = fs::read_dir(root().join("scenarios"))
+        .unwrap()
+        .map(|entry| read(&entry.unwrap().path()))
+        .collect();
+    for path in documents() {
+        for command in commands(&read(&path)) {
+            if let Some(variables) = command.strip_prefix("export ") {
+                for variable in variables.split(' ') {
+                    let name = variable.split('=').next().unwrap();
+                    let read = scenarios.contains(&format!("${{{name}}}"));
+                    assert!(read, "{}: no scenario reads {name}", path.display());
+                }
+                continue;
+            }
+            let known = COMMANDS.iter().any(|(known, _)| *known == command);
+            assert!(known, "{}: no test runs {command:?}", path.display());
+            seen.insert(command);
+        }
+    }
+    for (command, tested) in COMMANDS {
+        assert!(seen.contains(*command), "no document has {command:?} any more");
+        if let By(file, text) = tested {
+            assert!(read(&root().join(file)).contains(text), "{file} does not run {command:?}");
+        }
+    }
+}
+
+/// The real binary at the root of the work tree, on a pair of clusters for its variables.
+fn program(pair: &Pair, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+    command.current_dir(root()).stdin(Stdio::null());
+    for argument in arguments {
+        match argument.strip_prefix(SHORT) {
+            Some(name) => command.arg(folder.join(name)),
+            None => command.arg(argument),
+        };
+    }
+    for role in ClusterRole::ALL {
+        let endpoint = pair.endpoint(role);
+        let prefix = role.as_str().to_uppercase();
+        command
+            .env(format!("{prefix}_WS_URL"), endpoint.ws_url)
+            .env(format!("{prefix}_HTTP_URL"), endpoint.http_url)
+            .env(format!("{prefix}_APP_ID"), endpoint.app_id.as_str())
+            .env(format!("{prefix}_APP_KEY"), endpoint.key.as_str())
+            .env(format!("{prefix}_APP_SECRET"), endpoint.secret.expose());
+    }
+    command
+}
+
+/// A folder with every scenario, its horizon made short.
+fn short_scenarios() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(root().join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = read(&path);
+        let times = |line: &&str| !line.starts_with("deadline") && !line.starts_with("horizon");
+        let lines: Vec<_> = text.lines().filter(times).collect();
+        let short = "[canary]\ndeadline = \"1s\"\nhorizon = \"2s\"";
+        let text = lines.join("\n").replace("[canary]", short);
+        fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn documented_commands_end_as_they_must() {
+    let (pair, folder) = (Pair::start(PairConfig::default()).unwrap(), short_scenarios());
+    for (documented, tested) in COMMANDS {
+        let Here(arguments, codes) = tested else { continue };
+        let output = program(&pair, folder.path(), arguments).output().unwrap();
+        let code = output.status.code().unwrap();
+        assert!(
+            codes.contains(&code),
+            "{documented}: exit code {code}, not {codes:?}\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn every_scenario_can_be_rehearsed() {
+    let (pair, folder) = (Pair::start(PairConfig::default()).unwrap(), short_scenarios());
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let mut command = program(&pair, folder.path(), &["rehearse", "--duration", "1s"]);
+        // Not a variable is needed where the clusters come along.
+        let output = command.env_clear().arg(&path).output().unwrap();
+        let code = output.status.code().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!([0, 3].contains(&code), "{}: exit code {code}\n{said}", path.display());
+    }
+}
+
+#[test]
+fn a_held_pair_says_where_it_is_and_ends_by_a_signal() {
+    let (pair, folder) = (Pair::start(PairConfig::default()).unwrap(), short_scenarios());
+    for (documented, tested) in COMMANDS {
+        let Held(arguments) = tested else { continue };
+        let mut command = program(&pair, folder.path(), arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut told = BTreeSet::new();
+        let mut line = String::new();
+        while !told.contains("NEW_APP_SECRET") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "{documented}: it ended early");
+            let name = line.strip_prefix("export ").and_then(|l| l.split('=').next());
+            told.extend(name.map(str::to_owned));
+        }
+        let scenario = read(&root().join("scenarios/dual-publish.toml"));
+        for variable in scenario.lines().filter(|l| !l.starts_with('#')) {
+            let name = variable.split("${").nth(1).and_then(|v| v.split('}').next());
+            assert!(name.is_none_or(|n| told.contains(n)), "{documented} does not tell {name:?}");
+        }
+        let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(signal.unwrap().success());
+        stdout.read_to_string(&mut line).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{documented}");
+    }
+}
+
+#[test]
+fn help_is_there_for_every_command() {
+    for arguments in [vec!["--help"], vec!["rehearse", "--help"], vec!["check", "-h"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_pusher-canary")).args(arguments).output();
+        assert!(output.unwrap().status.success());
+    }
+}
+
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("there are no files here".to_owned())
+    }
+}
+
+/// Key and default of every row of `docs/scenario.md`.
+fn documented_keys() -> Vec<(String, Option<String>)> {
+    let text = read(&root().join("docs/scenario.md"));
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('|').map(|c| c.trim().trim_matches('`')).collect();
+        let default = Some(cells[1].to_owned()).filter(|d| !d.is_empty());
+        (cells[0].to_owned(), default)
+    })
+    .collect()
+}
+
+#[test]
+fn documented_defaults_are_the_real_ones() {
+    let written: String = documented_keys()
+        .into_iter()
+        .filter_map(|(key, default)| Some(format!("{key} = {}\n", default?)))
+        .collect();
+    let scenario = |source: &str| {
+        let read = file::read("docs/scenario.md", source, Clusters::Ignored, &Nothing);
+        format!("{:#?}", read.unwrap_or_else(|problems| panic!("{problems}")))
+    };
+    assert_eq!(scenario(&written), scenario(""));
+}
+
+#[test]
+fn every_key_of_a_scenario_is_documented() {
+    let documented: BTreeSet<String> = documented_keys().into_iter().map(|(key, _)| key).collect();
+    let sections = [
+        "scenario",
+        "clusters.new",
+        "clusters.new.tls",
+        "canary",
+        "gate",
+        "instrument",
+        "budget",
+        "rehearsal",
+    ];
+    for section in sections {
+        let source = format!("[{section}]\nno_key_is_called_so = 1");
+        let problems =
+            file::read("", &source, Clusters::Read, &Nothing).expect_err("an unknown key");
+        let list = problems.list.iter().find_map(|p| p.message.split("known here: ").nth(1));
+        for key in list.expect("a list of known keys").split(", ").filter(|key| *key != "tls") {
+            let key = format!("{section}.{key}");
+            assert!(documented.contains(&key), "docs/scenario.md does not explain {key}");
+        }
+    }
+}

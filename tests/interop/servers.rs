@@ -1,0 +1,417 @@
+//! The agent against servers that others wrote: pairs of them on loopback, the real binary, and the
+//! scenario that ships.
+//!
+//! Two pieces of our own code that agree prove nothing, so what the agent finds on the rehearsal
+//! clusters is held here to independent implementations.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{MACHINE, base, execute, started};
+
+/// How long a server may take to answer.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Publishing, the horizon, and as much again as a run may take to prove connections alive.
+const RUN_TIMEOUT: Duration = Duration::from_secs(180);
+/// Most runs of a test whose machine was busy.
+const RUNS_MAX: u32 = 3;
+/// The exit code of too little or tainted evidence.
+const INCONCLUSIVE: i32 = 3;
+/// How soon a user learns that a key or a secret is wrong.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The version that `tests/interop/install` installs.
+const SOCKUDO: &str = "sockudo-5.2.0/bin/sockudo";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sockudo,
+    Soketi,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sockudo => "sockudo",
+            Self::Soketi => "soketi",
+        }
+    }
+
+    /// What keeps it from running.
+    fn missing(self) -> Option<String> {
+        let file = match self {
+            Self::Sockudo => base().join(SOCKUDO),
+            Self::Soketi => base().join("interop/soketi/installed"),
+        };
+        if !file.is_file() {
+            return Some(format!("{} does not exist", file.display()));
+        }
+        let node = || Command::new("node").arg("--version").output();
+        let no_node = self == Self::Soketi && !node().is_ok_and(|o| o.status.success());
+        no_node.then(|| "node is not installed".to_owned())
+    }
+
+    /// A path that answers 200 once the server serves.
+    const fn health(self) -> &'static str {
+        match self {
+            Self::Sockudo => "/up",
+            Self::Soketi => "/",
+        }
+    }
+
+    fn command(self, config: &Path) -> Command {
+        let mut command = match self {
+            Self::Sockudo => {
+                let mut command = Command::new(base().join(SOCKUDO));
+                command.arg("--config").arg(config);
+                // These would override the file.
+                command.env_remove("HOST").env_remove("PORT").env_remove("DEBUG");
+                command
+            }
+            Self::Soketi => {
+                let server = base().join("interop/soketi/node_modules/@soketi/soketi/bin");
+                let mut command = Command::new("node");
+                command.arg(server.join("server.js")).arg("start");
+                command.arg(format!("--config={}", config.display()));
+                command
+            }
+        };
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The configuration of one server with one app, limited as the hosted service limits.
+    fn config(self, app: &App, port: u16, spare_port: u16) -> Value {
+        match self {
+            Self::Sockudo => json!({
+                "debug": false,
+                "host": "127.0.0.1",
+                "port": port,
+                "adapter": { "driver": "local" },
+                "cache": { "driver": "memory" },
+                "queue": { "driver": "memory" },
+                "rate_limiter": { "enabled": false, "driver": "memory" },
+                "metrics": { "enabled": false },
+                // As it comes it drops messages, without a word to the client, once 256 wait.
+                "websocket": { "max_messages": 200_000 },
+                "shutdown_grace_period": 1,
+                "user_authentication_timeout": 86_400,
+                "app_manager": { "driver": "memory", "array": { "apps": [{
+                    "id": app.id, "key": app.key, "secret": app.secret, "enabled": true,
+                    "policy": {
+                        "limits": {
+                            "max_connections": 0,
+                            "max_client_events_per_second": 0,
+                            "max_event_payload_in_kb": 10,
+                            "max_event_batch_size": 10,
+                            "max_event_channels_at_once": 100,
+                            "max_presence_members_per_channel": 100,
+                            "max_presence_member_size_in_kb": 1,
+                            "max_channel_name_length": 200,
+                            "max_event_name_length": 200,
+                        },
+                        "features": { "enable_client_messages": true },
+                    },
+                }] } },
+            }),
+            Self::Soketi => json!({
+                "debug": false,
+                "host": "127.0.0.1",
+                "port": port,
+                "metrics.enabled": false,
+                // Elsewhere it would announce itself on the network.
+                "cluster.hostname": "127.0.0.1",
+                "cluster.address": "127.0.0.1",
+                "cluster.unicast": "127.0.0.1",
+                "cluster.port": spare_port,
+                "shutdownGracePeriod": 500,
+                "userAuthenticationTimeout": 86_400_000,
+                "eventLimits.maxPayloadInKb": 10,
+                "eventLimits.maxBatchSize": 10,
+                "eventLimits.maxChannelsAtOnce": 100,
+                "appManager.array.apps": [{
+                    "id": app.id, "key": app.key, "secret": app.secret, "enabled": true,
+                    "maxConnections": -1,
+                    "enableClientMessages": true,
+                    "maxBackendEventsPerSecond": -1,
+                    "maxClientEventsPerSecond": -1,
+                    "maxReadRequestsPerSecond": -1,
+                }],
+            }),
+        }
+    }
+}
+
+struct App {
+    id: &'static str,
+    key: &'static str,
+    secret: &'static str,
+}
+
+const OLD: App = App { id: "1001", key: "old-app-key-1001", secret: "old-app-secret-1001" };
+const NEW: App = App { id: "2002", key: "new-app-key-2002", secret: "new-app-secret-2002" };
+
+/// A server that runs; it ends with this value, whatever becomes of the test.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended by itself, or is ended now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(kind: Kind, app: &App, folder: &Path) -> Result<Self, String> {
+        // Both are held until both are known, so that they differ.
+        let (first, second) = (free()?, free()?);
+        let (port, spare_port) = (port_of(&first)?, port_of(&second)?);
+        let path = |end: &str| folder.join(format!("{}-{}.{end}", kind.name(), app.id));
+        let config = path("json");
+        let text = kind.config(app, port, spare_port).to_string();
+        std::fs::write(&config, text).map_err(|error| error.to_string())?;
+        let log = File::create(path("log")).map_err(|error| error.to_string())?;
+        let log_too = log.try_clone().map_err(|error| error.to_string())?;
+        drop((first, second));
+        let child = kind.command(&config).stdout(log).stderr(log_too).spawn();
+        let child = child.map_err(|error| format!("{} does not start: {error}", kind.name()))?;
+        let mut server = Self { child, port };
+        let waiting = started();
+        while !answers(port, kind.health()) {
+            let ended = server.child.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_some() || waiting.elapsed() > START_TIMEOUT {
+                let log = std::fs::read_to_string(path("log")).unwrap_or_default();
+                return Err(format!("{} does not answer; its log:\n{log}", kind.name()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+}
+
+fn free() -> Result<TcpListener, String> {
+    TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())
+}
+
+fn port_of(listener: &TcpListener) -> Result<u16, String> {
+    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
+}
+
+fn answers(port: u16, path: &str) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 16];
+        stream.read_exact(&mut head)?;
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    };
+    ask().is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
+}
+
+/// Two servers, and what points a scenario at them.
+struct Servers {
+    old: Server,
+    new: Server,
+    folder: TempDir,
+}
+
+impl Servers {
+    fn start(old: Kind, new: Kind) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let old = Server::start(old, &OLD, folder.path())?;
+        let new = Server::start(new, &NEW, folder.path())?;
+        Ok(Self { old, new, folder })
+    }
+
+    /// The real binary with every variable that the scenarios read.
+    fn canary(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+        for (role, server, app) in [("OLD", &self.old, &OLD), ("NEW", &self.new, &NEW)] {
+            command
+                .env(format!("{role}_WS_URL"), format!("ws://127.0.0.1:{}", server.port))
+                .env(format!("{role}_HTTP_URL"), format!("http://127.0.0.1:{}", server.port))
+                .env(format!("{role}_APP_ID"), app.id)
+                .env(format!("{role}_APP_KEY"), app.key)
+                .env(format!("{role}_APP_SECRET"), app.secret);
+        }
+        command
+    }
+
+    /// Runs the binary to a report. A machine that was busy with something else taints a run, which
+    /// says nothing about either side: that is tried again.
+    fn report(&self, arguments: &[&str], scenario: &Path) -> Result<(i32, Value, String), String> {
+        for left in (0..RUNS_MAX).rev() {
+            let mut command = self.canary();
+            command.arg("run").arg(scenario).args(arguments).args(["--report-json", "-"]);
+            let (code, stdout, stderr) = self.run(&mut command, RUN_TIMEOUT)?;
+            let report: Value = serde_json::from_str(&stdout)
+                .map_err(|error| format!("exit code {code}: {error}; stderr:\n{stderr}"))?;
+            let checks = report["checks"].as_array().into_iter().flatten();
+            let tainted = checks
+                .filter(|check| check["name"] == "instrument")
+                .any(|check| check["status"] != "pass");
+            if left == 0 || code != INCONCLUSIVE || !tainted {
+                return Ok((code, report, stderr));
+            }
+            eprintln!("interop: the machine was busy; once more, after this:\n{stderr}");
+        }
+        Err("nothing was run".to_owned())
+    }
+
+    /// Runs the binary to its end: exit code, stdout, stderr.
+    fn run(
+        &self,
+        command: &mut Command,
+        timeout: Duration,
+    ) -> Result<(i32, String, String), String> {
+        let path: PathBuf = self.folder.path().join("stderr");
+        let stderr = File::create(&path).map_err(|error| error.to_string())?;
+        let (status, stdout) = execute(command.stderr(stderr), timeout)?;
+        let stderr = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let code = status.code().ok_or_else(|| format!("{status}; it said:\n{stderr}"))?;
+        Ok((code, stdout, stderr))
+    }
+}
+
+fn scenario(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name)
+}
+
+type Test = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
+/// Every test of this file.
+pub fn trials(required: bool) -> Vec<Trial> {
+    use Kind::{Sockudo, Soketi};
+    let kinds = [Sockudo, Soketi];
+    let missing = kinds.map(Kind::missing);
+    for (kind, missing) in kinds.iter().zip(&missing) {
+        if let (Some(missing), false) = (missing, required) {
+            let name = kind.name();
+            eprintln!(
+                "interop: IGNORED: {name}: {missing}; `tests/interop/install {name}` installs it"
+            );
+        }
+    }
+    let missing_of = |needed: &[Kind]| {
+        kinds.iter().zip(&missing).filter(|(k, _)| needed.contains(k)).find_map(|(_, m)| m.clone())
+    };
+    let mut trials = Vec::new();
+    let mut add = |name: String, needed: &[Kind], test: Test| {
+        let missing = missing_of(needed);
+        let ignored = missing.is_some() && !required;
+        let trial = Trial::test(name, move || match missing {
+            Some(missing) => Err(Failed::from(missing)),
+            None => test().map_err(Failed::from),
+        });
+        trials.push(trial.with_ignored_flag(ignored));
+    };
+    for (old, new) in [(Sockudo, Sockudo), (Soketi, Soketi), (Soketi, Sockudo)] {
+        let name = format!("{} to {}: nothing is lost", old.name(), new.name());
+        add(name, &[old, new], Box::new(move || nothing_is_lost(old, new)));
+    }
+    for kind in kinds {
+        let name = format!("{}: a preflight passes on every kind and route", kind.name());
+        add(name, &[kind], Box::new(move || preflight_passes(kind)));
+        for (what, variable) in [("secret", "NEW_APP_SECRET"), ("key", "NEW_APP_KEY")] {
+            let name = format!("{}: a wrong {what} is named", kind.name());
+            add(name, &[kind], Box::new(move || wrong_credential_is_named(kind, variable)));
+        }
+    }
+    trials
+}
+
+fn nothing_is_lost(old: Kind, new: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(old, new)?;
+    let arguments = ["--rate", "500", "--duration", "70s"];
+    let (code, report, stderr) = servers.report(&arguments, &scenario("dual-publish.toml"))?;
+    let mut wrong = Vec::new();
+    let mut expect = |what: String, got: &Value, wanted: Value| {
+        if *got != wanted {
+            wrong.push(format!("{what} is {got}, not {wanted}"));
+        }
+    };
+    expect("the exit code".to_owned(), &json!(code), json!(0));
+    expect("the verdict".to_owned(), &report["verdict"], json!("GO"));
+    for role in ["old", "new"] {
+        let cluster = &report["clusters"][role];
+        let obligations = &cluster["obligations"];
+        let outcomes = ["delivered", "late", "lost", "missed_offline", "void", "pending"];
+        let sum: u64 = outcomes.iter().filter_map(|o| obligations[*o].as_u64()).sum();
+        let of = |what: &str| format!("{what} on {role}");
+        expect(of("the books' sum"), &json!(sum), obligations["total"].clone());
+        expect(of("obligations opened"), &cluster["obligations_opened"], json!(sum));
+        for (place, name) in [
+            (&cluster["publications"], "rejected"),
+            (&cluster["publications"], "unsent"),
+            (&cluster["publications"], "unknown"),
+            (obligations, "pending"),
+            (obligations, "lost"),
+            (cluster, "duplicates"),
+            (cluster, "reordered"),
+            (cluster, "corrupt"),
+            (cluster, "misrouted"),
+            (cluster, "unexpected"),
+        ] {
+            expect(of(name), &place[name], json!(0));
+        }
+    }
+    eprintln!("interop: {} to {}:\n{stderr}", old.name(), new.name());
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{stderr}", wrong.join("; "))) }
+}
+
+/// Client events and batches as well, which `dual-publish.toml` leaves out.
+fn preflight_passes(kind: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(kind, kind)?;
+    let text = std::fs::read_to_string(scenario("preflight.toml"));
+    let text = text.map_err(|error| error.to_string())?;
+    let routes = r#"routes = ["trigger"]"#;
+    if !text.contains(routes) {
+        return Err("preflight.toml has other routes than this test replaces".to_owned());
+    }
+    let path = servers.folder.path().join("preflight.toml");
+    let text = text.replace(routes, r#"routes = ["trigger", "batch", "client"]"#);
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    let (code, report, stderr) = servers.report(&[], &path)?;
+    let lost = ["old", "new"].map(|role| &report["clusters"][role]["obligations"]["lost"]);
+    if code == 0 && report["verdict"] == "GO" && lost.iter().all(|lost| **lost == 0) {
+        return Ok(());
+    }
+    Err(format!("exit code {code}\n{stderr}"))
+}
+
+fn wrong_credential_is_named(kind: Kind, variable: &str) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(kind, kind)?;
+    let waiting = started();
+    let (code, stdout, stderr) = servers.run(
+        servers
+            .canary()
+            .arg("run")
+            .arg(scenario("dual-publish.toml"))
+            .args(["--duration", "70s", "--rate", "500"])
+            .env(variable, "not-the-right-one"),
+        RUN_TIMEOUT,
+    )?;
+    let took = waiting.elapsed();
+    let said = format!("exit code {code} after {took:?}, and it said:\n{stdout}{stderr}");
+    let named = stderr.lines().any(|line| line.starts_with("pusher-canary: new cluster: "));
+    if matches!(code, 2 | 3) && named && took < REFUSAL_TIMEOUT && !stderr.contains(NEW.secret) {
+        eprintln!("interop: {}: {variable}: {said}", kind.name());
+        return Ok(());
+    }
+    Err(said)
+}
