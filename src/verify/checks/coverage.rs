@@ -2,12 +2,12 @@
 
 use crate::verify::account::Account;
 
-use super::{Limits, Seen, bounded, percent};
+use super::{Bounded, Limits, Seen, bounded};
 
 pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let events = account.events();
     let (n, k) = (events.trials, events.failures);
-    let (status, upper) = bounded(k, n, limits.loss_rate_max, limits.confidence);
+    let Bounded { status, upper, claim } = bounded(k, n, limits.loss_rate_max, limits.confidence);
     let causes: Vec<_> = events
         .uncovered
         .iter()
@@ -18,11 +18,7 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let detail = if n == 0 {
         "no event could be tried".to_owned()
     } else {
-        format!(
-            "{k} of {n} events uncovered{because}; below {} at {} confidence",
-            percent(upper),
-            percent(limits.confidence)
-        )
+        format!("{k} of {n} events uncovered{because}; {claim}")
     };
     Seen {
         status,

@@ -2,19 +2,15 @@
 
 use crate::verify::coverage::ClusterTrials;
 
-use super::{Limits, Seen, bounded, percent};
+use super::{Bounded, Limits, Seen, bounded};
 
 pub(super) fn check(trials: ClusterTrials, limits: &Limits) -> Seen {
     let (n, k) = (trials.trials, trials.failures());
-    let (status, upper) = bounded(k, n, limits.loss_rate_max, limits.confidence);
+    let Bounded { status, upper, claim } = bounded(k, n, limits.loss_rate_max, limits.confidence);
     let detail = if n == 0 {
         "no publication could be tried".to_owned()
     } else {
-        format!(
-            "{k} of {n} publications lost; below {} at {} confidence",
-            percent(upper),
-            percent(limits.confidence)
-        )
+        format!("{k} of {n} publications lost; {claim}")
     };
     Seen {
         status,

@@ -202,9 +202,17 @@ fn judge_cluster(
     }
 }
 
+/// A rate, judged by its exact bounds.
+struct Bounded {
+    status: Status,
+    upper: f64,
+    /// What may be said of the rate, in words.
+    claim: String,
+}
+
 /// Judges a rate by its exact bounds: pass if the upper one keeps the limit, fail if the lower one
 /// breaks it.
-fn bounded(failures: u64, trials: u64, limit: f64, confidence: f64) -> (Status, f64) {
+fn bounded(failures: u64, trials: u64, limit: f64, confidence: f64) -> Bounded {
     let upper = stats::upper_bound(failures, trials, confidence);
     let lower = stats::lower_bound(failures, trials, confidence);
     let status = if trials == 0 {
@@ -216,7 +224,19 @@ fn bounded(failures: u64, trials: u64, limit: f64, confidence: f64) -> (Status, 
     } else {
         Status::Inconclusive
     };
-    (status, upper)
+    let sure = percent(confidence);
+    let claim = match status {
+        Status::Pass => format!("below {} at {sure} confidence", percent(upper)),
+        Status::Inconclusive => {
+            let allowed = percent(limit);
+            format!("below {} at {sure} confidence, {allowed} allowed", percent(upper))
+        }
+        Status::Fail => {
+            let allowed = percent(limit);
+            format!("at least {} at {sure} confidence, {allowed} allowed", percent(lower))
+        }
+    };
+    Bounded { status, upper, claim }
 }
 
 /// Judges a ratio as it was seen, on at least one sample.

@@ -152,7 +152,7 @@ fn loss() {
             row(
                 |r| r.live(0, 28, 0, New),
                 (Inconclusive, Some(1.0 - 0.05_f64.powf(1.0 / 28.0)), 28),
-                "0 of 28 publications lost; below 10 % at 95 % confidence",
+                "0 of 28 publications lost; below 10 % at 95 % confidence, 10 % allowed",
             ),
             row(
                 |r| r.live(0, 29, 0, New),
@@ -169,12 +169,12 @@ fn loss() {
             row(
                 |r| r.live(0, 1, 1, New),
                 (Inconclusive, Some(1.0), 1),
-                "1 of 1 publications lost; below 100 % at 95 % confidence",
+                "1 of 1 publications lost; below 100 % at 95 % confidence, 10 % allowed",
             ),
             row(
                 |r| r.live(0, 2, 2, New),
                 (Fail, Some(1.0), 2),
-                "2 of 2 publications lost; below 100 % at 95 % confidence",
+                "2 of 2 publications lost; at least 22 % at 95 % confidence, 10 % allowed",
             ),
         ],
     );
@@ -196,12 +196,12 @@ fn coverage() {
             row(
                 |r| r.live(0, 28, 0, New),
                 (Inconclusive, Some(1.0 - 0.05_f64.powf(1.0 / 28.0)), 28),
-                "0 of 28 events uncovered; below 10 % at 95 % confidence",
+                "0 of 28 events uncovered; below 10 % at 95 % confidence, 10 % allowed",
             ),
             row(
                 |r| r.live(0, 2, 2, Old),
                 (Fail, Some(1.0), 2),
-                "2 of 2 events uncovered (lost 2); below 100 % at 95 % confidence",
+                "2 of 2 events uncovered (lost 2); at least 22 % at 95 % confidence, 10 % allowed",
             ),
         ],
     );
