@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::util::{EVENTS, Folder, Outcome, Report, rehearse, scenario, seeds, turn};
+use crate::util::{
+    EVENTS, Folder, Held, Outcome, Report, in_order, rehearse, scenario, seeds, turn,
+};
 
 /// Witnesses of each channel in the scenario.
 const WITNESSES: u64 = 2;
@@ -61,7 +63,9 @@ fn alone(fault: &str, changes: &[(&str, &str)], hold: impl Fn(&Outcome, &Report)
     let path = folder.write("scenario.toml", &scenario(changes));
     for seed in seeds() {
         let _turn = turn();
-        let outcome = rehearse(&path, seed, &["--fault", fault]).run();
+        let is_held = fault.contains("delay") || fault.contains("reorder");
+        let held = if is_held { Held::Some } else { Held::None };
+        let outcome = in_order(held, || rehearse(&path, seed, &["--fault", fault]).run());
         let report = outcome.judged();
         assert_eq!(report.0["seed"], seed);
         assert_eq!(moved(&report, "old"), moves([]), "figures of old moved");
@@ -101,7 +105,7 @@ fn a_clean_pair_shows_not_a_single_anomaly_and_is_go() {
     let path = folder.write("scenario.toml", &scenario(&every_route));
     for seed in seeds() {
         let _turn = turn();
-        let outcome = rehearse(&path, seed, &[]).run();
+        let outcome = in_order(Held::None, || rehearse(&path, seed, &[]).run());
         let report = outcome.judged();
         for cluster in ["old", "new"] {
             assert_eq!(moved(&report, cluster), moves([]), "figures of {cluster} moved");

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::util::{Folder, Report, fault_log, number, rehearse, scenario, seeds, turn};
+use crate::util::{
+    Folder, Held, Report, fault_log, in_order, number, rehearse, scenario, seeds, turn,
+};
 
 /// Every kind that leaves connections alone, rare enough for a report to name each incident.
 const FAULTS: [&str; 8] = [
@@ -217,7 +219,7 @@ fn every_publication_comes_out_as_the_fault_log_says() {
         let log_path = folder.file(&log);
         let mut args = vec!["--fault-log", log_path.to_str().unwrap()];
         args.extend(faults.iter().flatten().flat_map(|fault| ["--fault", fault]));
-        let outcome = rehearse(&path, seed, &args).run();
+        let outcome = in_order(Held::Some, || rehearse(&path, seed, &args).run());
         let report = outcome.judged();
         let suffered = suffered(&fault_log(&folder, &log));
         let expected: BTreeMap<_, _> =

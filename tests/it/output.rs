@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::util::{Folder, Outcome, canary, rehearse, scenario, turn};
 
-/// Every key that `interfaces.md` promises; `*` stands for both clusters.
+/// Every key that others may rely on; `*` stands for both clusters.
 const CONTRACT: &str = "
 schema tool.name tool.version run scenario phase proof seed started_at ended_at verdict checks
 clusters.*.publications.sent clusters.*.publications.accepted clusters.*.publications.rejected
