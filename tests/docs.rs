@@ -219,6 +219,17 @@ fn every_scenario_can_be_rehearsed() {
 }
 
 #[test]
+fn a_preflight_is_no_go_where_nothing_arrives() {
+    let (pair, folder) = (Pair::start(PairConfig::default()).unwrap(), short_scenarios());
+    let arguments = ["rehearse", "short/preflight.toml", "--duration", "2s"];
+    let mut command = program(&pair, folder.path(), &arguments);
+    let output = command.args(["--fault", "new:drop=1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("nothing arrived on public by trigger"), "{said}");
+}
+
+#[test]
 fn a_held_pair_says_where_it_is_and_ends_by_a_signal() {
     let (pair, folder) = (Pair::start(PairConfig::default()).unwrap(), short_scenarios());
     for (documented, tested) in COMMANDS {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::model::{Clock, ClusterRole, RunId, RunTime};
 use crate::scenario::plan::Plan;
@@ -308,13 +307,14 @@ pub struct Circumstances {
     pub rehearsal: Option<BTreeMap<ClusterRole, BTreeMap<String, u64>>>,
 }
 
-/// An instant as RFC 3339, to the millisecond.
+/// An instant as RFC 3339, to the millisecond, always of the same length.
 fn rfc3339(clock: &Clock, at: RunTime) -> String {
-    let nanos = i128::try_from(clock.wall(at).as_millis()).unwrap_or_default() * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
+    let nanos = i128::try_from(clock.wall(at).as_nanos()).unwrap_or_default();
+    let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else { return String::new() };
+    let ((year, month, day), (hour, minute, second, milli)) =
+        (at.to_calendar_date(), at.to_hms_milli());
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
 fn seconds(duration: Duration) -> f64 {
