@@ -17,6 +17,9 @@ use super::{Problem, Problems};
 
 pub use super::reader::Surroundings;
 
+/// Client events per second that one sender connection carries at most. The hosted limit is ten;
+/// half of it leaves room for bursts that a network makes.
+pub(super) const CLIENT_EVENTS_PER_SENDER: f64 = 5.0;
 /// Sections that later versions read.
 const SECTIONS_ELSEWHERE: [&str; 5] = ["load", "parity", "sample", "status_page", "webhooks"];
 
@@ -472,6 +475,21 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
     let carries = ChannelKind::ALL.iter().any(|k| k.carries_client_events() && count(*k) > 0);
     if has_client && !carries {
         table.problem("routes", "client needs at least one private or presence channel");
+    }
+    // Beside HTTP routes, each kind has one channel for client events.
+    let has_http = canary.routes.iter().any(|route| *route != Route::Client);
+    let channels_of =
+        |kind: &ChannelKind| if has_http { count(*kind).min(1) } else { count(*kind) };
+    let carriers = ChannelKind::ALL.iter().filter(|kind| kind.carries_client_events());
+    let channels: u32 = carriers.map(channels_of).sum();
+    let rate_max = CLIENT_EVENTS_PER_SENDER * f64::from(channels);
+    if has_client && carries && canary.client_rate > rate_max {
+        let message = format!(
+            "must be at most {rate_max}, which is {CLIENT_EVENTS_PER_SENDER} for each of the \
+             {channels} channels that carry client events; a cluster allows a connection 10 per \
+             second"
+        );
+        table.problem("client_rate", message);
     }
 }
 

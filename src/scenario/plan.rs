@@ -13,11 +13,8 @@ use crate::verify::checks::{Phase, Requirements};
 use crate::verify::stats::trials_needed;
 use crate::verify::tally::Route;
 
-use super::file::{Budget, InstrumentLimits, Scenario};
+use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
 
-/// Client events per second that one sender connection carries at most. The hosted limit is ten;
-/// half of it leaves room for bursts that a network makes.
-const CLIENT_EVENTS_PER_SENDER: f64 = 5.0;
 /// Longest wait for the answer to a publish request.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.

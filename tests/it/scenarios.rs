@@ -67,7 +67,8 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-durations.toml",
         &[
-            "2: scenario.duration: \"ten minutes\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
+            "2: scenario.duration: \"ten minutes\" is no duration; write \"5s\", \"250ms\" or \
+             \"15m\"",
             "5: canary.deadline: \"5\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
             "6: canary.horizon: \"\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
             "7: canary.recycle: \"never\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
@@ -138,17 +139,13 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     (
         "invalid-missing-clusters.toml",
-        &[
-            "1: clusters: both [clusters.old] and [clusters.new] must be given; only steady runs on \
-           one",
-        ],
+        &["1: clusters: both [clusters.old] and [clusters.new] must be given; only steady runs \
+           on one"],
     ),
     (
         "invalid-missing-cluster.toml",
-        &[
-            "1: clusters: both [clusters.old] and [clusters.new] must be given; only steady runs on \
-           one",
-        ],
+        &["1: clusters: both [clusters.old] and [clusters.new] must be given; only steady runs \
+           on one"],
     ),
     (
         "invalid-secrets.toml",
@@ -181,6 +178,11 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-client-route.toml",
         &["3: canary.routes: client needs at least one private or presence channel"],
+    ),
+    (
+        "invalid-client-rate.toml",
+        &["5: canary.client_rate: must be at most 10, which is 5 for each of the 2 channels that \
+           carry client events; a cluster allows a connection 10 per second"],
     ),
     (
         "invalid-channels.toml",

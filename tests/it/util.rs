@@ -38,8 +38,17 @@ name = "it"
 phase = "dual-publish"
 duration = "2500ms"
 CLUSTERS
+[canary.channels]
+public = 8
+private = 8
+presence = 4
+encrypted = 8
+cache = 4
+private_cache = 4
+presence_cache = 2
+encrypted_cache = 2
+
 [canary]
-channels = { public = 8, private = 8, presence = 4, encrypted = 8, cache = 4, private_cache = 4, presence_cache = 2, encrypted_cache = 2 }
 rate = 160.0
 routes = ["trigger"]
 witnesses = 2
@@ -543,8 +552,8 @@ impl Report {
         self.0["verdict"].as_str().unwrap()
     }
 
-    /// The longest time from an event's scheduled instant to its answer and, unless copies are held,
-    /// to its delivery.
+    /// The longest time from an event's scheduled instant to its answer and, unless copies are
+    /// held, to its delivery.
     fn slowest_ms(&self, held: Held) -> f64 {
         let max = |of: &Value| of["max"].as_f64().unwrap_or_default();
         let lag = max(&self.0["instrument"]["schedule_lag_ms"]);
