@@ -127,7 +127,7 @@ fn imports_go_downwards() {
 #[test]
 fn the_table_has_no_cycle() {
     // Each layer may import only those whose own imports it may not be part of, however far down.
-    fn below<'a>(layer: &str, seen: &mut BTreeSet<&'a str>) {
+    fn below(layer: &str, seen: &mut BTreeSet<&str>) {
         let (_, allowed) = LAYERS.iter().find(|(name, _)| *name == layer).expect("a layer");
         for next in *allowed {
             if seen.insert(next) {
