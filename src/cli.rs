@@ -88,9 +88,9 @@ pub struct OutputArgs {
 /// `rehearse`.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
-    /// The scenario; a built-in one by default. Its [clusters] are ignored
+    /// The scenario; a built-in one by default. Its clusters are ignored
     pub scenario: Option<PathBuf>,
-    /// Break a cluster on purpose: CLUSTER:KIND=P[@DURATION], such as new:drop=0.02; repeatable
+    /// Break a cluster on purpose, such as new:drop=0.02; repeatable
     #[arg(long, value_name = "FAULT", long_help = FAULT_HELP)]
     pub fault: Vec<Fault>,
     /// Write each fault done as a JSON line to this file

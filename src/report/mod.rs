@@ -388,7 +388,8 @@ fn cluster_report(
     let (excused, late_excused) = cluster.unattributed(&account.instrument().tainted);
     let blindness = &cluster.blindness;
     let ended = blindness.ended.values().map(|(windows, _)| windows).sum();
-    let length = blindness.ended.values().map(|(_, length)| seconds(*length)).sum();
+    // The sum of no numbers is -0.0, which a reader would wonder at.
+    let length = blindness.ended.values().fold(0.0, |sum, (_, length)| sum + seconds(*length));
     let per_hour = |upper: f64| (hours > 0.0 && trials.trials > 0).then(|| upper / hours);
     ClusterReport {
         publications: cluster.publications_total(),

@@ -1,4 +1,4 @@
-//! What was asked → what will be done: the written form ([`file`]) becomes a [`plan`].
+//! What was asked → what will be done: the written form ([`mod@file`]) becomes a [`plan`].
 
 pub mod file;
 pub mod plan;
