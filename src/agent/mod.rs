@@ -198,6 +198,17 @@ async fn panic_after(publishing: CancellationToken) -> std::convert::Infallible 
     panic!("sabotaged on purpose");
 }
 
+/// How far a run has come: each is cancelled when it begins.
+#[derive(Clone, Debug, Default)]
+struct Phases {
+    /// The schedule starts.
+    publishing: CancellationToken,
+    /// The schedule is worked off.
+    published: CancellationToken,
+    /// Nothing is waited for any more.
+    leave: CancellationToken,
+}
+
 /// A run whose connections are ready and which has not published yet.
 struct Running {
     tasks: Tasks,
@@ -206,8 +217,7 @@ struct Running {
     facts: mpsc::Sender<Fact>,
     standing: watch::Receiver<Standing>,
     collector: JoinHandle<Account>,
-    publishing: CancellationToken,
-    leave: CancellationToken,
+    phases: Phases,
     tracker: TaskTracker,
 }
 
@@ -218,8 +228,8 @@ struct Running {
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
     let hooks =
         Hooks { stop: CancellationToken::new(), observe: |_: &Account, _| {}, sabotage: None };
-    let Running { mut tasks, leave, .. } = begin(plan, clock, hooks).await?;
-    leave.cancel();
+    let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
+    phases.leave.cancel();
     finish(&mut tasks, None).await;
     Ok(())
 }
@@ -233,7 +243,7 @@ where
     O: FnMut(&Account, RunTime) + Send + 'static,
 {
     let stop = hooks.stop.clone();
-    let Running { mut tasks, parts, warm, facts, standing, collector, publishing, leave, tracker } =
+    let Running { mut tasks, parts, warm, facts, standing, collector, phases, tracker } =
         begin(plan, clock, hooks).await?;
     let start = clock.now().after(LEAD);
     // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
@@ -252,10 +262,10 @@ where
     let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
     tasks.spawn(Task::Pacer, pace);
     drop(facts);
-    publishing.cancel();
+    phases.publishing.cancel();
 
-    let panicked = supervise(plan, clock, &mut tasks, standing).await;
-    leave.cancel();
+    let panicked = supervise(plan, clock, &mut tasks, standing, &phases).await;
+    phases.leave.cancel();
     let panicked = finish(&mut tasks, panicked).await;
     tracker.close();
     // Idle connections end with their owners; a driver that does not is cut off with the runtime.
@@ -275,7 +285,7 @@ where
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (standing_out, standing) = watch::channel(Standing::default());
-    let (publishing, leave) = (CancellationToken::new(), CancellationToken::new());
+    let phases = Phases::default();
     let tracker = TaskTracker::new();
     let books = make_books(plan);
     let account = make_account(plan, &books);
@@ -283,10 +293,10 @@ where
         set: JoinSet::new(),
         names: HashMap::new(),
         sabotage,
-        publishing: publishing.clone(),
+        publishing: phases.publishing.clone(),
     };
     let collector = collector::run(clock, account, facts_in, standing_out, observe);
-    let sabotaged = (sabotage == Some(Task::Collector)).then(|| publishing.clone());
+    let sabotaged = (sabotage == Some(Task::Collector)).then(|| phases.publishing.clone());
     let collector = tokio::spawn(async move {
         match sabotaged {
             None => collector.await,
@@ -303,35 +313,25 @@ where
         let (part, watchers) = builder.build(&tracker)?;
         connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
-            let run = witness.run(started.clone(), publishing.clone(), leave.clone());
+            let run = witness.run(started.clone(), phases.clone());
             tasks.spawn(Task::Witness, run);
         }
         for (sender, jobs) in watchers.senders {
-            tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), leave.clone()));
+            tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
         parts.push(part);
     }
     drop(started);
-    let vitals = vitals::run(clock, plan.instrument, facts.clone(), leave.clone());
+    let vitals = vitals::run(clock, plan.instrument, facts.clone(), phases.leave.clone());
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {
         () = stop.cancelled() => Err(StartError::Stopped),
         ready = ready(plan, &parts, &mut started_in, connections) => ready,
     };
     match warm {
-        Ok(warm) => Ok(Running {
-            tasks,
-            parts,
-            warm,
-            facts,
-            standing,
-            collector,
-            publishing,
-            leave,
-            tracker,
-        }),
+        Ok(warm) => Ok(Running { tasks, parts, warm, facts, standing, collector, phases, tracker }),
         Err(error) => {
-            leave.cancel();
+            phases.leave.cancel();
             tasks.set.shutdown().await;
             collector.abort();
             Err(error.into())
@@ -345,6 +345,7 @@ async fn supervise(
     clock: Clock,
     tasks: &mut Tasks,
     mut standing: watch::Receiver<Standing>,
+    phases: &Phases,
 ) -> Option<Task> {
     // Phase one: until the schedule is worked off.
     while tasks.running(Task::Pacer) {
@@ -353,6 +354,7 @@ async fn supervise(
             return Some(panicked);
         }
     }
+    phases.published.cancel();
     let published = clock.now();
     let horizon = plan.settled_at(published);
     let patience = pong_timeout(plan) + plan.deadline + TALLY_PERIOD + STOP_GRACE;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::model::{Clock, ClusterRole, RunTime};
 use crate::pusher::encrypt::SharedSecret;
@@ -17,7 +16,7 @@ use crate::verify::tally::BlindCause;
 
 use super::link::{Link, LinkEvent, error_text};
 use super::start::{StartFailure, Started};
-use super::{next_tally, recycle_at};
+use super::{Phases, next_tally, recycle_at};
 
 /// Tells the run's start, once, that a connection is ready, or why it is not.
 pub struct Readiness(Option<mpsc::Sender<Started>>);
@@ -144,7 +143,7 @@ impl ConnectionLog {
         if blind == BlindCause::Agent {
             tracing::debug!(cluster = %self.role, "reconnecting on purpose");
         } else {
-            tracing::warn!(cluster = %self.role, why, "connection lost");
+            tracing::info!(cluster = %self.role, why, "connection lost");
         }
         self.state(now, ConnectionFact::Lost { code, cause: blind, why }).await;
         if self.is_witness && self.blind.is_none() {
@@ -212,14 +211,9 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Watches until `stop`, then hands on the rest and leaves. `publishing` is cancelled when the
-    /// schedule starts: reconnecting on purpose counts from there.
-    pub async fn run(
-        self,
-        started: mpsc::Sender<Started>,
-        publishing: CancellationToken,
-        stop: CancellationToken,
-    ) {
+    /// Watches until `phases.leave`, then hands on the rest and leaves.
+    pub async fn run(self, started: mpsc::Sender<Started>, phases: Phases) {
+        let Phases { publishing, published, leave: stop } = phases;
         let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } =
             self;
         let places: HashMap<&str, usize> =
@@ -238,7 +232,8 @@ impl Witness {
                     scheduled = true;
                     recycle_next = recycle_at(clock.now(), recycle.map(|(first, _)| first));
                 }
-                () = recycle_due => {
+                // Once nothing is published any more, a reconnect could show nothing.
+                () = recycle_due, if !published.is_cancelled() => {
                     recycle_next = recycle_at(clock.now(), recycle.map(|(_, period)| period));
                     link.recycle();
                 }

@@ -6,8 +6,6 @@
 //! them. Where something is missing the tests are ignored, aloud; with
 //! `PUSHER_CANARY_INTEROP=required` they fail.
 
-#![expect(clippy::indexing_slicing, reason = "a report without a key fails the test that reads it")]
-
 mod servers;
 
 use std::collections::HashMap;

@@ -430,7 +430,7 @@ fn a_panic_of_the_collector_leaves_nothing_to_keep_and_is_told() {
     let outcome = panics_in("collector");
     assert_eq!(outcome.stdout, "");
     let sentence =
-        "pusher-canary: the agent itself failed: its Collector panicked; please report this";
+        "pusher-canary: the agent itself failed: its collector panicked; please report this";
     assert_eq!(outcome.stderr.lines().last(), Some(sentence));
 }
 

@@ -67,7 +67,7 @@ fn eventful(folder: &Folder, more: &[&str]) -> Outcome {
 fn assert_table(text: &str) {
     let mut rest = text;
     for word in [
-        "rehearsal of it (dual-publish)  run ",
+        "it (dual-publish) rehearsed, run ",
         "old",
         "new",
         "publications sent",
@@ -81,8 +81,8 @@ fn assert_table(text: &str) {
         "corrupt",
         "events covered on both",
         "faults done by new: ",
-        "pass  old  evidence",
         "fail  new  loss",
+        "pass  old  evidence",
         "NO-GO  ",
     ] {
         let at = rest.find(word).unwrap_or_else(|| panic!("{word:?} is missing, or out of place"));
