@@ -106,11 +106,12 @@ fn hold(pair: &mut Pair, ca_file: Option<&Path>) -> Result<Exit, Stop> {
             text.push_str(&format!("export {name}_{what}={value}\n"));
         }
     }
-    print(&text)?;
     runtime()?.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        // Only now: whoever reads it may send the signal at once.
+        print(&text)?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

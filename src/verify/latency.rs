@@ -137,8 +137,8 @@ impl Latencies {
             .map(|bucket| bucket.value_iterated_to() as f64 / 1e3)
     }
 
-    /// How many values are at most each of `ends` (in seconds, ascending), and the sum of all values
-    /// in seconds, to the histogram's resolution.
+    /// How many values are at most each of `ends` (in seconds, ascending), and the sum of all
+    /// values in seconds, to the histogram's resolution.
     pub fn cumulative(&self, ends: &[f64]) -> (Vec<u64>, f64) {
         let mut counts = vec![0; ends.len()];
         let mut sum = 0.0;
