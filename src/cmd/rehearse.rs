@@ -115,11 +115,7 @@ fn hold(pair: &mut Pair, ca_file: Option<&Path>) -> Result<Exit, Stop> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-<<<<<<< HEAD
         // Whoever reads this may send the signal at once.
-=======
-        // Only now: whoever reads it may send the signal at once.
->>>>>>> docs
         print(&text)?;
         tokio::select! {
             _ = interrupt.recv() => {}
