@@ -90,7 +90,7 @@ fn each_channel_has_the_asked_number_of_distinct_witnesses() {
 fn client_events_have_channels_of_their_own_beside_http_routes() {
     let plan = plan(
         "[canary]\nchannels = { public = 1, private = 2, presence = 1 }\n\
-         routes = [\"trigger\", \"client\"]\nclient_rate = 12",
+         routes = [\"trigger\", \"client\"]\nclient_rate = 9",
     );
     for stream in &plan.streams {
         let channel = &plan.channels[stream.channel];
