@@ -371,8 +371,10 @@ fn every_scenario_of_the_project_can_be_rehearsed_without_its_variables() {
     for shipped in shipped() {
         // As they are but for their patience: nobody waits half a minute for loopback.
         let text = fs::read_to_string(&shipped).unwrap();
-        let text = text.replace("deadline = \"5s\"", "deadline = \"1s\"");
-        let text = text.replace("horizon = \"30s\"", "horizon = \"3s\"");
+        let own = |line: &&str| !line.starts_with("deadline") && !line.starts_with("horizon");
+        let text = text.lines().filter(own).collect::<Vec<_>>().join("\n");
+        let patience = "[canary]\ndeadline = \"1s\"\nhorizon = \"3s\"";
+        let text = text.replacen("[canary]", patience, 1);
         let folder = Folder::new();
         let path = folder.write(shipped.file_name().unwrap().to_str().unwrap(), &text);
         let _turn = turn();
