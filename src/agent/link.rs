@@ -207,7 +207,7 @@ impl Link {
 
     async fn act(&mut self) {
         if let Some(mut socket) = self.leaving.take() {
-            // The answer to a close frame is queued already; a dead peer must not hold the agent up.
+            // The answer to a close frame is queued already; a dead peer must not hold us up.
             let _ = tokio::time::timeout(CLOSE_WAIT, socket.flush()).await;
         }
         while let Some(action) = self.session.poll_action() {
@@ -323,8 +323,11 @@ impl Link {
             }
             Some(Err(error)) => {
                 self.lose_socket();
-                let broken = matches!(error, WsError::Capacity(_) | WsError::Utf8(_))
-                    || matches!(&error, WsError::Protocol(e) if *e != ProtocolError::ResetWithoutClosingHandshake);
+                let broken = match &error {
+                    WsError::Capacity(_) | WsError::Utf8(_) => true,
+                    WsError::Protocol(e) => *e != ProtocolError::ResetWithoutClosingHandshake,
+                    _ => false,
+                };
                 broken.then(|| LinkEvent::Broken(error.to_string()))
             }
             None => {
