@@ -57,6 +57,8 @@ pub enum Task {
     Pacer,
     /// Publishes over HTTP.
     Publisher,
+    /// Drives an HTTP connection.
+    Driver,
     /// Sends client events.
     Sender,
     /// Measures the instrument.
@@ -66,8 +68,15 @@ pub enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 6] =
-        [Self::Collector, Self::Pacer, Self::Publisher, Self::Sender, Self::Vitals, Self::Witness];
+    const ALL: [Self; 7] = [
+        Self::Collector,
+        Self::Pacer,
+        Self::Publisher,
+        Self::Driver,
+        Self::Sender,
+        Self::Vitals,
+        Self::Witness,
+    ];
 
     /// The task's name.
     pub const fn as_str(self) -> &'static str {
@@ -75,6 +84,7 @@ impl Task {
             Self::Collector => "collector",
             Self::Pacer => "pacer",
             Self::Publisher => "publisher",
+            Self::Driver => "driver",
             Self::Sender => "sender",
             Self::Vitals => "vitals",
             Self::Witness => "witness",
@@ -306,6 +316,9 @@ where
             },
         }
     });
+    if sabotage == Some(Task::Driver) {
+        tracker.spawn(panic_after(phases.publishing.clone()));
+    }
     let mut parts = Vec::new();
     let mut connections = 0;
     for cluster in &plan.clusters {
@@ -393,7 +406,11 @@ async fn finish(tasks: &mut Tasks, mut panicked: Option<Task>) -> Option<Task> {
         }
     };
     let _ = tokio::time::timeout(STOP_GRACE, join_all).await;
-    // What has not ended by now waits for something that will not come.
+    // What has not ended by now waits for something that will not come. What it knew is missing in
+    // the books, which the verdict will not overlook.
+    for task in tasks.names.values() {
+        tracing::warn!(task = task.as_str(), "did not end in time");
+    }
     tasks.set.shutdown().await;
     panicked
 }

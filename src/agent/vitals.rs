@@ -61,9 +61,10 @@ pub async fn run(
                 stated.extend(taint(now, now, TaintReason::ClockStep));
             }
             offset = moved;
-            let share = descriptors_open()
-                .zip(descriptors_max())
-                .map_or(0.0, |(open, max)| open as f64 / max as f64);
+            // Thousands of open files take a while to count, which must be no stall of the runtime.
+            let open = tokio::task::spawn_blocking(descriptors_open).await.unwrap_or_default();
+            let share =
+                open.zip(descriptors_max()).map_or(0.0, |(open, max)| open as f64 / max as f64);
             if share > limits.file_descriptors_max {
                 stated.extend(taint(now, now, TaintReason::FileDescriptors));
             }

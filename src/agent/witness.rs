@@ -113,6 +113,7 @@ impl ConnectionLog {
             Event::Disconnected(lost) => {
                 if !self.was_ready {
                     self.state(now, ConnectionFact::Failed).await;
+                    self.still_blind(blind_cause(&lost.cause).0, now).await;
                     let why = self.last_error.clone();
                     let cause = lost.cause.clone();
                     let gave_up = lost.gave_up;
@@ -149,6 +150,17 @@ impl ConnectionLog {
         if self.is_witness && self.blind.is_none() {
             self.blind = Some((last_heard, blind));
             self.state(now, ConnectionFact::SightLost { cause: blind }).await;
+        }
+    }
+
+    /// A reconnect failed: what began as the agent's own doing is not its doing any more.
+    async fn still_blind(&mut self, cause: BlindCause, now: RunTime) {
+        if let Some((_, known)) = &mut self.blind
+            && *known == BlindCause::Agent
+            && cause != BlindCause::Agent
+        {
+            *known = cause;
+            self.state(now, ConnectionFact::SightNotRestored { cause }).await;
         }
     }
 }
@@ -274,10 +286,7 @@ fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
     match event {
         LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, heard),
         LinkEvent::Session(Event::Disconnected(lost)) => {
-            // A connection that was never established left no sight to lose.
-            if let Some(last_heard) = lost.last_heard {
-                ledger.handle_lost(last_heard, blind_cause(&lost.cause).0);
-            }
+            ledger.handle_lost(lost.last_heard.unwrap_or(heard), blind_cause(&lost.cause).0);
         }
         // It may have been a canary event: what cannot be read has not been delivered.
         LinkEvent::Malformed(at) => ledger.handle_delivery(usize::MAX, None, *at),

@@ -1,6 +1,7 @@
 //! A run with everything around it: signals, progress, metrics, reports, exit code.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -113,15 +114,16 @@ impl Live<'_> {
             started: finished.started,
             ended: finished.ended,
             cut_short: finished.cut_short,
-            panicked: finished.panicked.map(|task| task.as_str().to_owned()),
+            panicked: finished
+                .panicked
+                .map(Task::as_str)
+                .or_else(|| super::has_panicked().then_some("background task"))
+                .map(str::to_owned),
             rehearsal,
         };
         let report = Report::new(plan, &finished.account, &circumstances);
         sinks.write(&report)?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
-        if finished.panicked.is_some() {
-            return Ok(Exit::Failed);
-        }
         Ok(report.verdict.into())
     }
 }
@@ -133,7 +135,7 @@ async fn measure(
     sabotage: Option<Task>,
 ) -> Result<agent::Finished, Stop> {
     let stop = CancellationToken::new();
-    let signals = tokio::spawn(obey(listen_for_signals()?, stop.clone(), plan.horizon));
+    let obeying = obey(listen_for_signals()?, stop.clone(), plan.horizon);
     let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
     let serving = CancellationToken::new();
     let server = match output.listen {
@@ -157,12 +159,15 @@ async fn measure(
         }
     };
     let hooks = Hooks { stop, observe, sabotage };
-    let finished = agent::run(plan, clock, hooks).await;
+    let finished = tokio::select! {
+        finished = agent::run(plan, clock, hooks) => finished,
+        never = obeying => match never {},
+    };
     serving.cancel();
     if let Some(server) = server {
+        // Its panic, if it did, is known already.
         let _ = server.await;
     }
-    signals.abort();
     finished.map_err(|error| Stop::new(Exit::from(&error), error))
 }
 
@@ -181,23 +186,20 @@ async fn obey(
     [mut interrupt, mut terminate]: [Signal; 2],
     stop: CancellationToken,
     horizon: std::time::Duration,
-) {
-    for count in 0_u8.. {
+) -> Infallible {
+    let mut any = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if count == 0 {
-            stop.cancel();
-            let horizon = humantime::format_duration(horizon);
-            complain(&format!(
-                "stopping: waiting {horizon} for what is under way; once more ends at once"
-            ));
-        } else {
-            complain("ended at once; nothing is concluded");
-            std::process::exit(Exit::Inconclusive.code().into());
-        }
-    }
+    };
+    any().await;
+    stop.cancel();
+    let horizon = humantime::format_duration(horizon);
+    complain(&format!("stopping: waiting {horizon} for what is under way; once more ends at once"));
+    any().await;
+    complain("ended at once; nothing is concluded");
+    std::process::exit(Exit::Inconclusive.code().into())
 }
 
 /// The line of live counts, on a terminal only.

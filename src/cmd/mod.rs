@@ -8,7 +8,9 @@ mod run;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
+use std::panic;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use uuid::Uuid;
 
@@ -18,8 +20,26 @@ use crate::model::RunId;
 use crate::scenario::file::{self, Clusters, Scenario, Surroundings};
 use crate::scenario::plan::{Overrides, Plan};
 
-/// Does what the command line says.
+/// Whether anything panicked, in whatever task or thread.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+fn has_panicked() -> bool {
+    PANICKED.load(Ordering::SeqCst)
+}
+
+/// Does what the command line says. Whatever panics on the way, the agent itself has failed then:
+/// a task that nobody waits for must not end unseen.
 pub fn execute(cli: &Cli) -> Exit {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        PANICKED.store(true, Ordering::SeqCst);
+        report(info);
+    }));
+    let exit = panic::catch_unwind(|| dispatch(cli)).unwrap_or(Exit::Failed);
+    if has_panicked() { Exit::Failed } else { exit }
+}
+
+fn dispatch(cli: &Cli) -> Exit {
     let (Command::Rehearse(rehearse::Args { log, .. })
     | Command::Check(check::Args { log, .. })
     | Command::Run(run::Args { log, .. })) = &cli.command;

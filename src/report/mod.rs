@@ -286,6 +286,9 @@ pub struct IncidentReport {
     pub seq: Option<u64>,
     /// How many witnesses it concerns.
     pub witnesses: u64,
+    /// Why they were blind, where they missed something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<BlindCause>,
     /// More, in a few words.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
@@ -345,6 +348,7 @@ impl Report {
                 stream: incident.stream.map(|s| s.0),
                 seq: incident.seq.map(|s| s.0),
                 witnesses: incident.witnesses,
+                cause: incident.cause,
                 detail: incident.detail.clone(),
             }
         };

@@ -7,7 +7,8 @@ use anstyle::{AnsiColor, Style};
 
 use crate::model::ClusterRole;
 use crate::verify::account::Account;
-use crate::verify::checks::percent;
+use crate::verify::checks::{percent, percent_above};
+use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::{ClusterReport, Report, Summary};
@@ -139,7 +140,10 @@ impl Report {
         if self.incidents.is_empty() {
             return Ok(());
         }
-        for incident in self.incidents.iter().take(INCIDENTS_SHOWN) {
+        // What the agent did on purpose must not push out what happened to it.
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.incidents.iter().partition(|i| i.cause == Some(BlindCause::Agent));
+        for incident in others.into_iter().chain(own).take(INCIDENTS_SHOWN) {
             let time = incident.at.get(11..23).unwrap_or(&incident.at);
             let which = match (&incident.channel, incident.seq) {
                 (Some(channel), Some(seq)) => format!(" {channel} #{seq}"),
@@ -149,11 +153,13 @@ impl Report {
                 n if n > 1 => format!(" at {n} witnesses"),
                 _ => String::new(),
             };
-            let colon = if incident.detail.is_empty() { "" } else { ": " };
-            let line = format!(
-                "{time} {} {}{which}{witnesses}{colon}{}",
-                incident.cluster, incident.kind, incident.detail
-            );
+            let why = match (incident.detail.as_str(), incident.cause) {
+                ("", None) => String::new(),
+                ("", Some(cause)) => format!(": {}", cause.meaning()),
+                (detail, _) => format!(": {detail}"),
+            };
+            let (cluster, kind) = (incident.cluster, incident.kind);
+            let line = format!("{time} {cluster} {kind}{which}{witnesses}{why}");
             for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
                 let indent = if at == 0 { "" } else { "  " };
                 writeln!(out, "{indent}{part}")?;
@@ -209,7 +215,7 @@ impl Report {
                 format!(
                     "{role}: {failed} of {} publications lost, below {}",
                     grouped(c.trials),
-                    percent(c.loss_upper_bound)
+                    percent_above(c.loss_upper_bound)
                 )
             })
             .collect();
@@ -270,6 +276,7 @@ const ROWS: &[Row] = &[
     row("  late", |c| grouped(c.obligations.late)),
     row("  lost", |c| grouped(c.obligations.lost)),
     row("  missed offline", |c| grouped(c.obligations.missed_offline)),
+    anomaly("    by our own reconnects", |c| grouped(own(&c.blind.missed_by_cause))),
     anomaly("  void", |c| grouped(c.obligations.void)),
     anomaly("  pending", |c| grouped(c.obligations.pending)),
     row("duplicates", |c| grouped(c.beside.duplicates)),
@@ -281,14 +288,20 @@ const ROWS: &[Row] = &[
         grouped(c.connections.closed_by_code.values().sum::<u64>() + c.connections.closed_by_agent)
     }),
     anomaly("blind windows", |c| grouped(c.blind.windows)),
+    anomaly("  by our own reconnects", |c| grouped(own(&c.blind.windows_by_cause))),
     anomaly("anomalies in tainted seconds", |c| grouped(c.unattributed)),
     row("delivery p50", |c| millis(c.latency_ms.p50)),
     row("delivery p99", |c| millis(c.latency_ms.p99)),
     row("delivery max", |c| millis(c.latency_ms.max)),
     row("publish answer p99", |c| millis(p99_or_max(&c.publish_ms))),
     row("connect p99", |c| millis(p99_or_max(&c.connect_ms))),
-    row("loss rate below", |c| percent(c.loss_upper_bound)),
+    row("loss rate below", |c| percent_above(c.loss_upper_bound)),
 ];
+
+/// How much of it is the agent's own doing.
+fn own(by_cause: &BTreeMap<BlindCause, u64>) -> u64 {
+    by_cause.get(&BlindCause::Agent).copied().unwrap_or_default()
+}
 
 fn p99_or_max(summary: &Summary) -> Option<f64> {
     summary.p99.or(summary.max)

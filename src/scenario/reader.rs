@@ -213,8 +213,11 @@ impl<'a> Section<'a> {
         let parsed = u64::from_str_radix(&text, number.radix()).ok();
         let parsed = parsed.filter(|n| (range.start..=range.end).contains(n));
         if parsed.is_none() {
-            let Range { start, end } = range;
-            self.problem(key, format!("must be a whole number between {start} and {end}"));
+            let bounds = match range {
+                Range { start, end: u64::MAX } => format!("of {start} or more"),
+                Range { start, end } => format!("between {start} and {end}"),
+            };
+            self.problem(key, format!("must be a whole number {bounds}"));
         }
         parsed
     }

@@ -45,6 +45,8 @@ pub struct PlacedIncident {
     pub seq: Option<Seq>,
     /// How many witnesses it concerns.
     pub witnesses: u64,
+    /// Why they were blind, where they missed something.
+    pub cause: Option<BlindCause>,
     /// More, in a few words; may be empty.
     pub detail: String,
 }
@@ -54,7 +56,8 @@ pub struct PlacedIncident {
 pub struct Blindness {
     /// Windows that ended, by cause, with their total length.
     pub ended: BTreeMap<BlindCause, (u64, Duration)>,
-    /// Windows that began, by cause.
+    /// Windows that began, by cause. Of a window of the agent's own that could not be ended, it is
+    /// what kept it open.
     pub begun: BTreeMap<BlindCause, u64>,
     /// The longest that ended.
     pub longest: Duration,
@@ -416,6 +419,12 @@ impl Account {
             ConnectionFact::SightLost { cause } => {
                 *cluster.blindness.begun.entry(cause).or_default() += 1;
             }
+            ConnectionFact::SightNotRestored { cause } => {
+                if let Some(own) = cluster.blindness.begun.get_mut(&BlindCause::Agent) {
+                    *own = own.saturating_sub(1);
+                }
+                *cluster.blindness.begun.entry(cause).or_default() += 1;
+            }
             ConnectionFact::Authorized { took, confirmed } => {
                 cluster.auth.record(took);
                 let (yes, no) = &mut cluster.authorized;
@@ -434,6 +443,7 @@ impl Account {
                         stream: None,
                         seq: None,
                         witnesses: 1,
+                        cause: Some(cause),
                         detail: why,
                     });
                 }
@@ -448,6 +458,8 @@ impl Account {
             witnesses.insert(witness);
             if let Some(known) = self.incidents.get_mut(*at) {
                 known.witnesses = witnesses.len() as u64;
+                known.cause =
+                    known.cause.into_iter().chain(incident.cause).reduce(BlindCause::blamed);
             }
             return;
         }
@@ -458,6 +470,7 @@ impl Account {
             stream: incident.stream,
             seq: incident.seq,
             witnesses: 1,
+            cause: incident.cause,
             detail: String::new(),
         };
         if let (Some(at), Some(key)) = (self.push(placed), key) {
@@ -473,6 +486,7 @@ impl Account {
             stream: Some(failure.stream),
             seq: Some(failure.seq),
             witnesses: 0,
+            cause: None,
             detail: failure.why.clone(),
         });
     }

@@ -166,6 +166,12 @@ pub enum ConnectionFact {
         /// Why.
         cause: BlindCause,
     },
+    /// The agent took a witness's sight on purpose, and giving it back failed: the window has
+    /// another cause.
+    SightNotRestored {
+        /// Why it lasts.
+        cause: BlindCause,
+    },
     /// A witness sees all its channels again.
     SightRestored {
         /// When it became blind.

@@ -67,13 +67,16 @@ struct Channel {
 }
 
 impl Channel {
-    fn is_blind(&self) -> bool {
-        self.windows.back().is_some_and(|w| w.until == RunTime::NEVER)
-    }
-
-    /// Why the witness was blind for part of the span; `None` if it was not.
+    /// Why the witness was blind for part of the span; `None` if it was not. The agent's own doing
+    /// excuses much: it is the cause only where every break was, and none of them lasts.
     fn blind_during(&self, from: RunTime, until: RunTime) -> Option<BlindCause> {
-        self.windows.iter().find(|w| w.from < until && w.until > from).map(|w| w.cause)
+        let breaks = self.windows.iter().filter(|w| w.from < until && w.until > from);
+        let cause = |w: &BlindWindow| match w.cause {
+            // It could have reconnected long ago, had it been let.
+            BlindCause::Agent if w.until == RunTime::NEVER => BlindCause::Network,
+            cause => cause,
+        };
+        breaks.map(cause).reduce(BlindCause::blamed)
     }
 }
 
@@ -204,10 +207,16 @@ impl Ledger {
     }
 
     /// The connection was lost; it was last known to be alive at `last_heard`, where blindness
-    /// begins.
+    /// begins. Of a channel that is blind already, it is a reconnect that failed.
     pub fn handle_lost(&mut self, last_heard: RunTime, cause: BlindCause) {
         for channel in &mut self.channels {
-            if channel.confirmed.is_none() || channel.is_blind() {
+            if let Some(window) = channel.windows.back_mut()
+                && window.until == RunTime::NEVER
+            {
+                window.cause = window.cause.blamed(cause);
+                continue;
+            }
+            if channel.confirmed.is_none() {
                 continue;
             }
             channel.replay_expected = false;
@@ -218,6 +227,7 @@ impl Ledger {
                     (channel.windows.pop_front(), channel.windows.front_mut())
             {
                 next.from = oldest.from;
+                next.cause = oldest.cause.blamed(next.cause);
             }
         }
     }
@@ -324,7 +334,7 @@ impl Ledger {
     ) {
         *count(self.tally.beside.entry(now.second()).or_default()) += 1;
         let (stream, seq) = which.unzip();
-        self.tally.incident(Incident { at: now, kind, stream, seq });
+        self.tally.incident(Incident { at: now, kind, stream, seq, cause: None });
     }
 
     // The passing of time.
@@ -431,8 +441,8 @@ fn count_delivery(
     }
     counts.late += 1;
     *tally.late.entry(sent.after(latency).second()).or_default() += 1;
-    let stream = Some(stream.spec.stream);
-    tally.incident(Incident { at: sent, kind: IncidentKind::Late, stream, seq: Some(seq) });
+    let (kind, stream) = (IncidentKind::Late, Some(stream.spec.stream));
+    tally.incident(Incident { at: sent, kind, stream, seq: Some(seq), cause: None });
 }
 
 /// What an obligation is judged by.
@@ -503,14 +513,14 @@ fn settle(
             Outcome::Rejected | Outcome::Unsent => {
                 obligations(tally, stratum).void += 1;
                 tally.beside.entry(received.second()).or_default().unexpected += 1;
-                let (at, kind) = (received, IncidentKind::Unexpected);
-                tally.incident(Incident { at, kind, stream: Some(index), seq: Some(seq) });
+                let (at, kind, stream) = (received, IncidentKind::Unexpected, Some(index));
+                tally.incident(Incident { at, kind, stream, seq: Some(seq), cause: None });
             }
         }
         mark_settled(stream, seq);
         return;
     }
-    let kind = match judge.end(&publication) {
+    let (kind, cause) = match judge.end(&publication) {
         End::Pending => return,
         End::Void => {
             obligations(tally, stratum).void += 1;
@@ -522,17 +532,18 @@ fn settle(
             match shortfall {
                 Shortfall::Lost => {
                     obligations(tally, stratum).lost += 1;
-                    IncidentKind::Lost
+                    (IncidentKind::Lost, None)
                 }
                 Shortfall::Missed(cause) => {
                     obligations(tally, stratum).missed_offline += 1;
                     *tally.missed.entry(cause).or_default() += 1;
-                    IncidentKind::MissedOffline
+                    (IncidentKind::MissedOffline, Some(cause))
                 }
             }
         }
     };
-    let incident = Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq) };
+    let incident =
+        Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq), cause };
     tally.incident(incident);
     mark_settled(stream, seq);
 }

@@ -94,8 +94,8 @@ pub struct Beside {
     pub duplicates: u64,
     /// First events after confirming a cache channel that were sent before it.
     pub replayed: u64,
-    /// First copies that a later event of their stream overtook, though it was requested after
-    /// theirs was answered.
+    /// First copies that came after the first copy of a later event of their stream, whose request
+    /// began after theirs was answered.
     pub reordered: u64,
     /// First copies overtaken by an event whose request overlapped theirs.
     pub unordered: u64,
@@ -152,6 +152,25 @@ impl BlindCause {
             Self::Network => "network",
             Self::Handshake => "handshake",
             Self::Agent => "agent",
+        }
+    }
+
+    /// The cause, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Close => "the cluster had closed the connection",
+            Self::Network => "the connection was cut, silent or could not be dialled",
+            Self::Handshake => "the handshake or a subscription had failed",
+            Self::Agent => "while the agent reconnected on purpose",
+        }
+    }
+
+    /// Of two causes of one blindness, the first that is not the agent's own doing.
+    #[must_use]
+    pub const fn blamed(self, other: Self) -> Self {
+        match self {
+            Self::Agent => other,
+            _ => self,
         }
     }
 }
@@ -214,6 +233,8 @@ pub struct Incident {
     pub stream: Option<StreamIx>,
     /// The event, where it is known.
     pub seq: Option<Seq>,
+    /// Why the witness was blind, where it missed something.
+    pub cause: Option<BlindCause>,
 }
 
 /// Most incidents that one tally carries, the earliest; the rest is only counted.

@@ -426,6 +426,11 @@ fn a_panic_in_a_publishing_task_keeps_the_report_and_is_never_go() {
 }
 
 #[test]
+fn a_panic_in_a_task_that_nobody_waits_for_keeps_the_report_and_is_never_go() {
+    kept(&panics_in("driver"), "background task");
+}
+
+#[test]
 fn a_panic_of_the_collector_leaves_nothing_to_keep_and_is_told() {
     let outcome = panics_in("collector");
     assert_eq!(outcome.stdout, "");

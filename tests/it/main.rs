@@ -16,6 +16,8 @@ mod faults;
 mod metrics;
 // Many faults at once, against an account that shares no code with the ledger.
 mod oracle;
+// A cluster that takes publications while its witnesses cannot reach it.
+mod outages;
 // What is printed, and where.
 mod output;
 // Each mistake in a scenario with its text; the project's own scenarios.

@@ -35,7 +35,8 @@ fn duplicates(second: u64, duplicates: u64) -> Tally {
 
 fn lost(at: u64, seq: u64) -> Incident {
     let at = RunTime::from_millis(at);
-    Incident { at, kind: IncidentKind::Lost, stream: Some(StreamIx(0)), seq: Some(Seq(seq)) }
+    let (kind, stream) = (IncidentKind::Lost, Some(StreamIx(0)));
+    Incident { at, kind, stream, seq: Some(Seq(seq)), cause: None }
 }
 
 fn with_incidents(incidents: Vec<Incident>) -> Tally {
@@ -286,11 +287,13 @@ fn blind_windows_are_added_up_by_cause() {
         (at(9_500), ConnectionFact::SightLost { cause }),
         (at(9_600), ConnectionFact::SightRestored { since: at(9_500), cause }),
         (at(9_700), ConnectionFact::SightLost { cause: other }),
+        (at(9_700), ConnectionFact::SightLost { cause: other }),
+        (at(9_800), ConnectionFact::SightNotRestored { cause: BlindCause::Network }),
     ] {
         account.apply(Fact::Connection(New, fact.0, fact.1));
     }
     let blind = &account.clusters[&New].blindness;
-    assert_eq!(blind.begun, BTreeMap::from([(cause, 2), (other, 1)]));
+    assert_eq!(blind.begun, BTreeMap::from([(cause, 2), (other, 1), (BlindCause::Network, 1)]));
     assert_eq!(blind.ended, BTreeMap::from([(cause, (2, Duration::from_millis(3_100)))]));
     assert_eq!(blind.longest, Duration::from_secs(3));
 }

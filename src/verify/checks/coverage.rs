@@ -2,12 +2,11 @@
 
 use crate::verify::account::Account;
 
-use super::{Bounded, Limits, Seen, bounded};
+use super::{Limits, Seen, bounded};
 
 pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let events = account.events();
     let (n, k) = (events.trials, events.failures);
-    let Bounded { status, upper, claim } = bounded(k, n, limits.loss_rate_max, limits.confidence);
     let causes: Vec<_> = events
         .uncovered
         .iter()
@@ -15,17 +14,6 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
         .collect();
     let because =
         if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
-    let detail = if n == 0 {
-        "no event could be tried".to_owned()
-    } else {
-        format!("{k} of {n} events uncovered{because}; {claim}")
-    };
-    Seen {
-        status,
-        observed: Some(upper),
-        limit: Some(limits.loss_rate_max),
-        unit: "ratio",
-        evidence: n,
-        detail,
-    }
+    let what = format!("{k} of {n} events uncovered{because}");
+    bounded(k, n, limits, &what, "no event could be tried")
 }

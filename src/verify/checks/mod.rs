@@ -202,41 +202,33 @@ fn judge_cluster(
     }
 }
 
-/// A rate, judged by its exact bounds.
-struct Bounded {
-    status: Status,
-    upper: f64,
-    /// What may be said of the rate, in words.
-    claim: String,
-}
-
 /// Judges a rate by its exact bounds: pass if the upper one keeps the limit, fail if the lower one
-/// breaks it.
-fn bounded(failures: u64, trials: u64, limit: f64, confidence: f64) -> Bounded {
+/// breaks it. `what` says what was counted, `nothing` what to say where there was no trial.
+fn bounded(failures: u64, trials: u64, limits: &Limits, what: &str, nothing: &str) -> Seen {
+    let (limit, confidence) = (limits.loss_rate_max, limits.confidence);
     let upper = stats::upper_bound(failures, trials, confidence);
     let lower = stats::lower_bound(failures, trials, confidence);
-    let status = if trials == 0 {
-        Status::Inconclusive
+    let (sure, allowed) = (percent(confidence), percent(limit));
+    let (below, least) = (percent_above(upper), percent_below(lower));
+    let (status, detail) = if trials == 0 {
+        (Status::Inconclusive, nothing.to_owned())
     } else if upper <= limit {
-        Status::Pass
+        (Status::Pass, format!("{what}; below {below} at {sure} confidence"))
     } else if lower > limit {
-        Status::Fail
+        let claim = format!("at least {least} at {sure} confidence, {allowed} allowed");
+        (Status::Fail, format!("{what}; {claim}"))
     } else {
-        Status::Inconclusive
+        let claim = format!("below {below} at {sure} confidence, {allowed} allowed");
+        (Status::Inconclusive, format!("{what}; {claim}"))
     };
-    let sure = percent(confidence);
-    let claim = match status {
-        Status::Pass => format!("below {} at {sure} confidence", percent(upper)),
-        Status::Inconclusive => {
-            let allowed = percent(limit);
-            format!("below {} at {sure} confidence, {allowed} allowed", percent(upper))
-        }
-        Status::Fail => {
-            let allowed = percent(limit);
-            format!("at least {} at {sure} confidence, {allowed} allowed", percent(lower))
-        }
-    };
-    Bounded { status, upper, claim }
+    Seen {
+        status,
+        observed: Some(upper),
+        limit: Some(limit),
+        unit: "ratio",
+        evidence: trials,
+        detail,
+    }
 }
 
 /// Judges a ratio as it was seen, on at least one sample.
@@ -248,14 +240,42 @@ fn ratio(part: u64, whole: u64, keeps: impl Fn(f64) -> bool) -> (Status, Option<
     (if keeps(ratio) { Status::Pass } else { Status::Fail }, Some(ratio))
 }
 
-/// A ratio as a percentage, with two significant digits where it is small.
+/// A ratio as a percentage, as near as two significant digits tell: of what is missing to 100 %,
+/// where that is less.
 pub fn percent(ratio: f64) -> String {
+    rounded(ratio, f64::round)
+}
+
+/// An upper bound as a percentage. Never less than it is: "below" must stay true.
+pub fn percent_above(ratio: f64) -> String {
+    rounded(ratio, f64::ceil)
+}
+
+/// A lower bound as a percentage. Never more than it is: "at least" must stay true.
+fn percent_below(ratio: f64) -> String {
+    rounded(ratio, f64::floor)
+}
+
+fn rounded(ratio: f64, round: fn(f64) -> f64) -> String {
     let percent = ratio * 100.0;
-    if percent <= 0.0 || percent >= 10.0 {
+    let telling = percent.min(100.0 - percent);
+    if telling <= 0.0 {
         return format!("{percent:.0} %");
     }
-    let decimals = (1.0 - percent.log10().floor()).max(0.0) as usize;
-    format!("{percent:.decimals$} %")
+    let decimals = (1.0 - telling.log10().floor()).clamp(0.0, 12.0);
+    let scale = 10_f64.powf(decimals);
+    // A decimal fraction has no exact double: 0.05 % is not to become 0.051 % for that.
+    let nearest = (percent * scale).round();
+    let scaled =
+        if (percent * scale - nearest).abs() < 1e-6 { nearest } else { round(percent * scale) };
+    let text = format!("{:.*}", decimals as usize, scaled / scale);
+    // Near 100 % the digits tell how much is missing, and noughts at their end tell nothing.
+    let text = if percent > 10.0 && text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &*text
+    };
+    format!("{text} %")
 }
 
 #[cfg(test)]

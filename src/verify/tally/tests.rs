@@ -9,7 +9,8 @@ use rand::{Rng, SeedableRng};
 use super::*;
 
 fn incident(at: u64, kind: IncidentKind, seq: u64) -> Incident {
-    Incident { at: RunTime(at), kind, stream: Some(StreamIx(0)), seq: Some(Seq(seq)) }
+    let stream = Some(StreamIx(0));
+    Incident { at: RunTime(at), kind, stream, seq: Some(Seq(seq)), cause: None }
 }
 
 fn random(rng: &mut SmallRng) -> Tally {

@@ -196,6 +196,46 @@ fn a_window_goes_on_with_its_first_cause_until_the_channel_is_confirmed_again() 
 }
 
 #[test]
+fn the_agent_s_own_window_is_not_its_doing_any_more_once_a_reconnect_failed() {
+    let (agent, network) = (BlindCause::Agent, BlindCause::Network);
+    let mut world = World::new();
+    world.lose(ms(500), agent);
+    world.accepted(ms(1_000));
+    world.lose(ms(500), network);
+    world.lose(ms(500), BlindCause::Close);
+    world.subscribe(0, ms(8_000));
+    world.finish();
+    assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(network))]);
+
+    // Nor if it has not reconnected by the time of judgement.
+    let judged = just_after(ms(31_000));
+    for (confirmed, cause) in [(Some(ms(31_000)), agent), (None, network)] {
+        let mut world = World::new();
+        world.lose(ms(500), agent);
+        world.accepted(ms(1_000));
+        if let Some(confirmed) = confirmed {
+            world.subscribe(0, confirmed);
+        }
+        world.advance(judged);
+        assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(cause))]);
+    }
+}
+
+#[test]
+fn of_several_breaks_one_that_is_not_the_agent_s_doing_is_the_cause() {
+    let mut world = World::new();
+    world.lose(ms(500), BlindCause::Agent);
+    world.accepted(ms(1_000));
+    world.subscribe(0, ms(1_100));
+    world.lose(ms(2_000), BlindCause::Close);
+    world.subscribe(0, ms(2_100));
+    world.lose(ms(3_000), BlindCause::Network);
+    world.subscribe(0, ms(3_100));
+    world.finish();
+    assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(BlindCause::Close))]);
+}
+
+#[test]
 fn a_rejected_publication_is_void_for_everyone() {
     let mut world = World::new();
     let seq = world.send(ms(1_000));
@@ -380,4 +420,18 @@ fn windows_are_bounded_and_the_oldest_are_joined() {
     world.finish();
     assert_eq!(world.shortfalls, [(0, during, Shortfall::Missed(BlindCause::Network))]);
     assert!(world.ledger.channels[0].windows.is_empty(), "and forgotten when nobody asks any more");
+}
+
+#[test]
+fn a_window_that_is_joined_keeps_a_cause_that_is_not_the_agent_s_doing() {
+    let mut world = World::new();
+    world.lose(ms(1_000), BlindCause::Close);
+    world.accepted(ms(1_001));
+    world.subscribe(0, ms(1_005));
+    for n in 1..=WINDOWS_MAX as u64 {
+        world.lose(ms(10_000 + 10 * n), BlindCause::Agent);
+        world.subscribe(0, ms(10_005 + 10 * n));
+    }
+    world.finish();
+    assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(BlindCause::Close))]);
 }

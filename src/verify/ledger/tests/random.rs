@@ -252,29 +252,60 @@ impl Oracle<'_> {
         (in_time && self.is_owed(seq)).then_some(first)
     }
 
-    /// The cause of the first break in the span.
-    fn blind(&self, from: RunTime, until: RunTime) -> Option<BlindCause> {
-        let (mut confirmed, mut window) = (None, None);
-        for (at, what) in self.facts {
+    /// The cause of the first break in the span that is not the agent's own doing; else the
+    /// agent, if there was a break at all. A break that lasts is not its doing.
+    fn blind(&self, facts: &[(RunTime, What)], span: (RunTime, RunTime)) -> Option<BlindCause> {
+        let (mut confirmed, mut since, mut causes) = (None, None, Vec::new());
+        let mut window = Vec::new();
+        for (at, what) in facts {
             match what {
                 What::Subscribed => {
-                    if let Some((begun, cause)) = window.take()
-                        && begun < until
-                        && *at > from
-                    {
-                        return Some(cause);
+                    if since.take().is_some_and(|since| since < span.1) && *at > span.0 {
+                        causes.append(&mut window);
                     }
+                    window.clear();
                     confirmed = Some(*at);
                 }
                 What::Lost(heard, cause) => {
-                    if let (Some(confirmed), None) = (confirmed, window) {
-                        window = Some((confirmed.max(*heard), *cause));
+                    if let Some(confirmed) = confirmed {
+                        since.get_or_insert(confirmed.max(*heard));
+                        window.push(*cause);
                     }
                 }
                 _ => {}
             }
         }
-        None
+        if since.is_some_and(|since| since < span.1) {
+            causes.append(&mut window);
+            causes.push(BlindCause::Network);
+        }
+        causes.iter().find(|c| **c != BlindCause::Agent).or(causes.first()).copied()
+    }
+
+    /// Why nothing was received of what was owed; `None` if it was lost. Decided by the first
+    /// advance at which it can be.
+    fn shortfall(&self, seq: u64, sent: RunTime, due: RunTime) -> Option<BlindCause> {
+        let is_decided = |w: &What| match w {
+            What::Answered(s, outcome) => *s == seq && *outcome == Outcome::Accepted,
+            What::Decided(s, _) => *s == seq,
+            _ => false,
+        };
+        let is_frame = |w: &What| {
+            use What::{Copy, Corrupt, Foreign, Heard, Invented, Misrouted, Subscribed};
+            matches!(w, Subscribed | Copy(_) | Invented | Corrupt | Foreign | Misrouted | Heard)
+        };
+        for (place, (at, what)) in self.facts.iter().enumerate() {
+            let before = &self.facts[..place];
+            let may_end = *what == What::Advanced && at.0 > sent.0 + HORIZON.as_nanos() as u64;
+            if !may_end || !before.iter().any(|(_, w)| is_decided(w)) {
+                continue;
+            }
+            let cause = self.blind(before, (sent, due));
+            if cause.is_some() || before.iter().any(|(at, w)| is_frame(w) && *at >= due) {
+                return cause;
+            }
+        }
+        unreachable!("the last advance decides everything")
     }
 
     fn obligation(&self, seq: u64, counts: &mut Counts) {
@@ -292,7 +323,7 @@ impl Oracle<'_> {
             (_, Some(received)) if self.facts[received].0 <= due => all.delivered += 1,
             (_, Some(_)) => all.late += 1,
             (_, None) if void => all.void += 1,
-            (_, None) => match self.blind(sent, due) {
+            (_, None) => match self.shortfall(seq, sent, due) {
                 None => all.lost += 1,
                 Some(cause) => {
                     all.missed_offline += 1;
