@@ -273,6 +273,7 @@ where
     tasks.spawn(Task::Pacer, pace);
     drop(facts);
     phases.publishing.cancel();
+    tracing::info!("publishing begins");
 
     let panicked = supervise(plan, clock, &mut tasks, standing, &phases).await;
     phases.leave.cancel();

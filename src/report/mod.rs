@@ -17,7 +17,7 @@ use crate::verify::coverage::ClusterTrials;
 use crate::verify::fact::Publications;
 use crate::verify::latency::Latencies;
 use crate::verify::stats;
-use crate::verify::tally::{Beside, BlindCause};
+use crate::verify::tally::{Beside, BlindCause, Obligations};
 use crate::verify::verdict::{Finding, Verdict};
 
 pub use text::live;
@@ -90,18 +90,9 @@ pub struct Control {
 /// Obligations by outcome; they add up to `total`.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct ObligationsReport {
-    /// All that were opened.
-    pub total: u64,
-    /// Within the deadline.
-    pub delivered: u64,
-    /// Within the horizon.
-    pub late: u64,
-    /// Never, though subscribed and alive.
-    pub lost: u64,
-    /// Never, and not subscribed for part of the time.
-    pub missed_offline: u64,
-    /// Not owed.
-    pub void: u64,
+    /// All that were opened, and those that ended.
+    #[serde(flatten)]
+    pub counted: Obligations,
     /// Not ended.
     pub pending: u64,
 }
@@ -388,7 +379,6 @@ fn cluster_report(
     confidence: f64,
     hours: f64,
 ) -> ClusterReport {
-    let all = cluster.obligations();
     let (excused, late_excused) = cluster.unattributed(&account.instrument().tainted);
     let blindness = &cluster.blindness;
     let ended = blindness.ended.values().map(|(windows, _)| windows).sum();
@@ -399,12 +389,7 @@ fn cluster_report(
         publications: cluster.publications_total(),
         obligations_opened: cluster.obligations_opened,
         obligations: ObligationsReport {
-            total: all.total,
-            delivered: all.delivered,
-            late: all.late,
-            lost: all.lost,
-            missed_offline: all.missed_offline,
-            void: all.void,
+            counted: cluster.obligations(),
             pending: cluster.pending(),
         },
         publications_lost: trials.publications_lost,

@@ -204,8 +204,6 @@ pub enum TaintReason {
     ClockStep,
     /// A publication was not sent, because too many requests were open.
     Unsent,
-    /// A publication left the book before all had settled it.
-    Lapped,
 }
 
 impl TaintReason {
@@ -218,7 +216,6 @@ impl TaintReason {
             Self::FileDescriptors => "file descriptors",
             Self::ClockStep => "clock step",
             Self::Unsent => "unsent publications",
-            Self::Lapped => "lapped publications",
         }
     }
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -169,21 +170,21 @@ fn execute(command: &mut Command, timeout: Duration) -> Result<(ExitStatus, Stri
         .spawn()
         .map_err(|error| error.to_string())?;
     let mut stdout = child.stdout.take().ok_or("no standard output")?;
-    let reader = std::thread::spawn(move || {
+    let (heard, read) = channel();
+    std::thread::spawn(move || {
         let mut text = String::new();
-        stdout.read_to_string(&mut text).map(|_| text)
+        let result = stdout.read_to_string(&mut text).map(|_| text);
+        // Nobody listens any more if it took too long.
+        let _ = heard.send(result);
     });
-    let waiting = started();
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break status,
-            None if waiting.elapsed() > timeout => {
-                child.kill().map_err(|error| error.to_string())?;
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    let text = reader.join().map_err(|_| "the reader panicked")?;
+    // Its output ends when it does.
+    let text = read.recv_timeout(timeout);
+    if text.is_err() {
+        // It may have ended in this moment.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    let text = text.map_err(|_| format!("it did not end within {timeout:?}"))?;
     Ok((status, text.map_err(|error| error.to_string())?))
 }
 
