@@ -166,7 +166,7 @@ impl Core {
         request: &Request,
     ) -> (Taken, Vec<Effect>) {
         let canaries = self.canaries(&events);
-        let fault = if canaries.is_empty() { None } else { self.faults.draw_publish() };
+        let fault = canaries.first().and_then(|(_, mark)| self.faults.draw_publish(*mark));
         let mut out = Vec::new();
         if fault != Some(FaultKind::Refuse) {
             for event in events {
@@ -260,8 +260,8 @@ impl Core {
         } else {
             None
         };
-        for conn in to {
-            for action in self.faults.handle_delivery(now, *conn, message, mark, request) {
+        for to in (0..).zip(to.iter().copied()) {
+            for action in self.faults.handle_delivery(now, to, message, mark, request) {
                 self.act(action, out);
             }
         }

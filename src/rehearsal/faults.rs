@@ -1,7 +1,9 @@
 //! Faults as seeded data: the draws, what is done to copies and connections, the exact counts of
 //! it, and the log.
 //!
-//! Pure, like the hub. Each cluster has one [`Faults`] between its hub and its sockets. Everything
+//! Pure, like the hub. What befalls a copy, a request or a connection follows from the seed and its
+//! own place, not from what came before it: sockets are served in no certain order, and one seed
+//! must do the same again. Each cluster has one [`Faults`] between its hub and its sockets. Everything
 //! is counted when it is done: a delayed copy whose socket vanished in the meantime was neither
 //! delayed nor delivered, and counts as nothing.
 
@@ -132,7 +134,9 @@ enum Timer {
 pub struct Faults {
     cluster: ClusterRole,
     faults: Vec<Fault>,
-    rng: SmallRng,
+    seed: u64,
+    /// Canary events whose place cannot be read, which the draws tell apart by their number.
+    unmarked: u64,
     tick: u64,
     timer_next: u64,
     links: BTreeMap<Conn, Link>,
@@ -148,7 +152,8 @@ impl Faults {
         Self {
             cluster,
             faults: faults.iter().filter(|fault| fault.cluster == cluster).copied().collect(),
-            rng: SmallRng::seed_from_u64(seed),
+            seed,
+            unmarked: 0,
             tick: 0,
             timer_next: 0,
             links: BTreeMap::new(),
@@ -197,8 +202,8 @@ impl Faults {
 
     /// A connection was established. Decides whether, how and when a fault strikes it.
     pub fn handle_connected(&mut self, now: RunTime, conn: Conn, socket: SocketId) {
-        if let Some(kind) = self.draw(FaultScope::Connection) {
-            let after = Duration::from_millis(self.rng.random_range(STRIKE_AFTER_MS));
+        if let Some((kind, mut rng)) = self.draw(FaultScope::Connection, [conn.0, 0, 0]) {
+            let after = Duration::from_millis(rng.random_range(STRIKE_AFTER_MS));
             self.set_timer(now.after(after), Timer::Strike(conn, kind));
         }
         self.links.insert(conn, Link { socket, muted: false, late: Vec::new() });
@@ -209,11 +214,11 @@ impl Faults {
         self.links.remove(&conn);
     }
 
-    /// One copy of a canary event is due on one connection. Decides what becomes of it.
+    /// A canary event is due on one of its connections, the `copy`th. Decides what becomes of it.
     pub fn handle_delivery(
         &mut self,
         now: RunTime,
-        conn: Conn,
+        (copy, conn): (u64, Conn),
         message: &Arc<Message>,
         mark: Option<Mark>,
         request: &Request,
@@ -224,18 +229,19 @@ impl Faults {
             _ => return out,
         };
         let frame = || message.frame.clone();
-        match self.draw(FaultScope::Delivery) {
-            Some(kind @ FaultKind::Drop) => {
+        let place = self.place(mark, copy);
+        match self.draw(FaultScope::Delivery, place) {
+            Some((kind @ FaultKind::Drop, _)) => {
                 self.counts.dropped += 1;
                 self.log_copy(now, kind.as_str(), conn, message, mark);
             }
-            Some(kind @ FaultKind::Duplicate) => {
+            Some((kind @ FaultKind::Duplicate, _)) => {
                 self.counts.duplicated += 1;
                 self.log_copy(now, kind.as_str(), conn, message, mark);
                 out.extend([Action::Send(conn, frame()), Action::Send(conn, frame())]);
                 self.overtake(now, conn, mark, request, &mut out);
             }
-            Some(kind @ FaultKind::Corrupt) => match corrupted(message, &mut self.rng) {
+            Some((kind @ FaultKind::Corrupt, mut rng)) => match corrupted(message, &mut rng) {
                 // Its stream and seq are not to be believed any more, so it overtakes nothing.
                 Some(corrupted) => {
                     self.counts.corrupted += 1;
@@ -244,7 +250,7 @@ impl Faults {
                 }
                 None => out.push(Action::Send(conn, frame())),
             },
-            Some(kind @ (FaultKind::Delay(_) | FaultKind::Reorder)) if waiting < LATE_MAX => {
+            Some((kind @ (FaultKind::Delay(_) | FaultKind::Reorder), _)) if waiting < LATE_MAX => {
                 let wait = if let FaultKind::Delay(by) = kind { by } else { HOLD_MAX };
                 let id = self.set_timer(now.after(wait), Timer::Late(conn));
                 let (message, request) = (Arc::clone(message), request.clone());
@@ -288,9 +294,10 @@ impl Faults {
         out
     }
 
-    /// Draws for a publish request with canary events.
-    pub fn draw_publish(&mut self) -> Option<FaultKind> {
-        self.draw(FaultScope::Publish)
+    /// Draws for a publish request whose first canary event has this place.
+    pub fn draw_publish(&mut self, first: Option<Mark>) -> Option<FaultKind> {
+        let place = self.place(first, 0);
+        self.draw(FaultScope::Publish, place).map(|(kind, _)| kind)
     }
 
     /// The drawn fault was done to a request with these canary events.
@@ -317,6 +324,8 @@ impl Faults {
         let socket = link.socket.clone();
         match kind {
             FaultKind::Close(code) => {
+                // What waits for it would be counted, and never leave.
+                link.late.clear();
                 self.counts.closed += 1;
                 self.log(now, kind.as_str(), Some(socket), None, None, Some(code));
                 out.push(Action::Close(conn, code));
@@ -376,15 +385,29 @@ impl Faults {
         }
     }
 
-    /// One draw, which at most one fault of the scope wins.
-    fn draw(&mut self, scope: FaultScope) -> Option<FaultKind> {
+    /// What tells a copy or a request apart from every other.
+    fn place(&mut self, mark: Option<Mark>, copy: u64) -> [u64; 3] {
+        match mark {
+            Some(mark) => [mark.stream, mark.seq, copy],
+            None => {
+                self.unmarked += 1;
+                [u64::MAX, self.unmarked, copy]
+            }
+        }
+    }
+
+    /// One draw, which at most one fault of the scope wins; with what else is to be drawn for it.
+    fn draw(&self, scope: FaultScope, place: [u64; 3]) -> Option<(FaultKind, SmallRng)> {
         let of_scope = self.faults.iter().filter(|fault| fault.kind.scope() == scope);
         let mut of_scope = of_scope.peekable();
         of_scope.peek()?;
-        let mut left: f64 = self.rng.random();
+        let mixed = |seed, part| SmallRng::seed_from_u64(seed ^ part).random();
+        let seed = [scope as u64].into_iter().chain(place).fold(self.seed, mixed);
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut left: f64 = rng.random();
         for fault in of_scope {
             if left < fault.probability {
-                return Some(fault.kind);
+                return Some((fault.kind, rng));
             }
             left -= fault.probability;
         }

@@ -26,7 +26,7 @@ impl World {
     fn deliver_of(&mut self, stream: u64, seq: u64, request: &Request) -> Vec<u64> {
         let message = Arc::new(message(stream, seq));
         let mark = Some(Mark { stream, seq });
-        let actions = self.faults.handle_delivery(self.now, CONN, &message, mark, request);
+        let actions = self.faults.handle_delivery(self.now, (0, CONN), &message, mark, request);
         seqs(&actions)
     }
 
@@ -104,7 +104,7 @@ fn drop_sends_nothing_and_duplicate_sends_twice() {
 fn corrupt_sends_something_else_of_the_same_length() {
     let mut world = World::new(&["new:corrupt=1"]);
     let (message, request) = (Arc::new(message(3, 1)), world.answered());
-    let actions = world.faults.handle_delivery(world.now, CONN, &message, None, &request);
+    let actions = world.faults.handle_delivery(world.now, (0, CONN), &message, None, &request);
     let [Action::Send(CONN, frame)] = &actions[..] else { panic!("{actions:?}") };
     assert_ne!(*frame, message.frame);
     assert_eq!(frame.len(), message.frame.len());
@@ -242,6 +242,47 @@ fn a_silent_connection_draws_no_other_fault_until_it_speaks_again() {
 }
 
 #[test]
+fn what_waits_for_a_connection_that_is_closed_counts_as_nothing() {
+    let mut world = World::new(&["new:close"]);
+    let at = world.faults.next_deadline();
+    world.faults.faults = vec![format!("new:delay=1@{}ns", at.0).parse().unwrap()];
+    assert_eq!(world.one(1), NOTHING);
+    assert_eq!(world.faults.handle_timeout(at), [Action::Close(CONN, 4200)]);
+    assert_eq!(world.faults.counts(), FaultCounts { closed: 1, ..FaultCounts::default() });
+}
+
+#[test]
+fn a_seed_does_the_same_whatever_the_order() {
+    let faults = ["new:drop=0.3", "new:duplicate=0.3", "new:refuse=0.5", "new:close=0.5"];
+    let faults: Vec<Fault> = faults.iter().map(|text| text.parse().unwrap()).collect();
+    let done = |seed, order: &[u64]| {
+        let mut faults = Faults::new(ClusterRole::New, &faults, seed);
+        let mut done = BTreeMap::new();
+        for seq in order {
+            let conn = Conn(*seq);
+            faults.handle_connected(RunTime::ZERO, conn, SocketId::new("1.2").unwrap());
+            let strikes: Vec<_> = std::mem::take(&mut faults.timers).into_keys().collect();
+            let (request, mark) = (faults.request_arrived(), Some(Mark { stream: 3, seq: *seq }));
+            let message = Arc::new(message(3, *seq));
+            let mut copy = |copy| {
+                let to = (copy, conn);
+                faults.handle_delivery(RunTime::ZERO, to, &message, mark, &request).len()
+            };
+            let copies = [copy(0), copy(1)];
+            let strike = strikes.first().map(|(at, _)| *at);
+            done.insert(*seq, (copies, faults.draw_publish(mark), strike));
+        }
+        done
+    };
+    let forwards: Vec<u64> = (0..200).collect();
+    let backwards: Vec<u64> = forwards.iter().rev().copied().collect();
+    assert_eq!(done(1, &forwards), done(1, &backwards));
+    assert_ne!(done(1, &forwards), done(2, &forwards));
+    let unlike = done(1, &forwards).values().filter(|(copies, ..)| copies[0] != copies[1]).count();
+    assert!(unlike > 50, "the copies of one event are drawn for one by one: {unlike}");
+}
+
+#[test]
 fn publish_faults_count_each_event_of_the_request() {
     for (fault, kind, field) in [
         ("new:refuse=1", "refuse", "refused"),
@@ -249,7 +290,7 @@ fn publish_faults_count_each_event_of_the_request() {
         ("new:error-after=1", "error-after", "errors_after"),
     ] {
         let mut world = World::new(&[fault]);
-        let drawn = world.faults.draw_publish().unwrap();
+        let drawn = world.faults.draw_publish(None).unwrap();
         assert_eq!(drawn.as_str(), kind);
         let event = |seq| ("a".into(), Some(Mark { stream: 3, seq }));
         world.faults.publish_fault_done(world.now, drawn, &[event(1), event(2)]);
@@ -262,7 +303,7 @@ fn publish_faults_count_each_event_of_the_request() {
         };
         assert_eq!(world.log(), [line(1), line(2)]);
     }
-    assert_eq!(World::new(&["new:drop=1"]).faults.draw_publish(), None);
+    assert_eq!(World::new(&["new:drop=1"]).faults.draw_publish(None), None);
 }
 
 #[test]
@@ -271,7 +312,7 @@ fn each_copy_suffers_at_most_one_fault_about_as_often_as_asked() {
     for seq in 0..10_000 {
         let (message, request) = (Arc::new(message(3, seq)), world.answered());
         let mark = Some(Mark { stream: 3, seq });
-        world.faults.handle_delivery(world.now, CONN, &message, mark, &request);
+        world.faults.handle_delivery(world.now, (0, CONN), &message, mark, &request);
     }
     let counts = world.faults.counts();
     assert!((1800..2200).contains(&counts.dropped), "{counts:?}");
@@ -360,7 +401,7 @@ fn a_client_finds_exactly_what_is_counted() {
             let (stream, request) = (stream as u64, faults.request_arrived());
             let message = Arc::new(message(stream, seq));
             let mark = Some(Mark { stream, seq });
-            actions.extend(faults.handle_delivery(now, CONN, &message, mark, &request));
+            actions.extend(faults.handle_delivery(now, (0, CONN), &message, mark, &request));
             open.push((published.len(), request));
             let (frame, arrived) = (message.frame.clone(), step);
             published.push(Sent { stream, seq, frame, arrived, answered: usize::MAX });
