@@ -61,7 +61,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Args)]
 pub struct OverrideArgs {
     /// Publish for this long instead of the scenario's duration, such as 70s
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = parse_publishing_time)]
     pub duration: Option<Duration>,
     /// Publish so many canary events per second over HTTP instead of the scenario's rate
     #[arg(long, value_parser = parse_rate)]
@@ -100,7 +100,7 @@ pub struct RehearseArgs {
     #[arg(long, conflicts_with_all = ["scenario", "report_json", "listen", "duration", "rate"])]
     pub hold: bool,
     /// With --hold: write the certificate that TLS clients must trust to this file
-    #[arg(long, value_name = "FILE", requires = "hold")]
+    #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// What changes the scenario.
     #[command(flatten)]
@@ -155,6 +155,15 @@ pub struct RunArgs {
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+fn parse_publishing_time(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3_600));
+    if duration < least || duration > most {
+        return Err("must be between 1s and 7days".to_owned());
+    }
+    Ok(duration)
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -42,7 +42,7 @@ const SHORT: &str = "short/";
 const COMMANDS: &[(&str, Tested)] = &[
     ("cargo run --release -- rehearse", By(".ci/run", "cargo run --release --locked -- rehearse")),
     ("cargo test", By(".ci/run", "cargo test --locked")),
-    (".ci/run", By(".ci/full", "/run\"")),
+    (".ci/run", By(".ci/full", "\n.ci/run\n")),
     (
         "tests/interop/install sdk sockudo soketi",
         By(".ci/run", "tests/interop/install sdk sockudo soketi"),
@@ -78,6 +78,10 @@ const COMMANDS: &[(&str, Tested)] = &[
     (
         "pusher-canary run scenarios/cutover.toml --report-json report.json",
         Here(&["run", "short/cutover.toml", "--report-json", "-", "--duration", "2s"], &[3]),
+    ),
+    (
+        "pusher-canary run scenarios/steady.toml",
+        Here(&["run", "short/steady.toml", "--duration", "2s"], &[3]),
     ),
     ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
     (

@@ -104,6 +104,7 @@ impl Builder<'_> {
             timeout: plan.publish_timeout,
             idle_max: plan.open_requests_max / 4 + publisher::IDLE_MIN,
             lag_max: plan.instrument.schedule_lag_max,
+            facts: self.facts.clone(),
             tasks: tracker.clone(),
         });
         let link = |channels: &[usize], user: String, seed: u64| {
@@ -158,7 +159,7 @@ impl Builder<'_> {
 
     fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
         let channel = self.plan.channels.get(channel)?;
-        let key = &self.cluster.master_key;
+        let key = &self.cluster.master_key.0;
         channel.kind.is_encrypted().then(|| SharedSecret::derive(channel.name.as_str(), key))
     }
 
@@ -189,7 +190,6 @@ impl Builder<'_> {
         Outbox::new(
             self.cluster.role,
             self.plan.horizon,
-            self.plan.instrument.schedule_lag_max,
             books.to_vec(),
             witnesses.collect(),
             self.facts.clone(),

@@ -1,6 +1,6 @@
 //! Drives one [`Session`] over one WebSocket at a time: dials, signs, sends, reads.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,8 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::model::secret::without_signatures;
@@ -17,7 +19,7 @@ use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
 use crate::pusher::auth;
 use crate::pusher::close::CloseCode;
-use crate::pusher::frame::{ErrorData, ServerFrame};
+use crate::pusher::frame::{ErrorData, PONG, ServerFrame};
 use crate::pusher::rest::Signer;
 use crate::pusher::session::{Action, Config, Event, Session};
 use crate::verify::fact::ConnectPhases;
@@ -45,15 +47,13 @@ impl ConnectGate {
         Self { clock, interval, next: Mutex::new(RunTime::ZERO) }
     }
 
-    async fn wait(&self) {
-        let slot = {
-            // Held for two assignments, never across an await.
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let slot = (*next).max(self.clock.now());
-            *next = slot.after(self.interval);
-            slot
-        };
-        tokio::time::sleep_until(self.clock.instant(slot).into()).await;
+    /// The instant at which one more connection may be dialled.
+    fn reserve(&self) -> RunTime {
+        // Held for two assignments.
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = (*next).max(self.clock.now());
+        *next = slot.after(self.interval);
+        slot
     }
 }
 
@@ -100,8 +100,10 @@ pub struct Link {
     frames_this_turn: u32,
     phases: ConnectPhases,
     upgraded: RunTime,
-    /// How long the last authorisation took to make.
-    pub signing: Duration,
+    /// How long the last authorisation of each channel took to make.
+    signing: HashMap<usize, Duration>,
+    /// The backlog of a socket that is gone, until it is asked for.
+    lost_backlog: Duration,
 }
 
 impl Link {
@@ -124,7 +126,8 @@ impl Link {
             frames_this_turn: 0,
             phases: ConnectPhases::default(),
             upgraded: RunTime::ZERO,
-            signing: Duration::ZERO,
+            signing: HashMap::new(),
+            lost_backlog: Duration::ZERO,
         }
     }
 
@@ -136,6 +139,11 @@ impl Link {
     /// The session, to ask.
     pub const fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// How long the last authorisation of a channel took to make.
+    pub fn signing(&self, at: usize) -> Duration {
+        self.signing.get(&at).copied().unwrap_or_default()
     }
 
     /// Reconnects on purpose.
@@ -150,13 +158,20 @@ impl Link {
     }
 
     /// The longest time since the last call for which received bytes may have waited to be read.
-    pub fn take_backlog(&self) -> Duration {
-        self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.take_backlog())
+    pub fn take_backlog(&mut self) -> Duration {
+        let here = self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.take_backlog());
+        std::mem::take(&mut self.lost_backlog).max(here)
+    }
+
+    /// Takes the socket away; how it did until now is remembered.
+    fn take_socket(&mut self) -> Option<Socket> {
+        self.lost_backlog = self.take_backlog();
+        self.socket.take().map(|(socket, _)| socket)
     }
 
     /// Queues a text frame, and a ping behind it; returns the ping's number.
     pub fn send_with_ping(&mut self, frame: String) -> u64 {
-        self.outgoing.push_back(frame);
+        self.session.send(frame);
         self.session.ping(self.clock.now())
     }
 
@@ -214,6 +229,8 @@ impl Link {
             match action {
                 Action::Connect => self.connect(),
                 Action::Authorize(at, socket_id) => self.authorize(at, &socket_id),
+                // One answer at a time: a peer that asks and never reads must not fill the queue.
+                Action::Send(frame) if frame == PONG && self.outgoing.contains(&frame) => {}
                 Action::Send(frame) => self.outgoing.push_back(frame),
                 Action::Close => self.close().await,
             }
@@ -222,8 +239,10 @@ impl Link {
 
     fn connect(&mut self) {
         let (clock, target) = (self.clock, Arc::clone(&self.target));
+        let begin = target.gate.reserve();
+        self.session.handle_dial_put_off(begin);
         self.dial = Some(Box::pin(async move {
-            target.gate.wait().await;
+            tokio::time::sleep_until(clock.instant(begin).into()).await;
             dial::websocket(&target.target, clock, target.dial_timeout).await
         }));
     }
@@ -238,12 +257,12 @@ impl Link {
         let Signer { key, secret, .. } = &self.target.signer;
         let auth = auth::channel(key, secret, socket_id, channel.as_str(), channel_data.as_deref());
         let now = self.clock.now();
-        self.signing = now.since(start);
+        self.signing.insert(at, now.since(start));
         self.session.handle_authorized(at, Ok((auth, channel_data)), now);
     }
 
     fn lose_socket(&mut self) {
-        self.socket = None;
+        drop(self.take_socket());
         self.session.handle_closed(CloseCode::Dropped, self.clock.now());
     }
 
@@ -251,9 +270,10 @@ impl Link {
         self.dial = None;
         self.outgoing.clear();
         self.needs_flush = false;
-        if let Some((mut socket, _)) = self.socket.take() {
+        if let Some(mut socket) = self.take_socket() {
             // A peer that takes nothing any more must not hold the agent up.
-            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(None)).await;
+            let normal = CloseFrame { code: WsCloseCode::Normal, reason: "".into() };
+            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(Some(normal))).await;
         }
     }
 
@@ -309,7 +329,7 @@ impl Link {
                 }
             },
             Some(Ok(Message::Close(frame))) => {
-                self.leaving = self.socket.take().map(|(socket, _)| socket);
+                self.leaving = self.take_socket();
                 // A close frame without a code is seen as 1005 by a browser.
                 let code = frame.map_or(1005, |frame| u16::from(frame.code));
                 on_event(None, at);

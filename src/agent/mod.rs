@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::{Clock, ClusterRole, RunTime};
 use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
-use crate::pusher::rest;
+use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
 use crate::verify::account::Account;
 use crate::verify::fact::Fact;
@@ -142,6 +142,8 @@ pub struct Finished {
 
 /// What a run is started with beside its plan.
 pub struct Hooks<O> {
+    /// Whether the clusters live in this process, which then holds both ends of each connection.
+    pub clusters_within: bool,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
     /// Called a few times a second with the sum so far.
@@ -236,8 +238,8 @@ struct Running {
 /// # Errors
 /// See [`RunError`].
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
-    let hooks =
-        Hooks { stop: CancellationToken::new(), observe: |_: &Account, _| {}, sabotage: None };
+    let (stop, observe) = (CancellationToken::new(), |_: &Account, _| {});
+    let hooks = Hooks { clusters_within: false, stop, observe, sabotage: None };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
     finish(&mut tasks, None).await;
@@ -291,8 +293,8 @@ async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running,
 where
     O: FnMut(&Account, RunTime) + Send + 'static,
 {
-    check_descriptors(plan)?;
-    let Hooks { stop, observe, sabotage } = hooks;
+    let Hooks { clusters_within, stop, observe, sabotage } = hooks;
+    check_descriptors(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (standing_out, standing) = watch::channel(Standing::default());
@@ -340,7 +342,7 @@ where
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {
         () = stop.cancelled() => Err(StartError::Stopped),
-        ready = ready(plan, &parts, &mut started_in, connections) => ready,
+        ready = ready(plan, &parts, &mut started_in, connections, clock) => ready,
     };
     match warm {
         Ok(warm) => Ok(Running { tasks, parts, warm, facts, standing, collector, phases, tracker }),
@@ -422,12 +424,15 @@ async fn ready(
     parts: &[ClusterParts],
     started: &mut mpsc::Receiver<Started>,
     connections: usize,
+    clock: Clock,
 ) -> Result<Vec<Vec<Connection>>, StartError> {
     let api = async {
         let warm = parts.iter().map(|part| warm_up(plan, &part.wire));
         futures_util::future::try_join_all(warm).await
     };
-    let (warm, ()) = tokio::try_join!(api, start::wait(started, connections))?;
+    let dials = Duration::from_secs_f64(connections as f64 / plan.connect_rate);
+    let within = start::START_TIMEOUT + dials;
+    let (warm, ()) = tokio::try_join!(api, start::wait(started, connections, within, clock))?;
     Ok(warm)
 }
 
@@ -448,20 +453,28 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
         ))
     })?;
     let took = wire.clock.now().since(begun) + Duration::from_millis(10);
-    let refused = rest::bears_error(&response.body);
-    match response.status {
-        200..=299 if !refused => {}
-        200..=499 => {
+    let said = publisher::quote(&response.body);
+    match (response.status, rest::probe(response.status, &response.body)) {
+        (_, Probe::Sound) => {}
+        (status, Probe::Refused) => {
             let message = format!(
-                "the HTTP API refused GET /channels with HTTP {}: {}; check that \
-                 clusters.{role}.app_id, .key and .secret belong together and to this cluster",
-                response.status,
-                publisher::quote(&response.body)
+                "the HTTP API refused GET /channels with HTTP {status}: {said}; check that \
+                 clusters.{role}.app_id, .key and .secret belong together and to this cluster"
             );
             return Err(StartError::Refused { role, message });
         }
-        status => {
-            let message = format!("the HTTP API answered GET /channels with HTTP {status}");
+        (status, Probe::NoApi) => {
+            let message = format!(
+                "{} answered GET /channels with HTTP {status} and no list of channels: {said}; \
+                 check clusters.{role}.http_url",
+                wire.target.authority()
+            );
+            return Err(StartError::Refused { role, message });
+        }
+        (status, Probe::Passing) => {
+            let message = format!(
+                "the HTTP API answered GET /channels with HTTP {status}: {said}; try again"
+            );
             return Err(unreachable(message));
         }
     }
@@ -474,10 +487,12 @@ async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError
     Ok(warm)
 }
 
-fn check_descriptors(plan: &Plan) -> Result<(), RunError> {
+fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError> {
     let http = plan.open_requests_max + plan.open_requests_max / 4;
-    let sockets = (plan.bill.connections as usize + http) * plan.clusters.len();
-    // Standard streams, reports, the runtime's own, and what a rehearsal needs beside them.
+    let ends = if clusters_within { 2 } else { 1 };
+    // Standard streams, reports, the runtime's own. The bound on open requests is far above what
+    // loopback needs: its other ends are left out.
+    let sockets = (plan.bill.connections as usize * ends + http) * plan.clusters.len();
     let needed = sockets as u64 + 64;
     match vitals::descriptors_max() {
         Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx};
 use crate::verify::book::{Book, Outcome};
-use crate::verify::fact::{Fact, PublicationFailure, PublisherReport, TaintReason};
-use crate::verify::tally::Route;
+use crate::verify::fact::{Fact, PublicationFailure, PublisherReport};
+use crate::verify::tally::{IncidentKind, Route};
 
 use super::TALLY_PERIOD;
 
@@ -46,7 +46,6 @@ pub enum Ended {
 pub struct Outbox {
     role: ClusterRole,
     horizon: Duration,
-    lag_max: Duration,
     books: Vec<Arc<Book>>,
     witnesses: Vec<u64>,
     undecided: VecDeque<(Sent, String)>,
@@ -61,7 +60,6 @@ impl Outbox {
     pub fn new(
         role: ClusterRole,
         horizon: Duration,
-        lag_max: Duration,
         books: Vec<Arc<Book>>,
         witnesses: Vec<u64>,
         facts: mpsc::Sender<Fact>,
@@ -69,7 +67,6 @@ impl Outbox {
         Self {
             role,
             horizon,
-            lag_max,
             books,
             witnesses,
             undecided: VecDeque::new(),
@@ -87,36 +84,21 @@ impl Outbox {
         self.report.obligations_opened += witnesses;
     }
 
-    /// Its first byte is about to leave.
-    pub fn stamp(&mut self, sent: &Sent, scheduled: RunTime) {
-        let lag = sent.at.since(scheduled);
-        let tainted = lag > self.lag_max;
-        if let Some(book) = self.books.get(sent.stream.0 as usize) {
-            book.stamp_sent(sent.seq, sent.at, tainted);
-        }
-        self.note_lag(lag, sent.at, tainted);
-    }
-
-    fn note_lag(&mut self, lag: Duration, at: RunTime, tainted: bool) {
+    /// How long after its scheduled instant a publication was taken up.
+    pub fn note_lag(&mut self, lag: Duration) {
         self.report.lags.record(lag);
-        if tainted {
-            // A full queue only delays the taint to the next late publication of this second;
-            // the publication itself is marked in the book.
-            let _ = self.facts.try_send(Fact::Taint(at.second(), TaintReason::ScheduleLag));
-        }
     }
 
-    /// Notes the lag of a publication that was stamped where it was sent.
-    pub fn note_stamped(&mut self, sent: &Sent, scheduled: RunTime) {
-        let lag = sent.at.since(scheduled);
-        self.note_lag(lag, sent.at, lag > self.lag_max);
+    /// An answer took so long, a dial that it needed included.
+    pub fn note_duration(&mut self, duration: Duration) {
+        self.report.durations.record(duration);
     }
 
     /// How a publication ended, and when its answer came, if one did.
     pub fn settle(&mut self, sent: Sent, ended: Ended, answered: Option<RunTime>) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(answered) = answered {
-            self.report.durations.record(answered.since(sent.at));
+        if !matches!(ended, Ended::Accepted) {
+            *self.report.unaccepted.entry(sent.at.second()).or_default() += 1;
         }
         let counts = self.report.publications.entry(sent.route).or_default();
         let outcome = match &ended {
@@ -138,7 +120,7 @@ impl Outbox {
         }
         match ended {
             Ended::Accepted => {}
-            Ended::Rejected(why) => self.fail(sent, true, why),
+            Ended::Rejected(why) => self.fail(sent, IncidentKind::Rejected, why),
             Ended::Unknown(why) => self.undecided.push_back((sent, why)),
         }
     }
@@ -146,13 +128,17 @@ impl Outbox {
     /// An HTTP answer came.
     pub fn note_response(&mut self, status: u16) {
         *self.report.responses.entry(status).or_default() += 1;
-        self.report.throttled += u64::from(status == 429);
     }
 
-    fn fail(&mut self, sent: Sent, rejected: bool, why: String) {
+    /// An answer asked to slow down.
+    pub fn note_throttled(&mut self) {
+        self.report.throttled += 1;
+    }
+
+    fn fail(&mut self, sent: Sent, kind: IncidentKind, why: String) {
         if self.report.failures.len() < FAILURES_PER_REPORT_MAX {
             let (at, stream, seq) = (sent.at, sent.stream, sent.seq);
-            self.report.failures.push(PublicationFailure { at, stream, seq, rejected, why });
+            self.report.failures.push(PublicationFailure { at, stream, seq, kind, why });
         } else {
             self.report.failures_dropped += 1;
         }
@@ -175,9 +161,10 @@ impl Outbox {
             let counts = self.report.publications.entry(sent.route).or_default();
             if seen {
                 counts.recovered += 1;
+                self.fail(sent, IncidentKind::Recovered, why);
             } else {
                 counts.void += 1;
-                self.fail(sent, false, why);
+                self.fail(sent, IncidentKind::Void, why);
             }
         }
         self.undecided = left;
@@ -190,8 +177,7 @@ impl Outbox {
 
     /// Hands on what was counted since the last time.
     pub async fn hand_on(&mut self) {
-        let mut report = std::mem::take(&mut self.report);
-        report.in_flight = self.in_flight;
+        let report = std::mem::take(&mut self.report);
         // The collector outlives every publisher; if it is gone, the run has failed already.
         let _ = self.facts.send(Fact::Publisher(self.role, Box::new(report))).await;
     }
@@ -206,9 +192,8 @@ mod tests {
     fn outbox() -> (Outbox, Arc<Book>, mpsc::Receiver<Fact>) {
         let book = Arc::new(Book::new(16));
         let (facts, facts_in) = mpsc::channel(4);
-        let lag_max = Duration::from_millis(10);
         let books = vec![Arc::clone(&book)];
-        (Outbox::new(ClusterRole::New, HORIZON, lag_max, books, vec![3], facts), book, facts_in)
+        (Outbox::new(ClusterRole::New, HORIZON, books, vec![3], facts), book, facts_in)
     }
 
     /// Sends the stream's next event, with the given end.
@@ -216,7 +201,7 @@ mod tests {
         let seq = book.reserve(0, at, false);
         outbox.take(Route::Trigger, StreamIx(0));
         let sent = Sent { route: Route::Trigger, stream: StreamIx(0), seq, at };
-        outbox.stamp(&sent, at);
+        book.stamp_sent(seq, at, false);
         outbox.settle(sent, ended, None);
         seq
     }
@@ -237,7 +222,8 @@ mod tests {
         assert_eq!(book.read(seq).unwrap().outcome, Outcome::Recovered);
         let counts = outbox.report.publications[&Route::Trigger];
         assert_eq!((counts.unknown, counts.recovered, counts.void), (1, 1, 0));
-        assert_eq!(outbox.report.failures, []);
+        let kinds: Vec<_> = outbox.report.failures.iter().map(|f| f.kind).collect();
+        assert_eq!(kinds, [IncidentKind::Recovered]);
     }
 
     #[test]
@@ -251,8 +237,8 @@ mod tests {
         assert_eq!(book.read(seq).unwrap().outcome, Outcome::Void);
         assert!(outbox.is_settled());
         let failures: Vec<_> =
-            outbox.report.failures.iter().map(|f| (f.seq, f.rejected, &*f.why)).collect();
-        assert_eq!(failures, [(seq, false, "timeout")]);
+            outbox.report.failures.iter().map(|f| (f.seq, f.kind, &*f.why)).collect();
+        assert_eq!(failures, [(seq, IncidentKind::Void, "timeout")]);
         // Seen in the last moment, it is recovered.
         let seq = send(&mut outbox, &book, RunTime::ZERO, unknown());
         book.mark_seen(seq);
@@ -274,7 +260,8 @@ mod tests {
         };
         let counts = report.publications[&Route::Trigger];
         assert_eq!((counts.sent, counts.accepted, counts.rejected, counts.unknown), (4, 1, 1, 1));
-        assert_eq!((report.in_flight, report.obligations_opened), (1, 12));
+        assert_eq!(report.obligations_opened, 12);
+        assert_eq!(report.unaccepted, [(0, 2)].into());
         assert_eq!(report.failures.len(), 1, "what is undecided is no failure yet");
         assert!(!outbox.is_settled());
     }

@@ -16,6 +16,10 @@ use crate::verify::tally::Route;
 use super::publisher::Job;
 use super::sender::ClientJob;
 
+/// Longest pause that a cluster is granted at a time, whatever its `Retry-After` says. All together
+/// they may last as long as publishing was to.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Where one cluster's events go.
 pub struct Outlet {
     /// The cluster.
@@ -73,21 +77,28 @@ pub async fn run(
 ) {
     let mut start = start;
     let mut index = 0;
+    let mut pauses_left = schedule.duration();
     while let Some(at) = schedule.next_at() {
         let scheduled = start.after(at);
         let wait = tokio::time::sleep_until(clock.instant(scheduled).into());
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             Some(pause) = slow_down.recv() => {
                 // The events that are due keep their order and their distance.
-                let resume = clock.now().after(pause);
-                start = start.after(resume.since(scheduled));
+                let resume = clock.now().after(pause.min(PAUSE_MAX));
+                let longer = resume.since(scheduled);
+                if longer > pauses_left {
+                    tracing::warn!("publishing ends early: the cluster asks for ever more time");
+                    break;
+                }
+                pauses_left -= longer;
+                start = start.after(longer);
                 continue;
             }
             () = wait => {}
         }
-        let Some(due) = schedule.pop() else { return };
+        let Some(due) = schedule.pop() else { break };
         for outlet in &outlets {
             if !outlet.publish(&due, scheduled, index) {
                 let events = due.streams.len() as u64;
@@ -96,6 +107,8 @@ pub async fn run(
         }
         index += due.streams.len() as u64;
     }
+    // The collector outlives the schedule; if it is gone, the run has failed already.
+    let _ = facts.send(Fact::Published(clock.now())).await;
 }
 
 async fn tell_unsent(
@@ -107,6 +120,7 @@ async fn tell_unsent(
 ) {
     let mut report = PublisherReport::default();
     report.publications.entry(route).or_default().unsent = events;
+    report.unsent.insert(scheduled.second(), events);
     // The collector outlives the schedule; if it is gone, the run has failed already.
     let _ = facts.send(Fact::Publisher(role, Box::new(report))).await;
     let _ = facts.send(Fact::Taint(scheduled.second(), TaintReason::Unsent)).await;

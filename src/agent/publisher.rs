@@ -18,6 +18,7 @@ use crate::pusher::encrypt::{NONCE_BYTES, SharedSecret};
 use crate::pusher::rest::{self, Answer, Signer};
 use crate::verify::book::Book;
 use crate::verify::envelope::{self, Envelope};
+use crate::verify::fact::{Fact, TaintReason};
 use crate::verify::tally::Route;
 
 use super::outbox::{Ended, Outbox, Sent};
@@ -27,6 +28,9 @@ use super::{TALLY_PERIOD, next_tally};
 pub(super) const IDLE_MIN: usize = 4;
 /// Stale connections that one request may meet before it counts as rejected.
 const STALE_MAX: u32 = 3;
+/// Connections that are dialled ahead of need between two hand-overs, at most: enough for a server
+/// that closes after each answer at a few thousand a second.
+const IDLE_DIALS_MAX: u32 = 1_000;
 /// Longest dial of an HTTP connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most characters of an answer that a report quotes.
@@ -77,8 +81,10 @@ pub struct Wire {
     pub timeout: Duration,
     /// Most idle connections that are kept.
     pub idle_max: usize,
-    /// Publications later than this after their scheduled instant are tainted.
+    /// Publications taken up later than this after their scheduled instant are tainted.
     pub lag_max: Duration,
+    /// Where taints go.
+    pub facts: mpsc::Sender<Fact>,
     /// Where connections' drivers run.
     pub tasks: TaskTracker,
 }
@@ -127,13 +133,24 @@ impl Wire {
         }
     }
 
-    /// Stamps every event of a job just before its first byte leaves.
-    fn stamp(&self, job: &Job) -> RunTime {
+    /// How late a publication is taken up, which is our own doing: what its dial takes is not. Too
+    /// late is a taint of its second.
+    pub fn lag(&self, scheduled: RunTime) -> Duration {
+        let now = self.clock.now();
+        let lag = now.since(scheduled);
+        if lag > self.lag_max {
+            // A full queue is a collector that does not run: a stall, which taints as well.
+            let _ = self.facts.try_send(Fact::Taint(now.second(), TaintReason::ScheduleLag));
+        }
+        lag
+    }
+
+    /// Stamps events just before their first byte leaves.
+    pub fn stamp(&self, events: &[(StreamIx, Seq)], lag: Duration) -> RunTime {
         let at = self.clock.now();
-        let tainted = at.since(job.scheduled) > self.lag_max;
-        for (stream, seq) in &job.events {
+        for (stream, seq) in events {
             if let Some(target) = self.streams.get(stream.0 as usize) {
-                target.book.stamp_sent(*seq, at, tainted);
+                target.book.stamp_sent(*seq, at, lag > self.lag_max);
             }
         }
         at
@@ -147,6 +164,7 @@ impl Wire {
 /// How one request went.
 struct Done {
     job: Job,
+    lag: Duration,
     sent: RunTime,
     answered: Option<RunTime>,
     result: Result<Response, (bool, String)>,
@@ -155,6 +173,7 @@ struct Done {
 
 /// Sends one request; a connection that proves stale before a byte was written is replaced.
 async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> Done {
+    let lag = wire.lag(job.scheduled);
     let request = wire.request(&job);
     let mut connection = connection;
     let mut sent = wire.clock.now();
@@ -165,23 +184,24 @@ async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> Done 
                 Ok(open) => open,
                 Err(error) => {
                     let result = Err((true, error.message));
-                    return Done { job, sent, answered: None, result, idle: None };
+                    return Done { job, lag, sent, answered: None, result, idle: None };
                 }
             },
         };
-        sent = wire.stamp(&job);
+        sent = wire.stamp(&job.events, lag);
         let (result, idle) = open.send(&wire.target, &request, wire.timeout).await;
         let answered = Some(wire.clock.now());
         match result {
-            Ok(response) => return Done { job, sent, answered, result: Ok(response), idle },
+            Ok(response) => return Done { job, lag, sent, answered, result: Ok(response), idle },
             Err(RequestError::NotSent) => {}
             Err(RequestError::Lost(why)) => {
-                return Done { job, sent, answered: None, result: Err((false, why)), idle: None };
+                let result = Err((false, why));
+                return Done { job, lag, sent, answered: None, result, idle: None };
             }
         }
     }
     let why = "every connection was closed before the request was sent".to_owned();
-    Done { job, sent, answered: None, result: Err((true, why)), idle: None }
+    Done { job, lag, sent, answered: None, result: Err((true, why)), idle: None }
 }
 
 /// Publishes what comes on `jobs` until it is closed and every publication is decided. `slow_down`
@@ -199,12 +219,14 @@ pub async fn run(
     let mut requests = FuturesUnordered::new();
     let mut dials = FuturesUnordered::new();
     let mut next_report = next_tally(wire.clock.now());
-    let (mut open, mut may_dial) = (true, true);
+    // One that fails, or that is closed as soon as it is there, must not be dialled without end.
+    let (mut open, mut dials_left) = (true, IDLE_DIALS_MAX);
     while open || !outbox.is_settled() {
         // Replace what was used up or closed: some servers close after each answer.
         idle.retain(Connection::is_usable);
-        while open && may_dial && idle.len() + dials.len() < idle_wanted {
+        while open && dials_left > 0 && idle.len() + dials.len() < idle_wanted {
             dials.push(wire.dial());
+            dials_left -= 1;
         }
         let tick = tokio::time::sleep_until(wire.clock.instant(next_report).into());
         tokio::select! {
@@ -229,14 +251,14 @@ pub async fn run(
             Some(dialled) = dials.next() => match dialled {
                 Ok(connection) => idle.push(connection),
                 // The next request that finds no connection dials itself, and says why it failed.
-                Err(_) => may_dial = false,
+                Err(_) => dials_left = 0,
             },
             () = tick => {
                 let now = wire.clock.now();
                 next_report = next_tally(now);
                 outbox.decide(now);
                 outbox.hand_on().await;
-                may_dial = true;
+                dials_left = IDLE_DIALS_MAX;
             }
         }
     }
@@ -249,12 +271,13 @@ fn finish(
     idle: &mut Vec<Connection>,
     slow_down: &mpsc::Sender<Duration>,
 ) {
-    let Done { job, sent, answered, result, idle: connection } = done;
+    let Done { job, lag, sent, answered, result, idle: connection } = done;
     idle.extend(connection);
     let ended = match result {
         Ok(response) => {
             outbox.note_response(response.status);
-            if response.status == 429 {
+            if rest::is_throttled(response.status, &response.body) {
+                outbox.note_throttled();
                 let wait = response.retry_after.unwrap_or(TALLY_PERIOD);
                 // Full means that a wait is asked for already.
                 let _ = slow_down.try_send(wait);
@@ -271,7 +294,10 @@ fn finish(
     };
     for (stream, seq) in job.events {
         let publication = Sent { route: job.route, stream, seq, at: sent };
-        outbox.note_stamped(&publication, job.scheduled);
+        outbox.note_lag(lag);
+        if let Some(answered) = answered {
+            outbox.note_duration(answered.since(job.scheduled.after(lag)));
+        }
         outbox.settle(publication, ended.clone(), answered);
     }
     drop(job.permit);

@@ -110,9 +110,11 @@ fn send(
 ) {
     let ClientJob { scheduled, stream, seq, permit } = job;
     outbox.take(Route::Client, stream);
+    let lag = wire.lag(scheduled);
+    outbox.note_lag(lag);
     let data = wire.data(stream, seq, scheduled);
-    let sent = Sent { route: Route::Client, stream, seq, at: wire.clock.now() };
-    outbox.stamp(&sent, scheduled);
+    let at = wire.stamp(&[(stream, seq)], lag);
+    let sent = Sent { route: Route::Client, stream, seq, at };
     let channel = wire.streams.get(stream.0 as usize).map(|s| &s.channel);
     match channel.filter(|_| link.session().is_ready()) {
         Some(channel) => {
@@ -131,13 +133,22 @@ fn settle(event: &Event, now: RunTime, waiting: &mut VecDeque<Waiting>, outbox: 
     match event {
         Event::Pong(number) => {
             while let Some(first) = waiting.pop_front_if(|w| w.ping <= *number) {
+                outbox.note_duration(now.since(first.sent.at));
                 outbox.settle(first.sent, Ended::Accepted, Some(now));
             }
         }
         Event::Error(error) => {
             // Answers come in the order of the questions: it is about the oldest without a pong.
             if let Some(first) = waiting.pop_front() {
-                outbox.settle(first.sent, Ended::Rejected(error_text(error)), Some(now));
+                let why = error_text(error);
+                let ended = match error.code {
+                    // A server that is about to close says so, which is no answer; Reverb answers
+                    // what it cannot read with the same code.
+                    Some(4200..=4299) => Ended::Unknown(why),
+                    _ => Ended::Rejected(why),
+                };
+                outbox.note_duration(now.since(first.sent.at));
+                outbox.settle(first.sent, ended, Some(now));
             }
         }
         Event::Disconnected(_) => {

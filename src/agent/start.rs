@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::model::{ChannelName, ClusterRole};
+use crate::model::{ChannelName, Clock, ClusterRole};
 use crate::net::dial::{self, DialError};
 use crate::pusher::close::CloseCode;
 use crate::pusher::session::Cause;
 
 use super::witness::describe;
 
-/// Failures of a kind that may pass which the start puts up with: for each connection a second try.
+/// Tries of each connection, where a failure may pass.
 const TRIES: u32 = 2;
-/// Longest wait for every connection.
+/// Longest wait for every connection, beside what their own rate takes.
 pub const START_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What a connection says before publishing begins.
@@ -21,8 +21,8 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(12);
 pub enum Started {
     /// Every channel is confirmed.
     Ready,
-    /// A try failed.
-    Failed(StartFailure),
+    /// A try failed, the connection's so-many-th.
+    Failed(StartFailure, u32),
 }
 
 /// Why a try failed.
@@ -76,17 +76,19 @@ pub enum StartError {
         /// Cause and cure.
         message: String,
     },
-    /// Connections are still missing after [`START_TIMEOUT`].
+    /// Connections are still missing when they should all be ready.
     #[error(
         "{missing} of {all} connections were not ready within {}; check the clusters' load and \
          limits",
-        humantime::format_duration(START_TIMEOUT)
+        humantime::format_duration(*.within)
     )]
     Timeout {
         /// How many are missing.
         missing: usize,
         /// How many there are.
         all: usize,
+        /// How long they had.
+        within: Duration,
     },
     /// A signal came before publishing began.
     #[error("stopped before publishing began; nothing was measured")]
@@ -95,8 +97,7 @@ pub enum StartError {
 
 impl StartFailure {
     /// The error that ends the start now; `None` where another try may help.
-    fn fatal(self, tries: u32) -> Option<StartError> {
-        let last = tries >= TRIES;
+    fn fatal(&self, last: bool) -> Option<StartError> {
         match self {
             Self::Dial { role, error } => (last || !error.may_pass).then(|| {
                 let phase = match error.phase {
@@ -105,17 +106,19 @@ impl StartFailure {
                     dial::Phase::Upgrade => "upgrade: ",
                 };
                 let message = format!("{phase}{error}");
-                StartError::Unreachable { role, message }
+                StartError::Unreachable { role: *role, message }
             }),
             Self::Subscription { role, channel, why } => {
-                let channel = channel.map_or(String::new(), |c| format!(" to {c}"));
+                let channel = channel.as_ref().map_or(String::new(), |c| format!(" to {c}"));
                 let message = format!(
                     "a subscription{channel} was refused: {why}; check that clusters.{role}.key \
                      and .secret belong together and to this cluster"
                 );
-                Some(StartError::Refused { role, message })
+                Some(StartError::Refused { role: *role, message })
             }
-            Self::Closed { role, cause, gave_up, why } => closed(role, &cause, gave_up, why, last),
+            Self::Closed { role, cause, gave_up, why } => {
+                closed(*role, cause, *gave_up, why.clone(), last)
+            }
         }
     }
 }
@@ -155,35 +158,37 @@ fn closed(
     Some(StartError::Unreachable { role, message })
 }
 
-/// Waits until `all` connections are ready.
+/// Waits until `all` connections are ready, at most for `within`.
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn wait(started: &mut mpsc::Receiver<Started>, all: usize) -> Result<(), StartError> {
+pub async fn wait(
+    started: &mut mpsc::Receiver<Started>,
+    all: usize,
+    within: Duration,
+    clock: Clock,
+) -> Result<(), StartError> {
     let mut ready = 0;
-    let mut tries = std::collections::BTreeMap::<ClusterRole, u32>::new();
-    let wait = async {
-        while ready < all {
-            match started.recv().await {
-                Some(Started::Ready) => ready += 1,
-                Some(Started::Failed(failure)) => {
-                    let (StartFailure::Dial { role, .. }
-                    | StartFailure::Subscription { role, .. }
-                    | StartFailure::Closed { role, .. }) = &failure;
-                    let tries = tries.entry(*role).or_default();
-                    *tries += 1;
-                    if let Some(error) = failure.fatal(*tries) {
-                        return Err(error);
-                    }
+    let mut known = None;
+    let begun = clock.now();
+    while ready < all {
+        // What has failed once is named in time, even if its second try takes longer.
+        let patience = if known.is_some() { START_TIMEOUT } else { within };
+        let until = clock.instant(begun.after(patience)).into();
+        match tokio::time::timeout_at(until, started.recv()).await {
+            Ok(Some(Started::Ready)) => ready += 1,
+            Ok(Some(Started::Failed(failure, tries))) => {
+                if let Some(error) = failure.fatal(tries >= TRIES) {
+                    return Err(error);
                 }
-                // Every sender is gone without being ready: their tasks ended, by a fault.
-                None => return Err(StartError::Timeout { missing: all - ready, all }),
+                known = failure.fatal(true).or(known);
+            }
+            // Nobody can be ready any more: their tasks ended, by a fault.
+            Ok(None) | Err(_) => {
+                let missing = all - ready;
+                return Err(known.unwrap_or(StartError::Timeout { missing, all, within }));
             }
         }
-        Ok(())
-    };
-    match tokio::time::timeout(START_TIMEOUT, wait).await {
-        Ok(result) => result,
-        Err(_) => Err(StartError::Timeout { missing: all - ready, all }),
     }
+    Ok(())
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Clock, RunTime};
+use crate::model::Clock;
 use crate::scenario::file::InstrumentLimits;
-use crate::verify::fact::{Fact, TaintReason};
+use crate::verify::fact::{Fact, TaintReason, taints};
 
 /// How often a stall is looked for.
 const STALL_PERIOD: Duration = Duration::from_millis(10);
@@ -19,7 +19,10 @@ const SLOW_PERIOD: Duration = Duration::from_secs(1);
 pub fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        // Where there is no highest limit, macOS allows no more than this.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(10_240), maximum });
+    }
 }
 
 /// The limit on open files of this process; `None` where there is none.
@@ -40,7 +43,8 @@ pub async fn run(
     facts: mpsc::Sender<Fact>,
     stop: CancellationToken,
 ) {
-    let mut slow_due = clock.now().after(SLOW_PERIOD);
+    let mut slow_last = clock.now();
+    let mut slow_due = slow_last.after(SLOW_PERIOD);
     let mut offset = wall_offset(&clock);
     loop {
         let due = clock.now().after(STALL_PERIOD);
@@ -50,15 +54,16 @@ pub async fn run(
         }
         let now = clock.now();
         let stall = now.since(due);
-        let mut stated = vec![Fact::Stall(stall)];
+        let mut stated = Vec::new();
         if stall > limits.runtime_stall_max {
-            stated.extend(taint(due, now, TaintReason::RuntimeStall));
+            stated.extend(taints(due, now, TaintReason::RuntimeStall));
         }
         if now >= slow_due {
             slow_due = now.after(SLOW_PERIOD);
+            let since = std::mem::replace(&mut slow_last, now);
             let moved = wall_offset(&clock);
             if moved.abs_diff(offset) > limits.clock_step_max.as_nanos() {
-                stated.extend(taint(now, now, TaintReason::ClockStep));
+                stated.extend(taints(since, now, TaintReason::ClockStep));
             }
             offset = moved;
             // Thousands of open files take a while to count, which must be no stall of the runtime.
@@ -66,19 +71,16 @@ pub async fn run(
             let share =
                 open.zip(descriptors_max()).map_or(0.0, |(open, max)| open as f64 / max as f64);
             if share > limits.file_descriptors_max {
-                stated.extend(taint(now, now, TaintReason::FileDescriptors));
+                stated.extend(taints(since, now, TaintReason::FileDescriptors));
             }
         }
+        // Behind the taints: it says that there are no others.
+        stated.push(Fact::Vouched(now, stall));
         for fact in stated {
             // The collector outlives this task; if it is gone, the run has failed already.
             let _ = facts.send(fact).await;
         }
     }
-}
-
-/// Every second from one instant to another.
-fn taint(from: RunTime, to: RunTime, reason: TaintReason) -> impl Iterator<Item = Fact> {
-    (from.second()..=to.second()).map(move |second| Fact::Taint(second, reason))
 }
 
 /// The wall clock's lead over the monotonic one, in nanoseconds.

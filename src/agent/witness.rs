@@ -10,7 +10,7 @@ use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::frame::{Data, ServerFrame};
 use crate::pusher::session::{Cause, Event};
 use crate::verify::envelope;
-use crate::verify::fact::{ConnectionFact, Fact, TaintReason};
+use crate::verify::fact::{ConnectionFact, Fact, TaintReason, taints};
 use crate::verify::ledger::Ledger;
 use crate::verify::tally::BlindCause;
 
@@ -19,24 +19,31 @@ use super::start::{StartFailure, Started};
 use super::{Phases, next_tally, recycle_at};
 
 /// Tells the run's start, once, that a connection is ready, or why it is not.
-pub struct Readiness(Option<mpsc::Sender<Started>>);
+pub struct Readiness {
+    started: Option<mpsc::Sender<Started>>,
+    tries: u32,
+}
 
 impl Readiness {
     /// Tells it on `started`.
     pub const fn new(started: mpsc::Sender<Started>) -> Self {
-        Self(Some(started))
+        Self { started: Some(started), tries: 0 }
     }
 
     async fn ready(&mut self) {
-        if let Some(started) = self.0.take() {
+        if let Some(started) = self.started.take() {
             // Nobody listens after the start failed: the run is over.
             let _ = started.send(Started::Ready).await;
         }
     }
 
-    async fn failed(&self, failure: impl FnOnce() -> StartFailure) {
-        if let Some(started) = &self.0 {
-            let _ = started.send(Started::Failed(failure())).await;
+    async fn failed(&mut self, failure: impl FnOnce() -> StartFailure) {
+        if let Some(started) = &self.started {
+            let failure = failure();
+            // A dial that failed is a lost connection as well: one try, told twice.
+            let again = matches!(failure, StartFailure::Closed { cause: Cause::Dial(_), .. });
+            self.tries += u32::from(!again);
+            let _ = started.send(Started::Failed(failure, self.tries)).await;
         }
     }
 }
@@ -89,7 +96,7 @@ impl ConnectionLog {
             Event::Subscribed(at) => {
                 let signed = link.session().channel(*at).is_some_and(|c| c.kind().needs_auth());
                 if signed {
-                    let took = link.signing;
+                    let took = link.signing(*at);
                     self.state(now, ConnectionFact::Authorized { took, confirmed: true }).await;
                 }
                 if link.session().is_ready() {
@@ -100,7 +107,7 @@ impl ConnectionLog {
                 let named = at.and_then(|at| link.session().channel(at));
                 // Where the cluster names no channel, a signed one is the likely one.
                 if named.is_none_or(|channel| channel.kind().needs_auth()) {
-                    let took = link.signing;
+                    let took = at.map_or(Duration::ZERO, |at| link.signing(at));
                     self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
                 }
                 self.last_error = Some(error_text(error));
@@ -130,6 +137,7 @@ impl ConnectionLog {
 
     async fn ready(&mut self, link: &mut Link, now: RunTime) {
         self.was_ready = true;
+        self.last_error = None;
         tracing::debug!(cluster = %self.role, "connection ready");
         self.state(now, ConnectionFact::Ready { phases: link.phases() }).await;
         if let Some((since, cause)) = self.blind.take() {
@@ -146,21 +154,24 @@ impl ConnectionLog {
         } else {
             tracing::info!(cluster = %self.role, why, "connection lost");
         }
-        self.state(now, ConnectionFact::Lost { code, cause: blind, why }).await;
-        if self.is_witness && self.blind.is_none() {
+        let of_witness = self.is_witness;
+        self.state(now, ConnectionFact::Lost { code, cause: blind, why, of_witness }).await;
+        if of_witness && self.blind.is_none() {
             self.blind = Some((last_heard, blind));
-            self.state(now, ConnectionFact::SightLost { cause: blind }).await;
+            let fact = ConnectionFact::SightLost { since: last_heard, cause: blind };
+            self.state(now, fact).await;
         }
     }
 
     /// A reconnect failed: what began as the agent's own doing is not its doing any more.
     async fn still_blind(&mut self, cause: BlindCause, now: RunTime) {
-        if let Some((_, known)) = &mut self.blind
+        if let Some((since, known)) = &mut self.blind
             && *known == BlindCause::Agent
             && cause != BlindCause::Agent
         {
             *known = cause;
-            self.state(now, ConnectionFact::SightNotRestored { cause }).await;
+            let since = *since;
+            self.state(now, ConnectionFact::SightNotRestored { since, cause }).await;
         }
     }
 }
@@ -234,6 +245,8 @@ impl Witness {
         let mut next_report = next_tally(clock.now());
         let mut recycle_next = RunTime::NEVER;
         let mut scheduled = recycle.is_none();
+        // When the backlog was last looked at.
+        let mut looked = clock.now();
         link.start();
         loop {
             let tick = tokio::time::sleep_until(clock.instant(next_report).into());
@@ -262,9 +275,11 @@ impl Witness {
                     let now = clock.now();
                     next_report = next_tally(now);
                     if link.take_backlog() > backlog_max {
-                        let taint = Fact::Taint(now.second(), TaintReason::ReceiveBacklog);
-                        let _ = facts.send(taint).await;
+                        for taint in taints(looked, now, TaintReason::ReceiveBacklog) {
+                            let _ = facts.send(taint).await;
+                        }
                     }
+                    looked = now;
                     ledger.advance(now);
                     hand_on(role, &mut ledger, &facts).await;
                 }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::agent;
+use crate::agent::{self, vitals};
 pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
 use crate::scenario::plan::Plan;
-use crate::verify::checks::Phase;
+use crate::verify::checks::{Phase, percent};
 
 use super::live::runtime;
 use super::{Stop, make_plan, new_run, print, read_scenario};
@@ -22,6 +22,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     print(&text)?;
     if args.connect {
         let one = plan.with_one_connection();
+        vitals::raise_descriptors();
         let runtime = runtime()?;
         let tried = runtime.block_on(agent::connect(&one, Clock::start()));
         // Not held up by a name that is still being resolved.
@@ -80,7 +81,8 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "proof          a loss rate below {} at {} confidence takes {needed} events without a loss,",
-        limits.loss_rate_max, limits.confidence
+        percent(limits.loss_rate_max),
+        percent(limits.confidence)
     )?;
     let seconds = (needed as f64 / plan.schedule.rate()).ceil();
     let reach = if plan.reaches_proof() {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::net::TcpListener;
@@ -20,8 +22,9 @@ use crate::model::{Clock, ClusterRole, RunTime};
 use crate::report::{self, Circumstances, Report};
 use crate::scenario::plan::Plan;
 use crate::verify::account::Account;
+use crate::verify::checks::percent;
 
-use super::{Stop, complain, open_sink, print};
+use super::{Stop, complain, print};
 
 /// What the rehearsal clusters counted, by cluster and fault.
 pub(super) type RehearsalCounts = BTreeMap<ClusterRole, BTreeMap<String, u64>>;
@@ -34,38 +37,77 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
         .map_err(|error| Stop::new(Exit::Failed, format!("no runtime: {error}")))
 }
 
+/// Where the report goes as JSON. A file is opened before the first connection, so that a run does
+/// not end in a missing folder, and keeps what it held until there is something to take its place.
+enum Json {
+    Stdout,
+    File(File),
+}
+
+impl Json {
+    fn open(path: &Path) -> Result<Self, Stop> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        let opened = File::options().write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| {
+            Stop::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
+        })?;
+        Ok(Self::File(file))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout();
+                match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    written => written,
+                }
+            }
+            Self::File(file) => {
+                // A pipe or a terminal has no length to set.
+                if file.metadata()?.is_file() {
+                    file.set_len(0)?;
+                }
+                file.write_all(text.as_bytes())?;
+                file.flush()
+            }
+        }
+    }
+}
+
 /// Where reports go, opened before the first connection.
 pub(super) struct Sinks {
-    json: Option<Box<dyn Write + Send>>,
-    json_on_stdout: bool,
+    json: Option<Json>,
+    /// Stdout is for something else.
+    table_on_stderr: bool,
     quiet: bool,
 }
 
 impl Sinks {
-    /// Opens what the command line asks for.
-    pub(super) fn open(args: &OutputArgs) -> Result<Self, Stop> {
+    /// Opens what the command line asks for; `other` is one more file that is written.
+    pub(super) fn open(args: &OutputArgs, other: Option<&Path>) -> Result<Self, Stop> {
+        let on_stdout = |path: Option<&Path>| path == Some(Path::new("-"));
         Ok(Self {
-            json: args.report_json.as_deref().map(open_sink).transpose()?,
-            json_on_stdout: args.report_json.as_deref() == Some(Path::new("-")),
+            json: args.report_json.as_deref().map(Json::open).transpose()?,
+            table_on_stderr: on_stdout(args.report_json.as_deref()) || on_stdout(other),
             quiet: args.quiet,
         })
     }
 
+    /// Writes what was asked for. What cannot be written keeps nothing else from it.
     fn write(&mut self, report: &Report) -> Result<(), Stop> {
-        if let Some(sink) = &mut self.json {
-            let json = report.to_json();
-            let written = sink.write_all(json.as_bytes()).and_then(|()| sink.flush());
-            written.map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))?;
+        let json = self.json.as_mut().map_or(Ok(()), |json| json.write(&report.to_json()));
+        if !self.quiet {
+            let text = report.to_text();
+            if self.table_on_stderr {
+                let _ = anstream::stderr().write_all(text.as_bytes());
+            } else {
+                print(&text)?;
+            }
         }
-        if self.quiet {
-            return Ok(());
-        }
-        let text = report.to_text();
-        if self.json_on_stdout {
-            let _ = anstream::stderr().write_all(text.as_bytes());
-            return Ok(());
-        }
-        print(&text)
+        json.map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))
     }
 }
 
@@ -77,6 +119,8 @@ pub(super) struct Live<'a> {
     pub(super) output: &'a OutputArgs,
     /// Where reports go.
     pub(super) sinks: Sinks,
+    /// Whether the clusters live in this process.
+    pub(super) clusters_within: bool,
     /// The task that shall panic.
     pub(super) sabotage: Option<Task>,
 }
@@ -88,14 +132,14 @@ impl Live<'_> {
         self,
         rehearsal: impl FnOnce() -> Result<Option<RehearsalCounts>, Stop>,
     ) -> Result<Exit, Stop> {
-        let Self { plan, output, mut sinks, sabotage } = self;
+        let Self { plan, output, mut sinks, clusters_within, sabotage } = self;
         if !plan.reaches_proof() {
             complain(&format!(
                 "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \
                  {}; the verdict will not be GO",
                 plan.bill.events,
-                plan.requirements.limits.loss_rate_max,
-                plan.requirements.limits.confidence,
+                percent(plan.requirements.limits.loss_rate_max),
+                percent(plan.requirements.limits.confidence),
                 plan.trials_needed()
             ));
         }
@@ -103,12 +147,16 @@ impl Live<'_> {
         vitals::raise_descriptors();
         let runtime = runtime()?;
         let clock = Clock::start();
-        let finished = runtime.block_on(measure(plan, clock, output, sabotage));
+        let finished = runtime.block_on(measure(plan, clock, output, clusters_within, sabotage));
         // Tasks that are left are cut off: every one that mattered was joined. A name that is still
         // being resolved would otherwise hold up a start that failed for as long as the resolver.
         runtime.shutdown_background();
         let finished = finished?;
-        let rehearsal = rehearsal()?;
+        // Whatever happened to the clusters, what was measured is kept.
+        let (rehearsal, failed) = match rehearsal() {
+            Ok(counts) => (counts, Ok(())),
+            Err(stop) => (None, Err(stop)),
+        };
         let circumstances = Circumstances {
             clock,
             started: finished.started,
@@ -124,6 +172,7 @@ impl Live<'_> {
         let report = Report::new(plan, &finished.account, &circumstances);
         sinks.write(&report)?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
+        failed?;
         Ok(report.verdict.into())
     }
 }
@@ -132,6 +181,7 @@ async fn measure(
     plan: &Plan,
     clock: Clock,
     output: &OutputArgs,
+    clusters_within: bool,
     sabotage: Option<Task>,
 ) -> Result<agent::Finished, Stop> {
     let stop = CancellationToken::new();
@@ -150,7 +200,7 @@ async fn measure(
             Some(tokio::spawn(serve::run(listener, page_in, serving.clone())))
         }
     };
-    let progress = Progress::new(plan, clock, output.quiet);
+    let mut progress = Progress::new(plan, clock, output.quiet);
     let for_page = server.is_some().then(|| plan.clone());
     let observe = move |account: &Account, now: RunTime| {
         progress.show(account, now);
@@ -158,7 +208,7 @@ async fn measure(
             page.send_replace(registry::render(plan, &clock, account).into());
         }
     };
-    let hooks = Hooks { stop, observe, sabotage };
+    let hooks = Hooks { clusters_within, stop, observe, sabotage };
     let finished = tokio::select! {
         finished = agent::run(plan, clock, hooks) => finished,
         never = obeying => match never {},
@@ -185,7 +235,7 @@ fn listen_for_signals() -> Result<[Signal; 2], Stop> {
 async fn obey(
     [mut interrupt, mut terminate]: [Signal; 2],
     stop: CancellationToken,
-    horizon: std::time::Duration,
+    horizon: Duration,
 ) -> Infallible {
     let mut any = async || {
         tokio::select! {
@@ -196,22 +246,30 @@ async fn obey(
     any().await;
     stop.cancel();
     let horizon = humantime::format_duration(horizon);
-    complain(&format!("stopping: waiting {horizon} for what is under way; once more ends at once"));
+    complain(&format!(
+        "stopping: waiting up to {horizon} for what is under way; once more ends at once"
+    ));
     any().await;
     complain("ended at once; nothing is concluded");
     std::process::exit(Exit::Inconclusive.code().into())
 }
 
-/// The line of live counts, on a terminal only.
+/// How often a run without a terminal logs that it lives.
+const LINE_PERIOD: Duration = Duration::from_secs(60);
+
+/// The line of live counts: four times a second on a terminal, else in the log, once a minute.
 struct Progress {
     bar: ProgressBar,
-    total: std::time::Duration,
-    clock_start: RunTime,
+    total: Duration,
+    start: RunTime,
+    /// When the next line is due, where there is no terminal.
+    next_line: RunTime,
 }
 
 impl Progress {
     fn new(plan: &Plan, clock: Clock, quiet: bool) -> Self {
-        let target = if quiet || !io::stderr().is_terminal() {
+        let is_terminal = io::stderr().is_terminal();
+        let target = if quiet || !is_terminal {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr_with_hz(4)
@@ -220,14 +278,19 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        let total = plan.schedule.duration() + plan.horizon;
-        Self { bar, total, clock_start: clock.now() }
+        let start = clock.now();
+        let next_line = if is_terminal { RunTime::NEVER } else { start.after(LINE_PERIOD) };
+        Self { bar, total: plan.schedule.duration() + plan.horizon, start, next_line }
     }
 
-    fn show(&self, account: &Account, now: RunTime) {
-        let gone = now.since(self.clock_start).as_secs();
-        let counts = report::live(account);
-        self.bar.set_message(format!("{gone} of {} s · {counts}", self.total.as_secs()));
+    fn show(&mut self, account: &Account, now: RunTime) {
+        let gone = now.since(self.start).as_secs();
+        let line = format!("{gone} of {} s · {}", self.total.as_secs(), report::live(account));
+        if now >= self.next_line {
+            self.next_line = now.after(LINE_PERIOD);
+            tracing::info!("{line}");
+        }
+        self.bar.set_message(line);
         self.bar.tick();
     }
 }

@@ -78,7 +78,11 @@ fn complain(message: &str) {
 
 /// Prints a result on stdout.
 fn print(text: &str) -> Result<(), Stop> {
-    let written = anstream::stdout().write_all(text.as_bytes());
+    let written = match anstream::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has read enough; the exit code still says how it ended.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    };
     written.map_err(|error| Stop::new(Exit::Failed, format!("stdout: {error}")))
 }
 
@@ -91,6 +95,8 @@ fn start_log(args: &LogArgs) {
     // Libraries log the frames that they see, which may carry signatures: only our own are shown.
     let filter = tracing_subscriber::EnvFilter::new(format!("off,pusher_canary={level}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Where nobody hears the log any more, nobody must panic for it.
+    let log = log.log_internal_errors(false);
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         && io::IsTerminal::is_terminal(&io::stderr());
     // A second subscriber can only be refused, and there is none.

@@ -35,22 +35,27 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         let message = "--fault-log and --report-json cannot both be -; name a file for one";
         return Err(Stop::new(Exit::Usage, message));
     }
-    let sinks = Sinks::open(&args.output)?;
+    if args.ca_file.is_some() && !args.hold {
+        let message = "--ca-file needs --hold: nobody else dials the pair";
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    let sinks = Sinks::open(&args.output, args.fault_log.as_deref())?;
     let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let run = new_run();
     // The seed is the plan's; what it costs does not depend on where the clusters are.
     let seed = make_plan(&scenario, &args.overrides, run)?.seed;
     let mut overrides = args.overrides.clone();
     overrides.seed = Some(seed);
-    let peek_key = Some(own_master_key(run, seed));
-    let config = PairConfig { seed, faults, fault_log, peek_key, ..PairConfig::default() };
+    let peek_key = Some(own_master_key(run, seed).0);
+    let config = PairConfig { seed, faults, fault_log, peek_key };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());
     }
     put_clusters(&mut scenario, &pair)?;
     let plan = make_plan(&scenario, &overrides, run)?;
-    let live = Live { plan: &plan, output: &args.output, sinks, sabotage: args.panic_in };
+    let (output, clusters_within, sabotage) = (&args.output, true, args.panic_in);
+    let live = Live { plan: &plan, output, sinks, clusters_within, sabotage };
     live.execute(|| {
         pair.stop().map_err(failed)?;
         counts(&pair).map(Some)

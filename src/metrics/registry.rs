@@ -24,7 +24,7 @@ const BUCKETS: [f64; 14] =
 /// Close codes with a series of their own; all others are `other`.
 const CODES: [u16; 12] = [1000, 1001, 1006, 1011, 1012, 4001, 4004, 4009, 4100, 4200, 4201, 4202];
 /// Classes of HTTP statuses.
-const STATUS_CLASSES: [&str; 4] = ["2xx", "4xx", "429", "5xx"];
+const STATUS_CLASSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "other"];
 const CONNECT_STEPS: [&str; 6] =
     ["resolve", "connect", "tls", "upgrade", "established", "subscribed"];
 
@@ -117,7 +117,7 @@ pub fn render(plan: &Plan, clock: &Clock, account: &Account) -> String {
         account.clusters().iter().map(|(role, c)| (role.as_str(), *role, c)).collect();
     publications(&mut page, &strata, &clusters);
     deliveries(&mut page, &strata, &clusters, account);
-    connections(&mut page, &clusters);
+    connections(&mut page, &clusters, clock.now());
     conclusions(&mut page, plan, account);
     instrument(&mut page, plan, clock, account);
     let mut out = Vec::new();
@@ -218,7 +218,7 @@ fn deliveries(
     }
 }
 
-fn connections(page: &mut Page, clusters: &Clusters<'_>) {
+fn connections(page: &mut Page, clusters: &Clusters<'_>, now: RunTime) {
     for (name, _, cluster) in clusters {
         for step in CONNECT_STEPS {
             let latencies = cluster.connect_steps.get(step);
@@ -234,7 +234,8 @@ fn connections(page: &mut Page, clusters: &Clusters<'_>) {
         page.count(table::AUTH, &[name, "refused"], refused);
     }
     for (name, _, cluster) in clusters {
-        let lost = cluster.closed_by_code.values().sum::<u64>() + cluster.closed_by_agent;
+        let lost =
+            cluster.closed_by_code.values().sum::<u64>() + cluster.given_up + cluster.recycled;
         let ready = cluster.opened.saturating_sub(lost);
         page.gauge(table::CONNECTIONS, &[name, "ready"], ready as f64);
     }
@@ -248,10 +249,13 @@ fn connections(page: &mut Page, clusters: &Clusters<'_>) {
             page.count(table::DISCONNECTS, &[name, &code.to_string()], count);
         }
         page.count(table::DISCONNECTS, &[name, "other"], other);
+        // Silent ones, and those that never confirmed a subscription: nobody gave a code.
+        page.count(table::DISCONNECTS, &[name, "none"], cluster.given_up);
     }
     for (name, _, cluster) in clusters {
+        let lengths = cluster.blindness.lengths(now);
         for cause in BlindCause::ALL {
-            let length = cluster.blindness.ended.get(&cause).map_or(Duration::ZERO, |e| e.1);
+            let length = lengths.get(&cause).copied().unwrap_or_default();
             page.seconds_total(table::BLIND_SECONDS, &[name, cause.as_str()], length);
         }
     }
@@ -261,7 +265,8 @@ fn connections(page: &mut Page, clusters: &Clusters<'_>) {
                 "429" => *status == 429,
                 "4xx" => (400..500).contains(status) && *status != 429,
                 "5xx" => *status >= 500,
-                _ => (200..300).contains(status),
+                "2xx" => (200..300).contains(status),
+                _ => *status < 200 || (300..400).contains(status),
             };
             let count = cluster.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
             page.count(table::HTTP_RESPONSES, &[name, "publish", class], count);
@@ -312,7 +317,7 @@ fn instrument(page: &mut Page, plan: &Plan, clock: &Clock, account: &Account) {
         page.gauge(table::COVERED_UNTIL, &[], wall(until));
     }
     let instrument = account.instrument();
-    page.count(table::TAINTED_SECONDS, &[], instrument.tainted.count());
+    page.count(table::TAINTED_SECONDS, &[], account.tainted_seconds());
     page.histogram(table::SCHEDULE_LAG, &[], Some(&instrument.lag));
     page.gauge(table::RUNTIME_STALL, &[], instrument.stall_max.as_secs_f64());
     page.gauge(table::RUN_INFO, &[&plan.run.to_string(), &plan.name], 1.0);

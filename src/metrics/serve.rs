@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most connections at once; a further one waits.
 const CONNECTIONS_MAX: usize = 64;
+/// Pause after an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for a request's head, so that a slow one holds no place for ever.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,8 +31,12 @@ pub async fn run(listener: TcpListener, page: watch::Receiver<Arc<str>>, stop: C
             () = stop.cancelled() => return,
             accepted = accept(&listener, &places) => accepted,
         };
-        // An accept fails when descriptors run out, which vital signs tell.
-        let Some((stream, place)) = accepted else { continue };
+        // An accept fails when descriptors run out, which vital signs tell. Trying again at once
+        // would only take the time of whoever could give some back.
+        let Some((stream, place)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let page = page.clone();
         connections.spawn(async move {
             let service = service_fn(|request| answer(request, page.clone()));

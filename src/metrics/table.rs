@@ -66,7 +66,7 @@ metrics! {
     DELIVERY_LATENCY = Histogram "delivery_latency_seconds" ["cluster", "route", "kind"]
         "From sending to receipt.";
     PUBLISH_DURATION = Histogram "publish_duration_seconds" ["cluster"]
-        "From sending to the answer.";
+        "From taking a publication up to the answer, a dial included.";
     CONNECT_DURATION = Histogram "connect_duration_seconds" ["cluster", "step"]
         "Each phase of connecting.";
     AUTH_DURATION = Histogram "auth_duration_seconds" ["cluster"]
@@ -98,7 +98,7 @@ metrics! {
     TAINTED_SECONDS = Counter "tainted_seconds_total" []
         "Seconds whose measurements cannot be relied on.";
     SCHEDULE_LAG = Histogram "schedule_lag_seconds" []
-        "From the scheduled instant to sending.";
+        "From the scheduled instant to taking a publication up.";
     RUNTIME_STALL = Gauge "runtime_stall_seconds" []
         "The longest time for which a due task waited.";
     RUN_INFO = Gauge "run_info" ["run", "scenario"]

@@ -8,5 +8,5 @@ pub mod time;
 
 pub use channel::{ChannelKind, ChannelName};
 pub use id::{AppId, AppKey, ClusterRole, RunId, Seq, SocketId, StreamIx, WitnessIx};
-pub use secret::Secret;
+pub use secret::{MasterKey, Secret};
 pub use time::{Clock, RunTime};

@@ -24,6 +24,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The master key of an app's encrypted channels. Its `Debug` shows nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MasterKey(pub [u8; 32]);
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
 /// Hexadecimal digits of a signature: HMAC-SHA256.
 const SIGNATURE_DIGITS: usize = 64;
 
@@ -48,6 +58,7 @@ mod tests {
     #[test]
     fn debug_output_shows_nothing_of_a_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "<secret>");
+        assert_eq!(format!("{:?}", MasterKey([7; 32])), "<secret>");
     }
 
     #[test]

@@ -304,7 +304,9 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let addresses = attempt.within(Phase::Resolve, lookup).await?.map_err(resolve_error)?;
     let resolved = clock.now();
     phases.resolve = resolved.since(start);
-    let tcp = attempt.within(Phase::Connect, connect(target, addresses)).await??;
+    let addresses: Vec<_> = addresses.collect();
+    let each = attempt.end.since(resolved) / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+    let tcp = attempt.within(Phase::Connect, connect(target, &addresses, each)).await??;
     let connected = clock.now();
     phases.connect = connected.since(resolved);
     // Nagle's algorithm would hold small frames back and be measured as latency.
@@ -327,14 +329,22 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     Ok((Transport::Tls(Box::new(tls)), stamps, phases))
 }
 
-/// Tries the addresses in the resolver's order.
+/// Tries the addresses in the resolver's order, each for an equal share of the time: one that does
+/// not answer must not keep the others from being tried.
 async fn connect(
     target: &Target,
-    addresses: impl Iterator<Item = SocketAddr>,
+    addresses: &[SocketAddr],
+    each: Duration,
 ) -> Result<TcpStream, DialError> {
     let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
+    for (left, address) in (0..addresses.len()).rev().zip(addresses) {
+        let connecting = TcpStream::connect(address);
+        // The last one has all the time that is left, which the caller bounds.
+        let connected = match left {
+            0 => connecting.await,
+            _ => tokio::time::timeout(each, connecting).await.unwrap_or_else(|e| Err(e.into())),
+        };
+        match connected {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = Some(error),
         }

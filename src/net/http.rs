@@ -143,6 +143,8 @@ impl Connection {
 
 fn describe(error: &hyper::Error) -> String {
     let why = std::error::Error::source(error).map_or(String::new(), |s| format!(": {s}"));
+    // rustls adds the address of its manual, which is for programmers.
+    let why = why.split(": https://").next().unwrap_or_default();
     format!("{error}{why}")
 }
 

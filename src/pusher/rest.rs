@@ -180,6 +180,42 @@ fn classify_success(body: &str) -> Answer {
     }
 }
 
+/// Whether an API answer asks to slow down: soketi says so in the body of a 200.
+pub fn is_throttled(status: u16, body: &str) -> bool {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    status == 429 || is_error(&value) && value.get("code").and_then(Value::as_u64) == Some(429)
+}
+
+/// What an answer to a first `GET /channels` says of whoever gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It is the API, and it knows the credentials.
+    Sound,
+    /// It is the API, and it refuses the credentials.
+    Refused,
+    /// It is something else.
+    NoApi,
+    /// It may be another answer a moment later.
+    Passing,
+}
+
+/// Reads an answer to `GET /channels`.
+pub fn probe(status: u16, body: &str) -> Probe {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    // A server in PHP writes an empty object as an empty list.
+    let lists = |channels: &Value| channels.is_object() || channels.is_array();
+    let from_in_between = body.trim_start().starts_with('<');
+    match status {
+        _ if is_throttled(status, body) => Probe::Passing,
+        200..=299 if is_error(&value) => Probe::Refused,
+        200..=299 if value.get("channels").is_some_and(lists) => Probe::Sound,
+        200..=399 => Probe::NoApi,
+        407 | 408 | 500.. => Probe::Passing,
+        _ if from_in_between => Probe::NoApi,
+        _ => Probe::Refused,
+    }
+}
+
 /// Whether an API answer's body says that the request, or an event of its batch, was refused,
 /// whatever its status.
 pub fn bears_error(body: &str) -> bool {
@@ -263,6 +299,29 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(bears_error(body), bears, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_first_answer_tells_the_api_from_whatever_else_answers() {
+        for (status, body, probe) in [
+            (200, r#"{"channels":{}}"#, Probe::Sound),
+            (200, r#"{"channels":{"a":{}}}"#, Probe::Sound),
+            (200, r#"{"channels":[]}"#, Probe::Sound),
+            (200, r#"{"error":"The secret authentication failed","code":401}"#, Probe::Refused),
+            (401, "Invalid signature", Probe::Refused),
+            (404, r#"{"error":"app not found"}"#, Probe::Refused),
+            (200, "OK", Probe::NoApi),
+            (200, "<html>It works!</html>", Probe::NoApi),
+            (301, "", Probe::NoApi),
+            (404, "<html>nginx</html>", Probe::NoApi),
+            (408, "", Probe::Passing),
+            (429, "slow down", Probe::Passing),
+            (200, r#"{"error":"Too many requests","code":429}"#, Probe::Passing),
+            (502, "<html>Bad Gateway</html>", Probe::Passing),
+            (503, "", Probe::Passing),
+        ] {
+            assert_eq!(super::probe(status, body), probe, "{status} {body}");
         }
     }
 

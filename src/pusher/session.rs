@@ -50,8 +50,8 @@ pub enum Action {
     Authorize(usize, SocketId),
     /// Send this text frame.
     Send(String),
-    /// Close the socket, if there is one, with code 1000, or abandon the dial, and forget it: what
-    /// still comes from it is not for the session.
+    /// Close the socket, if there is one, or abandon the dial, and forget it: what still comes from
+    /// it is not for the session.
     Close,
 }
 
@@ -62,8 +62,8 @@ pub enum Event {
     Established(SocketId),
     /// The cluster confirmed the subscription.
     Subscribed(usize),
-    /// The cluster refused a subscription, or a subscription's authorisation failed; `None` where
-    /// several were outstanding and the cluster named none.
+    /// The cluster refused a subscription or never answered it, or its authorisation failed; `None`
+    /// where several were outstanding and the cluster named none.
     SubscriptionRefused(Option<usize>, ErrorData),
     /// An error frame about something else than an outstanding subscription, or before the
     /// connection was established.
@@ -146,6 +146,8 @@ pub struct Session {
     ping_deadline: Option<RunTime>,
     pings_sent: u64,
     pongs_heard: u64,
+    /// Whether it is to be left on purpose at the next sign of life.
+    recycling: bool,
     failures: u32,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -169,6 +171,7 @@ impl Session {
             ping_deadline: None,
             pings_sent: 0,
             pongs_heard: 0,
+            recycling: false,
             failures: 0,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -226,11 +229,19 @@ impl Session {
         number
     }
 
-    /// Closes the connection on purpose and dials again at once; nothing unless
-    /// [`Session::is_open`].
+    /// Sends a text frame; nothing unless [`Session::is_open`]. Frames and pings keep their order.
+    pub fn send(&mut self, frame: String) {
+        if self.is_open() {
+            self.actions.push_back(Action::Send(frame));
+        }
+    }
+
+    /// Closes the connection on purpose and dials again at once, as soon as it has proved alive:
+    /// one that is dead already was not ended by us. Nothing unless [`Session::is_ready`].
     pub fn recycle(&mut self, now: RunTime) {
-        if self.state == State::Open {
-            self.leave(Cause::Agent, Retry::AtOnce, now);
+        if self.is_ready() && !self.recycling {
+            self.recycling = true;
+            self.ping(now);
         }
     }
 
@@ -242,6 +253,14 @@ impl Session {
     }
 
     // What happened.
+
+    /// The dial that was asked for begins at `at`, not before: what is waited until then is the
+    /// driver's own wish.
+    pub fn handle_dial_put_off(&mut self, at: RunTime) {
+        if let State::Connecting { deadline } = &mut self.state {
+            *deadline = at.after(self.config.connect_timeout);
+        }
+    }
 
     /// The dial succeeded: the WebSocket is open.
     pub fn handle_connected(&mut self, now: RunTime) {
@@ -261,21 +280,20 @@ impl Session {
     /// Anything came that is no readable text frame: most often a ping or a pong of the WebSocket
     /// layer, which is what the hosted service sends to a quiet client.
     pub fn handle_heartbeat(&mut self, now: RunTime) {
-        if matches!(self.state, State::Handshaking { .. } | State::Open) {
-            self.last_heard = now;
-            self.ping_deadline = None;
-        }
+        self.note_alive(now);
+        self.recycle_alive(now);
     }
 
     /// A text frame came at `now`. Frames that are not about the protocol itself change nothing
     /// but the instant of the last sign of life, unless they come before the handshake.
     pub fn handle_frame(&mut self, frame: &ServerFrame<'_>, now: RunTime) {
-        self.handle_heartbeat(now);
+        self.note_alive(now);
         match self.state {
             State::Idle | State::Waiting { .. } | State::Connecting { .. } => {}
             State::Handshaking { .. } => self.handle_first_frame(frame, now),
             State::Open => self.handle_open_frame(frame, now),
         }
+        self.recycle_alive(now);
     }
 
     /// The socket is gone: by a close frame that came at `now`, or cut.
@@ -284,7 +302,7 @@ impl Session {
             return;
         }
         if matches!(code, CloseCode::Code(_)) {
-            self.handle_heartbeat(now);
+            self.note_alive(now);
         }
         self.lose(Cause::Closed(code), close::retry(code), now);
     }
@@ -365,6 +383,20 @@ impl Session {
     }
 
     // Inside.
+
+    fn note_alive(&mut self, now: RunTime) {
+        if matches!(self.state, State::Handshaking { .. } | State::Open) {
+            self.last_heard = now;
+            self.ping_deadline = None;
+        }
+    }
+
+    /// Something came on the connection: if it is to be left on purpose, it may be now.
+    fn recycle_alive(&mut self, now: RunTime) {
+        if self.recycling && self.is_ready() {
+            self.leave(Cause::Agent, Retry::AtOnce, now);
+        }
+    }
 
     fn subscription_deadline(&self, state: SubState) -> Option<RunTime> {
         match state {
@@ -510,7 +542,13 @@ impl Session {
         let overdue = |s: &Subscription| {
             self.subscription_deadline(s.state).is_some_and(|deadline| deadline <= now)
         };
-        if self.subscriptions.iter().any(overdue) {
+        let unanswered: Vec<_> =
+            (0..).zip(&self.subscriptions).filter(|(_, s)| overdue(s)).map(|(at, _)| at).collect();
+        if !unanswered.is_empty() {
+            let message = "no answer in time".to_owned();
+            let error = ErrorData { code: None, message };
+            let refused = |at| Event::SubscriptionRefused(Some(at), error.clone());
+            self.events.extend(unanswered.into_iter().map(refused));
             self.leave(Cause::Subscription, Retry::BackOff, now);
             return;
         }
@@ -540,23 +578,23 @@ impl Session {
     /// The connection is gone; decides when to dial again.
     fn lose(&mut self, cause: Cause, retry: Retry, now: RunTime) {
         let was_open = self.state == State::Open;
-        let on_purpose = cause == Cause::Agent;
         for sub in &mut self.subscriptions {
             sub.state = SubState::Idle;
         }
         self.socket_id = None;
         self.ping_deadline = None;
+        self.recycling = false;
         // Frames queued for a socket that is gone must not go out on the next one.
         self.actions.retain(|action| *action == Action::Close);
         let gave_up = matches!(retry, Retry::Never | Retry::WithTls);
         self.state = if gave_up {
             State::Idle
         } else {
-            let at_once = retry == Retry::AtOnce && (on_purpose || self.failures < AT_ONCE_MAX);
+            let at_once = retry == Retry::AtOnce && self.failures < AT_ONCE_MAX;
             let wait = if at_once { Duration::ZERO } else { self.backoff() };
             State::Waiting { until: now.after(wait) }
         };
-        if !on_purpose {
+        if cause != Cause::Agent {
             self.failures = self.failures.saturating_add(1);
         }
         self.events.push_back(Event::Disconnected(Disconnect {

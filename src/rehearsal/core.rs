@@ -102,14 +102,8 @@ impl Core {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: RunTime) -> Vec<Effect> {
         let mut out = Vec::new();
-        for action in self.faults.handle_timeout(now) {
-            if let Action::Close(conn, code) = action {
-                let outputs = self.hub.close(conn, code, "closed by a rehearsal fault");
-                self.carry(now, outputs, None, &mut out);
-            } else {
-                self.act(action, &mut out);
-            }
-        }
+        let actions = self.faults.handle_timeout(now);
+        self.act(now, actions, &mut out);
         out
     }
 
@@ -227,13 +221,13 @@ impl Core {
     ) {
         for output in outputs {
             match (output, request) {
-                (Output::Send(conn, frame), _) => self.act(Action::Send(conn, frame), out),
+                (Output::Send(conn, frame), _) => self.send(conn, frame, out),
                 (Output::Deliver(to, message), Some(request)) if is_canary(&message) => {
                     self.deliver(now, &to, &message, request, out);
                 }
                 (Output::Deliver(to, message), _) => {
                     for conn in to {
-                        self.act(Action::Send(conn, message.frame.clone()), out);
+                        self.send(conn, message.frame.clone(), out);
                     }
                 }
                 (Output::Close(conn, code, reason), _) => {
@@ -261,19 +255,28 @@ impl Core {
             None
         };
         for to in (0..).zip(to.iter().copied()) {
-            for action in self.faults.handle_delivery(now, to, message, mark, request) {
-                self.act(action, out);
-            }
+            let actions = self.faults.handle_delivery(now, to, message, mark, request);
+            self.act(now, actions, out);
         }
     }
 
-    fn act(&self, action: Action, out: &mut Vec<Effect>) {
-        match action {
-            Action::Send(conn, _) if self.faults.is_muted(conn) => {}
-            Action::Send(conn, frame) => out.push(Effect::Send(conn, frame)),
-            Action::Close(conn, code) => out.push(Effect::Close(conn, code, "")),
-            Action::Mute(conn) => out.push(Effect::Mute(conn)),
-            Action::Unmute(conn) => out.push(Effect::Unmute(conn)),
+    fn send(&self, conn: Conn, frame: Text, out: &mut Vec<Effect>) {
+        if !self.faults.is_muted(conn) {
+            out.push(Effect::Send(conn, frame));
+        }
+    }
+
+    fn act(&mut self, now: RunTime, actions: Vec<Action>, out: &mut Vec<Effect>) {
+        for action in actions {
+            match action {
+                Action::Send(conn, frame) => self.send(conn, frame, out),
+                Action::Close(conn, code) => {
+                    let outputs = self.hub.close(conn, code, "closed by a rehearsal fault");
+                    self.carry(now, outputs, None, out);
+                }
+                Action::Mute(conn) => out.push(Effect::Mute(conn)),
+                Action::Unmute(conn) => out.push(Effect::Unmute(conn)),
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! Pure, like the hub. What befalls a copy, a request or a connection follows from the seed and its
 //! own place, not from what came before it: sockets are served in no certain order, and one seed
-//! must do the same again. Each cluster has one [`Faults`] between its hub and its sockets. Everything
-//! is counted when it is done: a delayed copy whose socket vanished in the meantime was neither
-//! delayed nor delivered, and counts as nothing.
+//! must do the same again. Each cluster has one [`Faults`] between its hub and its sockets.
+//! Everything is counted when it is done: a delayed copy whose socket vanished in the meantime was
+//! neither delayed nor delivered, and counts as nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -39,10 +39,6 @@ pub struct PairConfig {
     pub fault_log: Option<Box<dyn Write + Send>>,
     /// The master key of the run's encrypted canaries, for counting and logging only.
     pub peek_key: Option<[u8; 32]>,
-    /// The old cluster's app instead of a generated one.
-    pub old_app: Option<App>,
-    /// The new cluster's app instead of a generated one.
-    pub new_app: Option<App>,
 }
 
 /// How a cluster is reached.
@@ -103,17 +99,15 @@ impl Pair {
         let acceptor = TlsAcceptor::from(certs.server);
         let clock = Clock::start();
         let log = Arc::new(FaultLog::new(config.fault_log));
-        let setup = |role, app: Option<App>| -> io::Result<Setup> {
+        let setup = |role| -> io::Result<Setup> {
             let seed = seed_of(config.seed, role);
-            let app = app.map_or_else(|| generate(seed), Ok)?;
+            let app = generate(seed)?;
             let (faults, peek_key) = (config.faults.clone(), config.peek_key);
             Ok(Setup { role, app, seed, faults, peek_key })
         };
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
-        let (old, old_server) =
-            prepare(setup(ClusterRole::Old, config.old_app)?, clock, &acceptor, sink.clone())?;
-        let (new, new_server) =
-            prepare(setup(ClusterRole::New, config.new_app)?, clock, &acceptor, sink)?;
+        let (old, old_server) = prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone())?;
+        let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink)?;
         let thread = spawn([old_server, new_server])?;
         Ok(Self { old, new, ca_pem: certs.ca_pem, log, thread: Some(thread) })
     }

@@ -67,7 +67,7 @@ pub struct Report {
     pub instrument: InstrumentReport,
     /// The first incidents.
     pub incidents: Vec<IncidentReport>,
-    /// How many more there were.
+    /// How many more were stated, at each witness by itself, and found no room.
     pub incidents_dropped: u64,
 }
 
@@ -131,7 +131,7 @@ pub struct ClusterReport {
     pub connect_ms: Summary,
     /// Each phase of connecting.
     pub connect_steps_ms: BTreeMap<&'static str, Summary>,
-    /// From sending to the HTTP answer.
+    /// From taking a publication up to its answer, a dial included.
     pub publish_ms: Summary,
     /// Making an authorisation.
     pub auth_ms: Summary,
@@ -145,6 +145,13 @@ pub struct ClusterReport {
     pub throttled: u64,
 }
 
+impl ClusterReport {
+    /// Trials that failed.
+    pub const fn failures(&self) -> u64 {
+        self.publications_lost + self.publications_partially_lost
+    }
+}
+
 /// Connections of one cluster.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionsReport {
@@ -154,8 +161,10 @@ pub struct ConnectionsReport {
     pub failed: u64,
     /// Were closed or cut, by code; 1006 where there was no close frame.
     pub closed_by_code: BTreeMap<u16, u64>,
-    /// Were ended by the agent: silent, a subscription's timeout, a reconnect on purpose.
-    pub closed_by_agent: u64,
+    /// Were given up by the agent: silent, or with a subscription that was not confirmed.
+    pub given_up: u64,
+    /// Were ended by the agent to reconnect on purpose.
+    pub recycled: u64,
 }
 
 /// Blind windows of one cluster's witnesses.
@@ -165,9 +174,9 @@ pub struct BlindReport {
     pub windows: u64,
     /// How many of them ended.
     pub ended: u64,
-    /// Their total length, of those that ended.
+    /// Their total length. What did not end lasted until the run's end, but for the agent's own.
     pub seconds: f64,
-    /// The longest that ended.
+    /// The longest.
     pub longest_seconds: f64,
     /// Windows by cause.
     pub windows_by_cause: BTreeMap<BlindCause, u64>,
@@ -199,11 +208,11 @@ pub struct EventsReport {
 pub struct InstrumentReport {
     /// Seconds that cannot be relied on.
     pub tainted_seconds: u64,
-    /// Seconds in all.
+    /// Seconds in which events were published.
     pub seconds: u64,
     /// How many seconds each reason taints.
     pub reasons: Vec<TaintReport>,
-    /// From the scheduled instant to sending.
+    /// From the scheduled instant to taking up.
     pub schedule_lag_ms: Summary,
     /// Longest stall of the runtime.
     pub runtime_stall_ms_max: f64,
@@ -324,7 +333,6 @@ impl Report {
         if panicked.is_some() && verdict == Verdict::Go {
             verdict = Verdict::Inconclusive;
         }
-        let hours = seconds(ended.since(*started)) / 3_600.0;
         let confidence = plan.requirements.limits.confidence;
         let (incidents, incidents_dropped) = account.incidents();
         let mut incidents: Vec<_> = incidents.iter().collect();
@@ -345,7 +353,7 @@ impl Report {
         };
         let clusters = account.clusters().iter().map(|(role, cluster)| {
             let trials = account.trials(*role);
-            (*role, cluster_report(account, cluster, trials, confidence, hours))
+            (*role, cluster_report(account, cluster, trials, confidence, *ended))
         });
         Self {
             schema: SCHEMA,
@@ -357,7 +365,7 @@ impl Report {
             seed: plan.seed,
             started_at: rfc3339(clock, *started),
             ended_at: rfc3339(clock, *ended),
-            publishing_seconds: seconds(plan.schedule.duration()),
+            publishing_seconds: seconds(account.published_for()),
             cut_short: *cut_short,
             verdict,
             checks: findings,
@@ -377,13 +385,12 @@ fn cluster_report(
     cluster: &ClusterAccount,
     trials: ClusterTrials,
     confidence: f64,
-    hours: f64,
+    ended: RunTime,
 ) -> ClusterReport {
-    let (excused, late_excused) = cluster.unattributed(&account.instrument().tainted);
+    let excused = cluster.unattributed(&account.instrument().tainted);
     let blindness = &cluster.blindness;
-    let ended = blindness.ended.values().map(|(windows, _)| windows).sum();
-    // The sum of no numbers is -0.0, which a reader would wonder at.
-    let length = blindness.ended.values().fold(0.0, |sum, (_, length)| sum + seconds(*length));
+    let windows = blindness.windows();
+    let hours = seconds(account.observed()) / 3_600.0;
     let per_hour = |upper: f64| (hours > 0.0 && trials.trials > 0).then(|| upper / hours);
     ClusterReport {
         publications: cluster.publications_total(),
@@ -395,13 +402,7 @@ fn cluster_report(
         publications_lost: trials.publications_lost,
         publications_partially_lost: trials.publications_partially_lost,
         trials: trials.trials,
-        unattributed: trials.unattributed
-            + late_excused
-            + excused.duplicates
-            + excused.reordered
-            + excused.corrupt
-            + excused.misrouted
-            + excused.unexpected,
+        unattributed: trials.unattributed + excused.total(),
         beside: cluster.beside,
         loss_upper_bound: stats::upper_bound(trials.failures(), trials.trials, confidence),
         confidence,
@@ -423,14 +424,15 @@ fn cluster_report(
             opened: cluster.opened,
             failed: cluster.failed,
             closed_by_code: cluster.closed_by_code.clone(),
-            closed_by_agent: cluster.closed_by_agent,
+            given_up: cluster.given_up,
+            recycled: cluster.recycled,
         },
         blind: BlindReport {
-            windows: blindness.begun.values().sum(),
-            ended,
-            seconds: length,
-            longest_seconds: seconds(blindness.longest),
-            windows_by_cause: blindness.begun.clone(),
+            windows: windows.values().sum(),
+            ended: blindness.ended(),
+            seconds: seconds(blindness.lengths(ended).values().sum()),
+            longest_seconds: seconds(blindness.longest(ended)),
+            windows_by_cause: windows,
             missed_by_cause: blindness.missed.clone(),
         },
         http_responses: cluster.responses.clone(),
@@ -459,9 +461,9 @@ fn instrument_report(account: &Account, panicked: Option<String>) -> InstrumentR
         seconds: *seconds,
     };
     InstrumentReport {
-        tainted_seconds: instrument.tainted.count(),
+        tainted_seconds: account.tainted_seconds(),
         seconds: account.seconds(),
-        reasons: instrument.tainted.reasons().iter().map(reason).collect(),
+        reasons: account.taint_reasons().iter().map(reason).collect(),
         schedule_lag_ms: Summary::of(&instrument.lag),
         runtime_stall_ms_max: seconds(instrument.stall_max) * 1e3,
         panicked,

@@ -1,17 +1,17 @@
 //! The report for a terminal: 80 columns, old and new side by side, the verdict at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
 use crate::model::ClusterRole;
 use crate::verify::account::Account;
-use crate::verify::checks::{percent, percent_above};
+use crate::verify::checks::{Phase, percent, percent_above};
 use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
-use super::{ClusterReport, Report, Summary};
+use super::{ClusterReport, IncidentReport, Report, Summary};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -71,6 +71,10 @@ impl Report {
         let rehearsed = if self.rehearsal.is_some() { " rehearsed" } else { "" };
         let phase = self.phase.as_str();
         writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
+        if self.cut_short {
+            let seconds = self.publishing_seconds;
+            writeln!(out, "cut short by a signal after {seconds:.1} s of publishing")?;
+        }
         writeln!(out)?;
         let roles: Vec<_> = self.clusters.keys().copied().collect();
         write!(out, "{:<34}", "")?;
@@ -91,8 +95,11 @@ impl Report {
             writeln!(out)?;
         }
         if roles.len() > 1 {
-            let covered =
+            let mut covered =
                 format!("{} of {}", grouped(self.events.covered), grouped(self.events.total));
+            if self.events.unsent > 0 {
+                covered.push_str(&format!(", {} unsent", grouped(self.events.unsent)));
+            }
             writeln!(out, "{:<34}{covered:>36}", "events covered on both")?;
         }
         if let Some(rehearsal) = &self.rehearsal {
@@ -140,10 +147,7 @@ impl Report {
         if self.incidents.is_empty() {
             return Ok(());
         }
-        // What the agent did on purpose must not push out what happened to it.
-        let (own, others): (Vec<_>, Vec<_>) =
-            self.incidents.iter().partition(|i| i.cause == Some(BlindCause::Agent));
-        for incident in others.into_iter().chain(own).take(INCIDENTS_SHOWN) {
+        for incident in self.telling_incidents() {
             let time = incident.at.get(11..23).unwrap_or(&incident.at);
             let which = match (&incident.channel, incident.seq) {
                 (Some(channel), Some(seq)) => format!(" {channel} #{seq}"),
@@ -168,9 +172,28 @@ impl Report {
         let shown = self.incidents.len().min(INCIDENTS_SHOWN) as u64;
         let more = self.incidents.len() as u64 - shown + self.incidents_dropped;
         if more > 0 {
-            writeln!(out, "and {} more incidents; --report-json names them", grouped(more))?;
+            let named = if self.incidents_dropped > 0 {
+                format!("the first {}", grouped(self.incidents.len() as u64))
+            } else {
+                "them".to_owned()
+            };
+            writeln!(out, "and {} more incidents; --report-json names {named}", grouped(more))?;
         }
         writeln!(out)
+    }
+
+    /// The first incident of each kind on each cluster, then others, in the order of time. What the
+    /// agent did on purpose must not push out what happened to it, nor one kind another.
+    fn telling_incidents(&self) -> Vec<&IncidentReport> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.incidents.iter().partition(|i| i.cause == Some(BlindCause::Agent));
+        let mut kinds = BTreeSet::new();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|i| kinds.insert((i.cluster, i.kind)));
+        let mut telling: Vec<_> =
+            first.into_iter().chain(rest).chain(own).take(INCIDENTS_SHOWN).collect();
+        telling.sort_by(|a, b| a.at.cmp(&b.at));
+        telling
     }
 
     fn write_verdict(&self, out: &mut String) -> std::fmt::Result {
@@ -196,9 +219,20 @@ impl Report {
             Verdict::NoGo => Status::Fail,
             Verdict::Go | Verdict::Inconclusive => Status::Inconclusive,
         };
+        // Where evidence is what lacks, bounds without a failure only say so again.
+        let lacks = |on| worst.iter().any(|f| f.name == "evidence" && f.cluster == on);
+        let says_it_again = |f: &Finding| match (f.name, f.cluster) {
+            ("loss", Some(role)) => {
+                lacks(Some(role)) && self.clusters.get(&role).is_none_or(|c| c.failures() == 0)
+            }
+            ("coverage", _) => {
+                self.events.uncovered == 0 && worst.iter().any(|f| f.name == "evidence")
+            }
+            _ => false,
+        };
         let named: Vec<_> = worst
             .iter()
-            .filter(|f| f.status == wanted)
+            .filter(|f| f.status == wanted && !(wanted == Status::Inconclusive && says_it_again(f)))
             .map(|f| {
                 let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
                 format!("{}{on}: {}", f.name, f.detail)
@@ -207,13 +241,39 @@ impl Report {
         if !named.is_empty() {
             return named.join("; ");
         }
+        if self.phase == Phase::Preflight {
+            let works = "every kind of channel works on each cluster; a preflight proves no rate \
+                         of loss";
+            return format!("{works}{}", self.not_required());
+        }
+        format!("{}{}", self.bounds(), self.not_required())
+    }
+
+    /// What failed though the verdict does not rest on it: nobody shall say that it was hidden.
+    fn not_required(&self) -> String {
+        let failed = self.checks.iter().filter(|f| !f.required && f.status == Status::Fail);
+        let names: Vec<_> = failed
+            .map(|f| {
+                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
+                format!("{}{on}", f.name)
+            })
+            .collect();
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("; failed, but not asked of {}: {}", self.phase.as_str(), names.join(", "))
+        }
+    }
+
+    /// What is ruled out, and how surely.
+    fn bounds(&self) -> String {
         let bounds: Vec<_> = self
             .clusters
             .iter()
             .map(|(role, c)| {
-                let failed = c.publications_lost + c.publications_partially_lost;
                 format!(
-                    "{role}: {failed} of {} publications lost, below {}",
+                    "{role}: {} of {} publications lost, below {}",
+                    c.failures(),
                     grouped(c.trials),
                     percent_above(c.loss_upper_bound)
                 )
@@ -225,8 +285,14 @@ impl Report {
             .values()
             .filter_map(|c| c.incidents_per_hour_upper_bound)
             .fold(None, |worst: Option<f64>, rate| Some(worst.map_or(rate, |w| w.max(rate))));
-        let bursts = bursts
-            .map_or(String::new(), |rate| format!("; bursts of losses below {rate:.1} an hour"));
+        let bursts = bursts.map_or(String::new(), |rate| {
+            // Rounded up: "below" must stay true.
+            let rate = match rate {
+                rate if rate < 10.0 => format!("{:.1}", (rate * 10.0).ceil() / 10.0),
+                rate => grouped(rate.ceil() as u64),
+            };
+            format!("; bursts of losses below {rate} an hour")
+        });
         format!("{}{bursts}; at {} confidence", bounds.join("; "), percent(confidence))
     }
 }
@@ -276,7 +342,7 @@ const ROWS: &[Row] = &[
     row("  late", |c| grouped(c.obligations.counted.late)),
     row("  lost", |c| grouped(c.obligations.counted.lost)),
     row("  missed offline", |c| grouped(c.obligations.counted.missed_offline)),
-    anomaly("    by our own reconnects", |c| grouped(own(&c.blind.missed_by_cause))),
+    anomaly("    by reconnects on purpose", |c| grouped(own(&c.blind.missed_by_cause))),
     anomaly("  void", |c| grouped(c.obligations.counted.void)),
     anomaly("  pending", |c| grouped(c.obligations.pending)),
     row("duplicates", |c| grouped(c.beside.duplicates)),
@@ -285,10 +351,11 @@ const ROWS: &[Row] = &[
     anomaly("misrouted", |c| grouped(c.beside.misrouted)),
     anomaly("unexpected", |c| grouped(c.beside.unexpected)),
     anomaly("connections lost", |c| {
-        grouped(c.connections.closed_by_code.values().sum::<u64>() + c.connections.closed_by_agent)
+        grouped(c.connections.closed_by_code.values().sum::<u64>() + c.connections.given_up)
     }),
+    anomaly("reconnects on purpose", |c| grouped(c.connections.recycled)),
     anomaly("blind windows", |c| grouped(c.blind.windows)),
-    anomaly("  by our own reconnects", |c| grouped(own(&c.blind.windows_by_cause))),
+    anomaly("  by reconnects on purpose", |c| grouped(own(&c.blind.windows_by_cause))),
     anomaly("anomalies in tainted seconds", |c| grouped(c.unattributed)),
     row("delivery p50", |c| millis(c.latency_ms.p50)),
     row("delivery p99", |c| millis(c.latency_ms.p99)),
@@ -327,17 +394,24 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The line of live counts while a run goes on.
+/// The line of live counts while a run goes on. What is wrong stands out by being there at all: on
+/// 80 columns there is no room for noughts.
 pub fn live(account: &Account) -> String {
     let cluster = |(role, c): (&ClusterRole, &crate::verify::account::ClusterAccount)| {
         let all = c.obligations();
-        let short = all.lost + all.missed_offline;
-        format!(
-            "{role}: {} of {} delivered, {short} missing, {} overdue",
-            grouped(all.delivered + all.late),
-            grouped(all.total),
-            c.overdue()
-        )
+        let mut line =
+            format!("{role} {} of {}", grouped(all.delivered + all.late), grouped(all.total));
+        for (count, what) in [
+            (all.lost, "lost"),
+            (all.missed_offline, "missed"),
+            (c.overdue(), "overdue"),
+            (c.publications_total().rejected, "rejected"),
+        ] {
+            if count > 0 {
+                line.push_str(&format!(", {} {what}", grouped(count)));
+            }
+        }
+        line
     };
     account.clusters().iter().map(cluster).collect::<Vec<_>>().join(" · ")
 }

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::fault::{self, Fault};
-use crate::model::{AppId, AppKey, ChannelKind, ClusterRole, Secret};
+use crate::model::{AppId, AppKey, ChannelKind, ClusterRole, MasterKey, Secret};
 use crate::verify::checks::{Limits, Phase};
 use crate::verify::tally::Route;
 
@@ -39,7 +39,7 @@ pub struct Cluster {
     /// Certificates (PEM) to trust instead of the system's.
     pub ca_pem: Option<String>,
     /// The key of encrypted channels; the run makes one of its own where it is missing.
-    pub master_key: Option<[u8; 32]>,
+    pub master_key: Option<MasterKey>,
 }
 
 /// `[canary]`.
@@ -76,7 +76,7 @@ pub struct Canary {
 /// `[instrument]`.
 #[derive(Clone, Copy, Debug)]
 pub struct InstrumentLimits {
-    /// From the scheduled instant to sending.
+    /// From the scheduled instant to taking a publication up.
     pub schedule_lag_max: Duration,
     /// Time for which a due task may wait.
     pub runtime_stall_max: Duration,
@@ -164,6 +164,9 @@ pub fn read(
 fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem>) -> Scenario {
     let mut head = root.section("scenario");
     let name = head.text("name").unwrap_or_else(|| "unnamed".to_owned());
+    if name.chars().any(char::is_control) {
+        head.problem("name", "must be one line of readable characters: it heads the report");
+    }
     let phase = read_phase(&mut head);
     let duration = bounded(&mut head, "duration", "15m", SECOND_MS..7 * DAY_MS);
     let seed = head.integer("seed", 0..u64::MAX);
@@ -253,6 +256,14 @@ fn read_clusters(
             clusters.insert(role, cluster);
         }
         table.finish(&["auth_endpoint", "user_auth_endpoint"]);
+    }
+    if let (Some(old), Some(new)) =
+        (clusters.get(&ClusterRole::Old), clusters.get(&ClusterRole::New))
+        && old.key == new.key
+        && old.http_url == new.http_url
+    {
+        let message = "names the same app as [clusters.old]; a migration needs two";
+        section.problem("new", message);
     }
     let needed = if phase == Phase::Steady { 1 } else { 2 };
     if written < needed {
@@ -385,19 +396,19 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
     inline.map(Secret::new)
 }
 
-fn read_master_key(table: &mut Section<'_>) -> Option<[u8; 32]> {
+fn read_master_key(table: &mut Section<'_>) -> Option<MasterKey> {
     let text = table.text("encryption_master_key")?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim());
     let key = decoded.ok().and_then(|bytes| bytes.try_into().ok());
     if key.is_none() {
         table.problem("encryption_master_key", "must be 32 bytes in base64");
     }
-    key
+    key.map(MasterKey)
 }
 
 fn read_canary(mut table: Section<'_>) -> Canary {
     let mut kinds = table.section("channels");
-    let mut channels = BTreeMap::new();
+    let (mut channels, mut kinds_are_sound) = (BTreeMap::new(), true);
     for kind in ChannelKind::ALL {
         let default = match kind {
             _ if kinds.is_present() => 0,
@@ -405,30 +416,30 @@ fn read_canary(mut table: Section<'_>) -> Canary {
             ChannelKind::Presence | ChannelKind::Encrypted | ChannelKind::Cache => 1,
             _ => 0,
         };
-        let count = kinds.integer(kind.as_str(), 0..10_000).unwrap_or(default);
+        let given = kinds.integer(kind.as_str(), 0..10_000);
+        kinds_are_sound &= given.is_some() || !kinds.has(kind.as_str());
+        let count = given.unwrap_or(default);
         channels.insert(kind, u32::try_from(count).unwrap_or(u32::MAX));
     }
     kinds.finish(&[]);
-    if channels.values().all(|n| *n == 0) {
+    if channels.values().all(|n| *n == 0) && kinds_are_sound {
         table.problem("channels", "must name at least one channel, such as { public = 1 }");
     }
-    let recycle = match table.is_literal("recycle").then(|| table.text("recycle")).flatten() {
-        Some(text) if text == "off" => None,
-        _ => Some(bounded(&mut table, "recycle", "60s", SECOND_MS..DAY_MS)),
-    };
+    let witnesses = table.integer("witnesses", 1..10_000).unwrap_or(2) as u32;
+    let deadline = bounded(&mut table, "deadline", "5s", 50..10 * 60 * SECOND_MS);
     let canary = Canary {
         channels,
         rate: table.number("rate", 0.01..100_000.0).unwrap_or(50.0),
         client_rate: table.number("client_rate", 0.01..1_000.0).unwrap_or(2.0),
         payload_bytes: table.integer("payload_bytes", 192..10_240).unwrap_or(256) as usize,
-        witnesses: table.integer("witnesses", 1..10_000).unwrap_or(2) as u32,
+        witnesses,
         channels_per_connection: table.integer("channels_per_connection", 1..1_000).unwrap_or(50)
             as usize,
         connect_rate: table.number("connect_rate", 0.1..100_000.0).unwrap_or(100.0),
         routes: read_routes(&mut table),
-        deadline: bounded(&mut table, "deadline", "5s", 50..10 * 60 * SECOND_MS),
+        deadline,
         horizon: bounded(&mut table, "horizon", "30s", 100..60 * 60 * SECOND_MS),
-        recycle,
+        recycle: read_recycle(&mut table, witnesses, deadline),
         open_requests_max: table.integer("open_requests_max", 1..10_000).unwrap_or(256) as usize,
         slow_down: table.boolean("slow_down").unwrap_or(false),
     };
@@ -454,6 +465,32 @@ fn read_routes(table: &mut Section<'_>) -> Vec<Route> {
         table.problem("routes", "must name at least one of trigger, batch, client");
     }
     routes
+}
+
+/// While a witness reconnects it can lose nothing, only miss it: of the time that an obligation
+/// takes, at most a tenth may be so. And without another witness to see in its stead, every
+/// reconnect would leave events uncovered.
+fn read_recycle(table: &mut Section<'_>, witnesses: u32, deadline: Duration) -> Option<Duration> {
+    let least = (deadline * 10 / witnesses).max(Duration::from_millis(SECOND_MS));
+    if table.is_literal("recycle") && table.text("recycle").as_deref() == Some("off") {
+        return None;
+    }
+    let is_given = table.has("recycle");
+    let recycle = bounded(table, "recycle", "60s", SECOND_MS..DAY_MS);
+    if !is_given {
+        return (witnesses > 1).then(|| least.max(recycle));
+    }
+    if witnesses == 1 {
+        table.problem("recycle", "must be \"off\" with one witness: nobody sees in its stead");
+    } else if recycle >= Duration::from_millis(SECOND_MS) && recycle < least {
+        let least = humantime::format_duration(least);
+        let message = format!(
+            "must be at least {least} with this deadline and {witnesses} witnesses: what falls \
+             beside a reconnect cannot be seen to be lost"
+        );
+        table.problem("recycle", message);
+    }
+    Some(recycle)
 }
 
 /// What holds between the keys of `[canary]`.
@@ -494,7 +531,6 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
 }
 
 fn read_gate(mut table: Section<'_>) -> Limits {
-    let zero = Duration::ZERO;
     let limits = Limits {
         loss_rate_max: table.number("loss_rate_max", 1e-9..0.5).unwrap_or(1e-4),
         confidence: table.number("confidence", 0.5..0.999_999).unwrap_or(0.95),
@@ -503,7 +539,7 @@ fn read_gate(mut table: Section<'_>) -> Limits {
         late_ratio_max: ratio(&mut table, "late_ratio_max", 1e-3),
         latency_p99_ratio_max: table.number("latency_p99_ratio_max", 0.01..1e6).unwrap_or(1.25),
         latency_slack: table.duration("latency_slack").unwrap_or(human("5ms")),
-        latency_p99_max: table.duration("latency_p99_max").filter(|d| *d > zero),
+        latency_p99_max: read_latency_max(&mut table),
         connect_p99_max: table.duration("connect_p99_max").unwrap_or(human("1s")),
         auth_success_min: ratio(&mut table, "auth_success_min", 0.999),
         publish_success_min: ratio(&mut table, "publish_success_min", 0.999),
@@ -511,6 +547,14 @@ fn read_gate(mut table: Section<'_>) -> Limits {
     };
     table.finish(&[]);
     limits
+}
+
+fn read_latency_max(table: &mut Section<'_>) -> Option<Duration> {
+    let limit = table.duration("latency_p99_max")?;
+    if limit.is_zero() {
+        table.problem("latency_p99_max", "must be longer than nothing; leave it out for no limit");
+    }
+    Some(limit)
 }
 
 fn ratio(table: &mut Section<'_>, key: &'static str, default: f64) -> f64 {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::model::{ChannelKind, ChannelName, ClusterRole, RunId, RunTime, StreamIx, WitnessIx};
+use crate::model::{
+    ChannelKind, ChannelName, ClusterRole, MasterKey, RunId, RunTime, StreamIx, WitnessIx,
+};
 use crate::pusher;
 use crate::pusher::rest::{self, Signer};
 use crate::verify::checks::{Phase, Requirements};
@@ -34,7 +36,7 @@ pub struct ClusterPlan {
     /// The app's identity.
     pub signer: Signer,
     /// The key of encrypted channels.
-    pub master_key: [u8; 32],
+    pub master_key: MasterKey,
 }
 
 /// One of the run's channels.
@@ -398,8 +400,8 @@ fn book_events(
 
 /// The key of encrypted channels where a scenario names none. It need not be secret: the run's own
 /// channels carry nothing but canaries.
-pub fn own_master_key(run: RunId, seed: u64) -> [u8; 32] {
-    Sha256::digest(format!("pusher-canary master key {run} {seed}")).into()
+pub fn own_master_key(run: RunId, seed: u64) -> MasterKey {
+    MasterKey(Sha256::digest(format!("pusher-canary master key {run} {seed}")).into())
 }
 
 fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan> {

@@ -287,8 +287,10 @@ fn expand(text: &str, surroundings: &dyn Surroundings) -> Result<String, String>
         let (name, tail) = after.split_once('}').ok_or("${ without its }; write ${NAME}")?;
         let value = surroundings
             .variable(name)
-            .filter(|value| !value.is_empty())
             .ok_or_else(|| format!("the environment variable {name} is not set; export it"))?;
+        if value.is_empty() {
+            return Err(format!("the environment variable {name} is empty; give it a value"));
+        }
         out.push_str(before);
         out.push_str(&value);
         rest = tail;

@@ -1,6 +1,7 @@
 //! The sum so far: everything the agent stated, added up, with the instrument's vital signs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::{AddAssign, RangeInclusive};
 use std::time::Duration;
 
 use crate::model::{ChannelName, ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
@@ -55,21 +56,102 @@ pub struct PlacedIncident {
 #[derive(Clone, Debug, Default)]
 pub struct Blindness {
     /// Windows that ended, by cause, with their total length.
-    pub ended: BTreeMap<BlindCause, (u64, Duration)>,
-    /// Windows that began, by cause. Of a window of the agent's own that could not be ended, it is
-    /// what kept it open.
-    pub begun: BTreeMap<BlindCause, u64>,
+    ended: BTreeMap<BlindCause, (u64, Duration)>,
+    /// Windows that have not: when they began, and why they last.
+    open: Vec<(RunTime, BlindCause)>,
     /// The longest that ended.
-    pub longest: Duration,
+    longest: Duration,
     /// Missed obligations, by the cause of the window.
     pub missed: BTreeMap<BlindCause, u64>,
 }
 
-/// Anomalies of one second, kept apart until it is known whether the second is tainted.
-#[derive(Clone, Copy, Debug, Default)]
-struct SecondAnomalies {
-    beside: Beside,
-    late: u64,
+impl Blindness {
+    /// Windows that began, by cause.
+    pub fn windows(&self) -> BTreeMap<BlindCause, u64> {
+        let mut windows: BTreeMap<_, _> =
+            self.ended.iter().map(|(cause, (windows, _))| (*cause, *windows)).collect();
+        for (_, cause) in &self.open {
+            *windows.entry(*cause).or_default() += 1;
+        }
+        windows
+    }
+
+    /// Windows that have not ended.
+    pub const fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Windows that ended.
+    pub fn ended(&self) -> u64 {
+        self.ended.values().map(|(windows, _)| windows).sum()
+    }
+
+    /// Their length by cause, with that of open ones until `now`. An open one that the agent began
+    /// is left out: it may yet turn out to be somebody else's doing, and no length ever shrinks.
+    pub fn lengths(&self, now: RunTime) -> BTreeMap<BlindCause, Duration> {
+        let mut lengths: BTreeMap<_, _> =
+            self.ended.iter().map(|(cause, (_, length))| (*cause, *length)).collect();
+        for (since, cause) in self.open.iter().filter(|(_, cause)| *cause != BlindCause::Agent) {
+            *lengths.entry(*cause).or_default() += now.since(*since);
+        }
+        lengths
+    }
+
+    /// The longest, open ones until `now` included.
+    pub fn longest(&self, now: RunTime) -> Duration {
+        self.open.iter().map(|(since, _)| now.since(*since)).fold(self.longest, Duration::max)
+    }
+
+    /// The open window that began then.
+    fn position(&self, since: RunTime) -> Option<usize> {
+        self.open.iter().position(|(at, _)| *at == since)
+    }
+}
+
+/// Anomalies that a tainted second excuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    /// Those beside the obligations, by the second in which they happened.
+    pub beside: Beside,
+    /// Late deliveries, by the second of their arrival.
+    pub late: u64,
+    /// Obligations missed while offline, but by the agent's own doing, by the second of sending.
+    pub missed: u64,
+    /// Publications that were rejected or whose fate is unknown, by the second of sending.
+    pub unaccepted: u64,
+    /// Publications that were not sent, by the second for which they were scheduled. The taint that
+    /// they are themselves does not excuse them: mostly it is the cluster that does not answer.
+    pub unsent: u64,
+}
+
+impl Anomalies {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        let Beside { duplicates, reordered, corrupt, misrouted, unexpected, .. } = self.beside;
+        let beside = duplicates + reordered + corrupt + misrouted + unexpected;
+        beside + self.late + self.missed + self.unaccepted + self.unsent
+    }
+
+    /// As much of them as the taints of their second excuse.
+    fn excused_in(&self, second: u64, tainted: &Tainted) -> Self {
+        match tainted.seconds.get(&second) {
+            None => Self::default(),
+            Some(reasons) if reasons.iter().all(|reason| *reason == TaintReason::Unsent) => {
+                Self { unsent: 0, ..*self }
+            }
+            Some(_) => *self,
+        }
+    }
+}
+
+impl AddAssign for Anomalies {
+    fn add_assign(&mut self, other: Self) {
+        self.beside += other.beside;
+        self.late += other.late;
+        self.missed += other.missed;
+        self.unaccepted += other.unaccepted;
+        self.unsent += other.unsent;
+    }
 }
 
 /// Everything about one cluster.
@@ -85,13 +167,13 @@ pub struct ClusterAccount {
     pub strata: BTreeMap<Stratum, (Obligations, Latencies)>,
     /// Counts beside the obligations.
     pub beside: Beside,
-    /// Those that happened in a tainted second, as far as that is known.
-    beside_unattributed: Beside,
-    late_unattributed: u64,
-    recent: BTreeMap<u64, SecondAnomalies>,
+    /// Those of tainted seconds long past.
+    unattributed: Anomalies,
+    /// Those of each second for which it is not known yet whether it is tainted.
+    recent: BTreeMap<u64, Anomalies>,
     /// Blind windows.
     pub blindness: Blindness,
-    /// From sending to the answer.
+    /// From taking a publication up to the answer.
     pub publish: Latencies,
     /// From the dial to the last confirmation, and each phase of it.
     pub connect: Latencies,
@@ -101,14 +183,19 @@ pub struct ClusterAccount {
     pub auth: Latencies,
     /// Authorised subscriptions: confirmed, and refused.
     pub authorized: (u64, u64),
+    /// The seconds in which the slowest connection was made.
+    slowest_connect: Option<(Duration, RangeInclusive<u64>)>,
     /// Connections that became ready.
     pub opened: u64,
     /// Connections that never became ready.
     pub failed: u64,
     /// Connections that were lost, by close code.
     pub closed_by_code: BTreeMap<u16, u64>,
-    /// Connections that the agent gave up as silent or closed itself.
-    pub closed_by_agent: u64,
+    /// Connections that the agent gave up: silent ones, and those with a subscription that was not
+    /// confirmed.
+    pub given_up: u64,
+    /// Connections that the agent closed to reconnect on purpose.
+    pub recycled: u64,
     /// HTTP answers to publications, by status.
     pub responses: BTreeMap<u16, u64>,
     /// Answers that asked to slow down.
@@ -161,14 +248,13 @@ impl ClusterAccount {
         sum
     }
 
-    /// Anomalies that a tainted second excuses, with the late deliveries among them.
-    pub fn unattributed(&self, tainted: &Tainted) -> (Beside, u64) {
-        let (mut beside, mut late) = (self.beside_unattributed, self.late_unattributed);
-        for (_, anomalies) in self.recent.iter().filter(|(s, _)| tainted.is(**s)) {
-            beside += anomalies.beside;
-            late += anomalies.late;
+    /// Anomalies of tainted seconds.
+    pub fn unattributed(&self, tainted: &Tainted) -> Anomalies {
+        let mut sum = self.unattributed;
+        for (second, anomalies) in &self.recent {
+            sum += anomalies.excused_in(*second, tainted);
         }
-        (beside, late)
+        sum
     }
 
     fn witness(&mut self, report: &WitnessReport) {
@@ -184,8 +270,11 @@ impl ClusterAccount {
         for (second, late) in &report.tally.late {
             self.recent.entry(*second).or_default().late += late;
         }
-        for (cause, missed) in &report.tally.missed {
+        for ((second, cause), missed) in &report.tally.missed {
             *self.blindness.missed.entry(*cause).or_default() += missed;
+            if *cause != BlindCause::Agent {
+                self.recent.entry(*second).or_default().missed += missed;
+            }
         }
         self.open.insert(report.witness, (report.pending, report.overdue));
     }
@@ -203,11 +292,28 @@ impl ClusterAccount {
             *self.responses.entry(*status).or_default() += count;
         }
         self.throttled += report.throttled;
+        for (second, unaccepted) in &report.unaccepted {
+            self.recent.entry(*second).or_default().unaccepted += unaccepted;
+        }
+        for (second, unsent) in &report.unsent {
+            self.recent.entry(*second).or_default().unsent += unsent;
+        }
     }
 
-    fn ready(&mut self, phases: &ConnectPhases) {
+    /// Whether the slowest connection was made in a tainted second: it may be our own slowness.
+    pub fn is_slowest_connect_tainted(&self, tainted: &Tainted) -> bool {
+        let seconds = self.slowest_connect.clone().map(|(_, seconds)| seconds);
+        seconds.into_iter().flatten().any(|second| tainted.is(second))
+    }
+
+    fn ready(&mut self, phases: &ConnectPhases, at: RunTime) {
         self.opened += 1;
-        self.connect.record(phases.total());
+        let took = phases.total();
+        if self.slowest_connect.as_ref().is_none_or(|(slowest, _)| took > *slowest) {
+            let begun = RunTime(at.0.saturating_sub(u64::try_from(took.as_nanos()).unwrap_or(0)));
+            self.slowest_connect = Some((took, begun.second()..=at.second()));
+        }
+        self.connect.record(took);
         for (step, took) in phases.steps() {
             self.connect_steps.entry(step).or_default().record(took);
         }
@@ -216,36 +322,21 @@ impl ClusterAccount {
     fn fold_seconds_before(&mut self, second: u64, tainted: &Tainted) {
         let kept = self.recent.split_off(&second);
         for (at, anomalies) in std::mem::replace(&mut self.recent, kept) {
-            if tainted.is(at) {
-                self.beside_unattributed += anomalies.beside;
-                self.late_unattributed += anomalies.late;
-            }
+            self.unattributed += anomalies.excused_in(at, tainted);
         }
     }
 }
 
 /// The seconds of the run that cannot be relied on, and why.
 #[derive(Clone, Debug, Default)]
-pub struct Tainted(BTreeMap<u64, BTreeSet<TaintReason>>);
+pub struct Tainted {
+    seconds: BTreeMap<u64, BTreeSet<TaintReason>>,
+}
 
 impl Tainted {
     /// Whether this second is tainted.
     pub fn is(&self, second: u64) -> bool {
-        self.0.contains_key(&second)
-    }
-
-    /// How many seconds are tainted.
-    pub fn count(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    /// How many seconds each reason taints.
-    pub fn reasons(&self) -> BTreeMap<TaintReason, u64> {
-        let mut counts = BTreeMap::new();
-        for reason in self.0.values().flatten() {
-            *counts.entry(*reason).or_default() += 1;
-        }
-        counts
+        self.seconds.contains_key(&second)
     }
 }
 
@@ -254,7 +345,7 @@ impl Tainted {
 pub struct Instrument {
     /// The seconds that cannot be relied on.
     pub tainted: Tainted,
-    /// From the scheduled instant to sending.
+    /// From the scheduled instant to taking a publication up.
     pub lag: Latencies,
     /// Longest stall of the runtime.
     pub stall_max: Duration,
@@ -276,8 +367,13 @@ pub struct Account {
     /// The place of each incident of an event, and the witnesses that met it.
     incident_of: HashMap<IncidentKey, (usize, BTreeSet<WitnessIx>)>,
     incidents_dropped: u64,
-    /// First and last second that count: from the first event's on.
-    seconds: Option<(u64, u64)>,
+    /// When publishing began, and when it ended or was last seen to go on. `None` before the first
+    /// event: what happens until then does not count.
+    publishing: Option<(RunTime, RunTime)>,
+    is_published: bool,
+    /// Until when the vital signs are known.
+    vouched: RunTime,
+    is_ended: bool,
 }
 
 impl Account {
@@ -292,7 +388,10 @@ impl Account {
             incidents: Vec::new(),
             incident_of: HashMap::new(),
             incidents_dropped: 0,
-            seconds: None,
+            publishing: None,
+            is_published: false,
+            vouched: RunTime::ZERO,
+            is_ended: false,
         }
     }
 
@@ -349,15 +448,61 @@ impl Account {
         (0..).zip(&self.streams).filter(|(ix, _)| !watched(*ix)).count() as u64
     }
 
-    /// How many seconds the account covers.
+    /// How many seconds were published in. Those that are only waited are left out: they would make
+    /// tainted ones look few.
     pub fn seconds(&self) -> u64 {
-        self.seconds.map_or(0, |(first, last)| last - first + 1)
+        self.publishing.map_or(0, |(first, last)| last.second() - first.second() + 1)
+    }
+
+    /// The tainted ones of those seconds. Others excuse what happens in them, and do not count.
+    fn tainted(&self) -> impl Iterator<Item = &BTreeSet<TaintReason>> {
+        let seconds = self.publishing.map(|(first, last)| first.second()..=last.second());
+        let tainted = &self.instrument.tainted.seconds;
+        seconds.into_iter().flat_map(|seconds| tainted.range(seconds)).map(|(_, reasons)| reasons)
+    }
+
+    /// How many of those seconds are tainted.
+    pub fn tainted_seconds(&self) -> u64 {
+        self.tainted().count() as u64
+    }
+
+    /// How many of those seconds each reason taints.
+    pub fn taint_reasons(&self) -> BTreeMap<TaintReason, u64> {
+        let mut counts = BTreeMap::new();
+        for reason in self.tainted().flatten() {
+            *counts.entry(*reason).or_default() += 1;
+        }
+        counts
+    }
+
+    /// For how long events were published.
+    pub fn published_for(&self) -> Duration {
+        self.publishing.map_or(Duration::ZERO, |(first, last)| last.since(first))
+    }
+
+    /// For how long events were published, tainted seconds left out.
+    pub fn observed(&self) -> Duration {
+        let Some((first, last)) = self.publishing else { return Duration::ZERO };
+        last.since(first).saturating_sub(Duration::from_secs(self.tainted_seconds()))
+    }
+
+    /// Whether no fact will come any more.
+    pub const fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// Takes in a fact.
     pub fn apply(&mut self, fact: Fact) {
         match fact {
-            Fact::Begun(at) => self.seconds = Some((at.second(), at.second())),
+            Fact::Begun(at) => {
+                self.publishing = Some((at, at));
+            }
+            Fact::Published(at) => {
+                self.is_published = true;
+                if let Some((first, last)) = &mut self.publishing {
+                    *last = at.max(*first);
+                }
+            }
             Fact::Witness(role, report) => {
                 self.coverage.handle_witness(role, &report);
                 self.instrument.lapped += report.tally.lapped;
@@ -376,14 +521,12 @@ impl Account {
                 self.clusters.entry(role).or_default().publisher(&report);
             }
             Fact::Connection(role, at, fact) => self.connection(role, at, fact),
-            // Before the first event there is nothing that a taint could touch.
             Fact::Taint(second, reason) => {
-                if self.seconds.is_some_and(|(first, _)| second >= first) {
-                    self.instrument.tainted.0.entry(second).or_default().insert(reason);
-                }
+                self.instrument.tainted.seconds.entry(second).or_default().insert(reason);
             }
-            Fact::Stall(stall) => {
-                if self.seconds.is_some() {
+            Fact::Vouched(until, stall) => {
+                self.vouched = self.vouched.max(until);
+                if self.publishing.is_some() {
                     self.instrument.stall_max = self.instrument.stall_max.max(stall);
                 }
             }
@@ -392,14 +535,19 @@ impl Account {
 
     /// Time has passed: joins what is settled. `is_end` when no fact will come any more.
     pub fn advance(&mut self, now: RunTime, is_end: bool) {
-        let second = now.second();
-        if let Some((_, last)) = &mut self.seconds {
-            *last = second.max(*last);
+        self.is_ended = is_end;
+        if let Some((_, last)) = &mut self.publishing
+            && !self.is_published
+        {
+            *last = now.max(*last);
         }
         let tainted = &self.instrument.tainted;
-        self.coverage.settle(now, is_end, |second| tainted.is(second));
+        // After a stall, what became of publications may be known before the stall is.
+        let known = now.min(self.vouched);
+        self.coverage.settle(known, is_end, |second| tainted.is(second));
         for cluster in self.clusters.values_mut() {
-            let before = if is_end { u64::MAX } else { second.saturating_sub(SECONDS_KEPT) };
+            let before =
+                if is_end { u64::MAX } else { known.second().saturating_sub(SECONDS_KEPT) };
             cluster.fold_seconds_before(before, tainted);
         }
         self.instrument.lapped = self.instrument.lapped.max(self.coverage.lapped());
@@ -408,32 +556,36 @@ impl Account {
     fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {
         let cluster = self.clusters.entry(role).or_default();
         match fact {
-            ConnectionFact::Ready { phases, .. } => cluster.ready(&phases),
+            ConnectionFact::Ready { phases } => cluster.ready(&phases, at),
             ConnectionFact::Failed => cluster.failed += 1,
             ConnectionFact::SightRestored { since, cause } => {
                 let length = at.since(since);
+                if let Some(window) = cluster.blindness.position(since) {
+                    cluster.blindness.open.swap_remove(window);
+                }
                 let ended = cluster.blindness.ended.entry(cause).or_default();
                 *ended = (ended.0 + 1, ended.1 + length);
                 cluster.blindness.longest = cluster.blindness.longest.max(length);
             }
-            ConnectionFact::SightLost { cause } => {
-                *cluster.blindness.begun.entry(cause).or_default() += 1;
+            ConnectionFact::SightLost { since, cause } => {
+                cluster.blindness.open.push((since, cause));
             }
-            ConnectionFact::SightNotRestored { cause } => {
-                if let Some(own) = cluster.blindness.begun.get_mut(&BlindCause::Agent) {
-                    *own = own.saturating_sub(1);
+            ConnectionFact::SightNotRestored { since, cause } => {
+                let window = cluster.blindness.position(since);
+                if let Some(window) = window.and_then(|at| cluster.blindness.open.get_mut(at)) {
+                    window.1 = cause;
                 }
-                *cluster.blindness.begun.entry(cause).or_default() += 1;
             }
             ConnectionFact::Authorized { took, confirmed } => {
                 cluster.auth.record(took);
                 let (yes, no) = &mut cluster.authorized;
                 *(if confirmed { yes } else { no }) += 1;
             }
-            ConnectionFact::Lost { code, cause, why } => {
-                match code {
-                    Some(code) => *cluster.closed_by_code.entry(code).or_default() += 1,
-                    None => cluster.closed_by_agent += 1,
+            ConnectionFact::Lost { code, cause, why, of_witness } => {
+                match (code, cause) {
+                    (Some(code), _) => *cluster.closed_by_code.entry(code).or_default() += 1,
+                    (None, BlindCause::Agent) => cluster.recycled += 1,
+                    (None, _) => cluster.given_up += 1,
                 }
                 if cause != BlindCause::Agent {
                     self.push(PlacedIncident {
@@ -442,7 +594,7 @@ impl Account {
                         cluster: role,
                         stream: None,
                         seq: None,
-                        witnesses: 1,
+                        witnesses: u64::from(of_witness),
                         cause: Some(cause),
                         detail: why,
                     });
@@ -481,7 +633,7 @@ impl Account {
     fn place_failure(&mut self, role: ClusterRole, failure: &PublicationFailure) {
         self.push(PlacedIncident {
             at: failure.at,
-            kind: if failure.rejected { IncidentKind::Rejected } else { IncidentKind::Void },
+            kind: failure.kind,
             cluster: role,
             stream: Some(failure.stream),
             seq: Some(failure.seq),

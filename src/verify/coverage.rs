@@ -8,16 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::book::{Book, Outcome, Publication};
 use super::fact::{Shortfall, WitnessReport};
 use super::tally::BlindCause;
 
-/// Whole seconds after an event's own before it is joined, so that any taint of its second is
-/// known: vital signs are read at least once a second.
+/// Whole seconds after an event's own, vouched for by the vital signs, before it is joined: they
+/// are read at least once a second, so any taint of its second is known then.
 const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
 
 /// Most events that may be joined while an earlier one is not: beyond it that one counts as never
@@ -26,7 +24,7 @@ const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
 const UNORDERED_EVENTS_MAX: usize = 1 << 20;
 
 /// Publications of one cluster, joined over its witnesses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterTrials {
     /// Accepted or recovered, untainted, and with a witness that could have lost it.
     pub trials: u64,
@@ -38,31 +36,58 @@ pub struct ClusterTrials {
     pub unattributed: u64,
     /// Incidents: failures at most 10 s apart are one.
     pub incidents: u64,
-    /// The latest instant at which a failed trial was sent.
-    #[serde(skip)]
-    last_failure: Option<RunTime>,
 }
 
 /// Failures at most so far apart belong to one incident.
 const INCIDENT_GAP: Duration = Duration::from_secs(10);
+/// Incidents whose begin and end are remembered; of older ones only the number is.
+const INCIDENTS_OPEN_MAX: usize = 1_024;
 
 impl ClusterTrials {
     /// Trials that failed.
     pub const fn failures(&self) -> u64 {
         self.publications_lost + self.publications_partially_lost
     }
+}
 
-    /// Streams settle apart, so failures come roughly, not strictly, in the order of sending.
-    fn note_failure(&mut self, at: RunTime) {
-        let joins = self.last_failure.is_some_and(|last| at.since(last) <= INCIDENT_GAP);
-        self.incidents += u64::from(!joins);
-        self.last_failure = self.last_failure.max(Some(at));
+/// The failures of one cluster, gathered into incidents. Streams settle apart, so failures do not
+/// come in the order of sending.
+#[derive(Debug, Default)]
+struct Incidents {
+    /// Begin and end of each, in order and never closer than the gap.
+    spans: BTreeMap<RunTime, RunTime>,
+    forgotten: u64,
+}
+
+impl Incidents {
+    fn note(&mut self, at: RunTime) {
+        let reach = |end: RunTime| end.after(INCIDENT_GAP);
+        let (mut begin, mut end) = (at, at);
+        // At most one before it and one behind it are near enough.
+        let before = self.spans.range(..=at).next_back().map(|(b, e)| (*b, *e));
+        if let Some((b, e)) = before.filter(|(_, e)| reach(*e) >= at) {
+            self.spans.remove(&b);
+            (begin, end) = (b, e.max(at));
+        }
+        let behind = self.spans.range(at..).next().map(|(b, e)| (*b, *e));
+        if let Some((b, e)) = behind.filter(|(b, _)| reach(at) >= *b) {
+            self.spans.remove(&b);
+            end = e;
+        }
+        self.spans.insert(begin, end);
+        if self.spans.len() > INCIDENTS_OPEN_MAX {
+            self.spans.pop_first();
+            self.forgotten += 1;
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.forgotten + self.spans.len() as u64
     }
 }
 
 /// Why an event is uncovered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UncoveredCause {
     /// A cluster refused it.
     Rejected,
@@ -95,8 +120,8 @@ pub struct Events {
     pub uncovered: BTreeMap<UncoveredCause, u64>,
     /// Events in untainted seconds.
     pub trials: u64,
-    /// Those of them that are uncovered.
-    pub failures: u64,
+    /// Those of them that are uncovered, by cause.
+    pub failures: BTreeMap<UncoveredCause, u64>,
     /// Events that were not sent on every cluster, by the agent's own doing, and nowhere uncovered:
     /// not counted above.
     pub unsent: u64,
@@ -178,6 +203,7 @@ enum Joined {
 pub struct Coverage {
     streams: Vec<Stream>,
     trials: BTreeMap<ClusterRole, ClusterTrials>,
+    incidents: BTreeMap<ClusterRole, Incidents>,
     events: Events,
     /// Joined events in the order of the schedule, from `index_base` on.
     order: VecDeque<Option<(RunTime, Joined)>>,
@@ -213,6 +239,7 @@ impl Coverage {
         Self {
             streams: streams.into_iter().map(stream).collect(),
             trials,
+            incidents: BTreeMap::new(),
             events: Events::default(),
             order: VecDeque::new(),
             index_base: 0,
@@ -222,7 +249,8 @@ impl Coverage {
 
     /// One cluster's publications, joined.
     pub fn trials(&self, role: ClusterRole) -> ClusterTrials {
-        self.trials.get(&role).copied().unwrap_or_default()
+        let incidents = self.incidents.get(&role).map_or(0, Incidents::count);
+        ClusterTrials { incidents, ..self.trials.get(&role).copied().unwrap_or_default() }
     }
 
     /// How many trials one stream had on one cluster, and how many witnesses it has there.
@@ -359,7 +387,8 @@ impl Coverage {
         let first = publications.first()?;
         let (index, scheduled) = (first.index, first.scheduled);
         let open = |p: &Publication| matches!(p.outcome, Outcome::InFlight | Outcome::Unknown);
-        let too_early = scheduled.second() + TAINT_KNOWN_AFTER_SECONDS > now.second() && !is_end;
+        let newest = publications.iter().map(|p| p.sent).fold(scheduled, RunTime::max);
+        let too_early = newest.second() + TAINT_KNOWN_AFTER_SECONDS > now.second() && !is_end;
         if too_early || publications.iter().any(open) {
             return None;
         }
@@ -370,9 +399,12 @@ impl Coverage {
             let witnesses = side.witnesses(seq);
             let is_tainted = publication.tainted || tainted(publication.sent.second());
             let trials = self.trials.entry(side.role).or_default();
-            let before = trials.trials;
+            let before = *trials;
             event.add(publication, short, witnesses, is_tainted, trials);
-            side.trials += trials.trials - before;
+            side.trials += trials.trials - before.trials;
+            if trials.failures() > before.failures() {
+                self.incidents.entry(side.role).or_default().note(publication.sent);
+            }
         }
         Some((index, scheduled, event.finish(&mut self.events)))
     }
@@ -406,7 +438,7 @@ impl EventJoin {
             Outcome::Rejected => Some(UncoveredCause::Rejected),
             Outcome::Void | Outcome::InFlight | Outcome::Unknown => Some(UncoveredCause::Void),
             Outcome::Accepted | Outcome::Recovered => {
-                count_trial(short, got, publication.sent, is_tainted, trials);
+                count_trial(short, got, is_tainted, trials);
                 if short.lost > 0 {
                     Some(UncoveredCause::Lost)
                 } else if short.missed > 0 || got == 0 {
@@ -429,7 +461,9 @@ impl EventJoin {
         }
         if !self.tainted {
             events.trials += 1;
-            events.failures += u64::from(self.cause.is_some());
+            if let Some(cause) = self.cause {
+                *events.failures.entry(cause).or_default() += 1;
+            }
         }
         if let Some(cause) = self.cause {
             *events.uncovered.entry(cause).or_default() += 1;
@@ -441,13 +475,7 @@ impl EventJoin {
     }
 }
 
-fn count_trial(
-    short: Short,
-    got: u32,
-    sent: RunTime,
-    is_tainted: bool,
-    trials: &mut ClusterTrials,
-) {
+fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTrials) {
     if got + short.lost == 0 {
         return;
     }
@@ -456,9 +484,6 @@ fn count_trial(
         return;
     }
     trials.trials += 1;
-    if short.lost > 0 {
-        trials.note_failure(sent);
-    }
     match (short.lost, got) {
         (0, _) => {}
         (_, 0) => trials.publications_lost += 1,

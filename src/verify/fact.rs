@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
-use super::tally::{BlindCause, Route, Tally};
+use super::tally::{BlindCause, IncidentKind, Route, Tally};
 
 /// How one obligation ended that did not end as a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,15 +74,17 @@ pub struct PublisherReport {
     pub publications: BTreeMap<Route, Publications>,
     /// Publications × assigned witnesses since its last report.
     pub obligations_opened: u64,
-    /// Publications sent but not answered yet.
-    pub in_flight: u64,
-    /// From sending to the answer.
+    /// Those that were rejected or whose fate is unknown, by the run's second of sending.
+    pub unaccepted: BTreeMap<u64, u64>,
+    /// Those that were not sent, by the run's second for which they were scheduled.
+    pub unsent: BTreeMap<u64, u64>,
+    /// From taking up to the answer, a dial included.
     pub durations: Sparse,
-    /// From the scheduled instant to sending.
+    /// From the scheduled instant to taking up.
     pub lags: Sparse,
     /// HTTP answers by status.
     pub responses: BTreeMap<u16, u64>,
-    /// Publications that were refused, or remained without a trace: when sent, and which.
+    /// Publications that were refused or whose fate was unknown: when sent, and which.
     pub failures: Vec<PublicationFailure>,
     /// Failures that found no room in the list above.
     pub failures_dropped: u64,
@@ -90,7 +92,7 @@ pub struct PublisherReport {
     pub throttled: u64,
 }
 
-/// A publication that the cluster refused, or that nobody saw again.
+/// A publication that the cluster did not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicationFailure {
     /// When it was sent.
@@ -99,8 +101,8 @@ pub struct PublicationFailure {
     pub stream: StreamIx,
     /// Its seq.
     pub seq: Seq,
-    /// Whether it is certain that the cluster did not take it.
-    pub rejected: bool,
+    /// Rejected; or of unknown fate, and then recovered or void.
+    pub kind: IncidentKind,
     /// The answer, or what happened instead, in a few words.
     pub why: String,
 }
@@ -160,15 +162,21 @@ pub enum ConnectionFact {
         cause: BlindCause,
         /// In a few words.
         why: String,
+        /// Whether it was a witness's; a sender's makes nobody blind.
+        of_witness: bool,
     },
     /// A witness lost sight of its channels.
     SightLost {
+        /// When.
+        since: RunTime,
         /// Why.
         cause: BlindCause,
     },
     /// The agent took a witness's sight on purpose, and giving it back failed: the window has
     /// another cause.
     SightNotRestored {
+        /// When it became blind.
+        since: RunTime,
         /// Why it lasts.
         cause: BlindCause,
     },
@@ -192,7 +200,7 @@ pub enum ConnectionFact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaintReason {
-    /// A publication left too long after its scheduled instant.
+    /// A publication was taken up too long after its scheduled instant.
     ScheduleLag,
     /// The runtime did not run a task that was due.
     RuntimeStall,
@@ -220,6 +228,11 @@ impl TaintReason {
     }
 }
 
+/// States a taint of every second from one instant to another.
+pub fn taints(from: RunTime, to: RunTime, reason: TaintReason) -> impl Iterator<Item = Fact> {
+    (from.second()..=to.second()).map(move |second| Fact::Taint(second, reason))
+}
+
 /// A fact, stated by the agent.
 #[derive(Clone, Debug)]
 pub enum Fact {
@@ -233,6 +246,8 @@ pub enum Fact {
     Connection(ClusterRole, RunTime, ConnectionFact),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
-    /// The longest stall of the runtime since the last such fact.
-    Stall(Duration),
+    /// The last event was handed over, or a signal ended publishing: what comes now is waited for.
+    Published(RunTime),
+    /// The vital signs up to this instant are stated; this long the runtime stalled just before.
+    Vouched(RunTime, Duration),
 }

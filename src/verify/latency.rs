@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::stats::quantile_ranks;
+
 /// Sub-buckets per power of two: a value is known to 1/256, that is 0.4 %.
 const SUB_BITS: u32 = 8;
 /// Longest latency kept apart, in microseconds: an hour.
@@ -115,10 +117,11 @@ impl Latencies {
         (!self.0.is_empty()).then(|| self.0.max() as f64 / 1e3)
     }
 
-    /// The quantile `q` (0 to 1) in milliseconds; `None` without enough samples to have one above
-    /// it: fewer than `1 / (1 - q)`.
+    /// The quantile `q` (0 to 1) in milliseconds; `None` without enough samples for an upper bound
+    /// on it at 95 % confidence, which for 0.99 takes 299.
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        (self.count() as f64 * (1.0 - q) >= 1.0).then(|| self.0.value_at_quantile(q) as f64 / 1e3)
+        let (_, upper) = quantile_ranks(self.count(), q, 0.95);
+        upper.map(|_| self.0.value_at_quantile(q) as f64 / 1e3)
     }
 
     /// The value of the `rank`-th smallest sample, counted from 1, in milliseconds; `None` if there
@@ -212,14 +215,16 @@ mod tests {
     fn ranks_and_quantiles_are_those_of_the_samples() {
         let mut latencies = Latencies::default();
         assert_eq!((latencies.min_ms(), latencies.quantile_ms(0.5)), (None, None));
-        for ms in 1..=100 {
+        for ms in 1..=298 {
             latencies.record(Duration::from_millis(ms));
         }
         assert!((latencies.rank_ms(1).unwrap() - 1.0).abs() < 0.01);
         assert!((latencies.rank_ms(95).unwrap() - 95.0).abs() < 0.1);
-        assert_eq!(latencies.rank_ms(101), None);
-        assert!((latencies.quantile_ms(0.99).unwrap() - 99.0).abs() < 0.1);
-        assert_eq!(latencies.quantile_ms(0.999), None, "100 samples have no p99.9");
+        assert_eq!(latencies.rank_ms(299), None);
+        assert_eq!(latencies.quantile_ms(0.99), None, "298 samples bound no p99");
+        latencies.record(Duration::from_millis(299));
+        assert!((latencies.quantile_ms(0.99).unwrap() - 297.0).abs() < 0.5);
+        assert_eq!(latencies.quantile_ms(0.999), None);
         assert!(latencies.encoded().starts_with("HISTFAAA"));
     }
 }

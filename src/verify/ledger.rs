@@ -2,7 +2,7 @@
 //!
 //! Owned by the witness's task: no lock, no message per delivery. It is told what happened by
 //! `handle_*`, settles what can be settled in [`Ledger::advance`], and hands on what it counted in
-//! [`Ledger::take_report`]. Time is an argument, and must not run backwards between calls.
+//! [`Ledger::take_report`]. Time is an argument.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -536,7 +536,8 @@ fn settle(
                 }
                 Shortfall::Missed(cause) => {
                     obligations(tally, stratum).missed_offline += 1;
-                    *tally.missed.entry(cause).or_default() += 1;
+                    let of = (publication.sent.second(), cause);
+                    *tally.missed.entry(of).or_default() += 1;
                     (IncidentKind::MissedOffline, Some(cause))
                 }
             }

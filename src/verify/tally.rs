@@ -197,6 +197,8 @@ pub enum IncidentKind {
     Unexpected,
     /// A publication that the cluster refused.
     Rejected,
+    /// A publication of unknown fate that some witness got.
+    Recovered,
     /// A publication of unknown fate that no witness got.
     Void,
     /// A connection was lost.
@@ -216,6 +218,7 @@ impl IncidentKind {
             Self::Misrouted => "misrouted",
             Self::Unexpected => "unexpected",
             Self::Rejected => "rejected",
+            Self::Recovered => "recovered",
             Self::Void => "void",
             Self::Disconnected => "disconnected",
         }
@@ -249,8 +252,8 @@ pub struct Tally {
     pub beside: BTreeMap<u64, Beside>,
     /// Late deliveries by the run's second of their arrival.
     pub late: BTreeMap<u64, u64>,
-    /// Missed obligations by the cause of the blind window.
-    pub missed: BTreeMap<BlindCause, u64>,
+    /// Missed obligations by the run's second of sending, and the cause of the blind window.
+    pub missed: BTreeMap<(u64, BlindCause), u64>,
     /// What deserves a line, in order.
     pub incidents: Vec<Incident>,
     /// Incidents that found no room.
@@ -282,8 +285,8 @@ impl Tally {
         for (second, late) in &other.late {
             *self.late.entry(*second).or_default() += late;
         }
-        for (cause, missed) in &other.missed {
-            *self.missed.entry(*cause).or_default() += missed;
+        for (of, missed) in &other.missed {
+            *self.missed.entry(*of).or_default() += missed;
         }
         for incident in &other.incidents {
             self.incident(*incident);

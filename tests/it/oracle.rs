@@ -133,6 +133,7 @@ fn expected_incidents(expected: &BTreeMap<Place, Expected>) -> Incidents {
         add("duplicate", e.duplicates > 0, e.duplicates);
         add("reordered", e.reordered > 0, e.reordered);
         add("rejected", e.rejected, 0);
+        add("recovered", e.recovered, 0);
         add("void", e.void, 0);
     }
     all

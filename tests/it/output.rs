@@ -172,7 +172,7 @@ fn a_run_that_cannot_prove_what_is_asked_says_so_first_and_is_inconclusive() {
     let _turn = turn();
     let outcome = rehearse(&path, 1, &["--duration", "1s"]).run();
     outcome.assert_code(3);
-    let warning = "pusher-canary: warning: 160 events cannot prove a loss rate below 0.01 at 0.95 \
+    let warning = "pusher-canary: warning: 160 events cannot prove a loss rate below 1.0 % at 95 % \
                    confidence, which takes 299; the verdict will not be GO";
     assert_eq!(outcome.stderr.lines().next(), Some(warning));
     assert_eq!(outcome.judged().verdict(), "INCONCLUSIVE");

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::faults::moved;
-use crate::util::{Canary, Folder, Outcome, Report, canary, rehearse, scenario, turn};
+use crate::util::{Canary, Clusters, Folder, Outcome, Report, canary, rehearse, scenario, turn};
 
 /// What must never be read anywhere: every secret in the fixtures and in their variables.
 const SECRETS: [&str; 2] = ["hunter2", "76543210"];
@@ -121,7 +121,7 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "3: clusters.old.app_id: the environment variable PC_NOT_SET is not set; export it",
             "4: clusters.old.key: the environment variable PC_NOT_SET_EITHER is not set; export it",
-            "5: clusters.old.secret: the environment variable PC_EMPTY is not set; export it",
+            "5: clusters.old.secret: the environment variable PC_EMPTY is empty; give it a value",
             "10: clusters.new.key: ${ without its }; write ${NAME}",
         ],
     ),
@@ -238,6 +238,22 @@ const INVALID: &[(&str, &[&str])] = &[
             "25: alerts: is not a known key; known here: budget, canary, clusters, gate, \
              instrument, rehearsal, scenario",
         ],
+    ),
+    (
+        "invalid-recycle.toml",
+        &[
+            "2: scenario.name: must be one line of readable characters: it heads the report",
+            "6: canary.recycle: must be at least 50s with this deadline and 2 witnesses: what \
+             falls beside a reconnect cannot be seen to be lost",
+        ],
+    ),
+    (
+        "invalid-recycle-alone.toml",
+        &["3: canary.recycle: must be \"off\" with one witness: nobody sees in its stead"],
+    ),
+    (
+        "invalid-same-app.toml",
+        &["8: clusters.new: names the same app as [clusters.old]; a migration needs two"],
     ),
     ("invalid-syntax.toml", &["8: string values must be quoted, expected literal string"]),
     ("invalid-syntax-secret.toml", &["3: invalid basic string, expected `\"`"]),
@@ -356,6 +372,7 @@ fn every_scenario_of_the_project_is_accepted() {
             let value = match variable {
                 v if v.ends_with("WS_URL") => "wss://127.0.0.1:1",
                 v if v.ends_with("HTTP_URL") => "https://127.0.0.1:1",
+                v if v.starts_with("NEW") => "2",
                 _ => "1",
             };
             canary = canary.env(variable, value);
@@ -403,6 +420,57 @@ fn a_rehearsal_without_a_scenario_runs_the_built_in_one() {
         assert_eq!(anomalies(&report, cluster), [].into(), "figures of {cluster} moved");
     }
     assert_eq!(folder.names(), [] as [&str; 0], "something was written into the current folder");
+}
+
+#[test]
+fn what_the_built_in_rehearsal_drops_is_lost_to_the_unit_and_nothing_is_written_anywhere() {
+    let folder = Folder::new();
+    let _turn = turn();
+    let args = ["rehearse", "--fault", "new:drop=0.02", "--report-json", "-", "--seed", "3"];
+    let home = folder.path().to_str().unwrap();
+    let mut canary = canary(args).within(folder.path());
+    for variable in ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
+        canary = canary.env(variable, home);
+    }
+    let outcome = canary.run();
+    let report = outcome.judged();
+    outcome.assert_code(1);
+    assert!(report.done("new", "dropped") > 100);
+    assert_eq!(report.figure("new", "obligations.lost"), report.done("new", "dropped"));
+    assert_eq!(anomalies(&report, "old"), [].into());
+    assert_eq!(folder.names(), [] as [&str; 0], "something was written");
+}
+
+#[test]
+fn one_cluster_alone_is_judged_by_itself() {
+    let (folder, clusters) = (Folder::new(), Clusters::start());
+    let text = clusters.scenario(&[("phase", "\"steady\"")]).replace(&clusters.sections[0], "");
+    let path = folder.write("scenario.toml", &text);
+    let args = ["run", path.to_str().unwrap(), "--report-json", "-"];
+    let _turn = turn();
+    let outcome = canary(args).envs(clusters.variables()).run();
+    let report = outcome.judged();
+    outcome.assert_code(0);
+    let roles: Vec<_> = report.0["clusters"].as_object().unwrap().keys().collect();
+    assert_eq!(roles, ["new"]);
+    assert_eq!(anomalies(&report, "new"), [].into());
+    assert!(!outcome.stderr.contains("old"), "there is no old cluster");
+    assert!(outcome.stderr.contains("GO  new: 0 of 400 publications lost"));
+}
+
+#[test]
+fn a_preflight_proves_nothing_but_what_it_shows_to_be_broken_is_no_go() {
+    let folder = Folder::new();
+    let path = folder.write("scenario.toml", &scenario(&[("phase", "\"preflight\"")]));
+    for (fault, broken) in
+        [("new:drop=0.3", "loss"), ("new:refuse=0.5", "publish"), ("new:duplicate=1", "duplicates")]
+    {
+        let _turn = turn();
+        let outcome = rehearse(&path, 1, &["--fault", fault]).run();
+        let report = outcome.judged();
+        assert_eq!(report.status(broken, "new"), "fail", "{fault}");
+        assert_eq!(report.verdict(), "NO-GO", "{fault}");
+    }
 }
 
 #[test]

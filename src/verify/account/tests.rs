@@ -73,7 +73,7 @@ fn random_fact(rng: &mut SmallRng) -> Fact {
             obligations.total = rng.random_range(0..9);
             obligations.delivered = 1;
             latencies.record(Duration::from_micros(rng.random_range(1..9_000_000)));
-            tally.missed.insert(BlindCause::Close, rng.random_range(0..3));
+            tally.missed.insert((second, BlindCause::Close), rng.random_range(0..3));
             tally.lapped = rng.random_range(0..2);
             report(rng.random_range(0..3), tally)
         }
@@ -85,7 +85,7 @@ fn random_fact(rng: &mut SmallRng) -> Fact {
                 Box::new(PublisherReport {
                     publications: BTreeMap::from([(Route::Trigger, publications)]),
                     obligations_opened: 2 * sent,
-                    in_flight: rng.random_range(0..9),
+                    unaccepted: [(second, rng.random_range(0..3))].into(),
                     ..PublisherReport::default()
                 }),
             )
@@ -156,8 +156,8 @@ fn a_taint_excuses_the_anomalies_of_its_second_whichever_comes_first() {
         for (now, is_end) in [(9_000, false), (30_000, false), (31_000, true)] {
             account.advance(RunTime::from_millis(now), is_end);
             let new = &account.clusters[&New];
-            let (beside, late) = new.unattributed(&account.instrument.tainted);
-            assert_eq!((beside.duplicates, late), (3, 3), "at {now}");
+            let excused = new.unattributed(&account.instrument.tainted);
+            assert_eq!((excused.beside.duplicates, excused.late), (3, 3), "at {now}");
             assert_eq!(new.beside.duplicates, 8, "shown all the same");
         }
     }
@@ -171,30 +171,38 @@ fn anomalies_of_a_second_long_past_are_excused_too() {
     // A copy that was held until its publication was answered.
     account.apply(report(0, duplicates(7, 1)));
     account.advance(RunTime::from_millis(61_000), false);
-    let (beside, _) = account.clusters[&New].unattributed(&account.instrument.tainted);
-    assert_eq!(beside.duplicates, 1);
+    let excused = account.clusters[&New].unattributed(&account.instrument.tainted);
+    assert_eq!(excused.beside.duplicates, 1);
 }
 
 #[test]
 fn before_publishing_begins_nothing_is_tainted_and_no_second_counts() {
     let mut account = account();
     account.apply(Fact::Taint(7, TaintReason::RuntimeStall));
-    account.apply(Fact::Stall(Duration::from_secs(1)));
+    let vouched = |ms| Fact::Vouched(RunTime::from_millis(ms), Duration::from_secs(1));
+    account.apply(vouched(7_500));
     account.advance(RunTime::from_millis(8_000), false);
-    assert_eq!((account.instrument.tainted.count(), account.seconds()), (0, 0));
+    assert_eq!((account.tainted_seconds(), account.seconds()), (0, 0));
     account.apply(Fact::Begun(RunTime::from_millis(8_500)));
     account.apply(Fact::Taint(7, TaintReason::RuntimeStall));
-    assert_eq!((account.instrument.tainted.count(), account.seconds()), (0, 1));
+    assert_eq!((account.tainted_seconds(), account.seconds()), (0, 1));
     assert_eq!(account.instrument.stall_max, Duration::ZERO);
     account.apply(Fact::Taint(8, TaintReason::RuntimeStall));
     account.apply(Fact::Taint(8, TaintReason::ClockStep));
     account.apply(Fact::Taint(8, TaintReason::ClockStep));
-    account.apply(Fact::Stall(Duration::from_secs(1)));
-    account.advance(RunTime::from_millis(10_000), false);
+    account.apply(vouched(9_000));
+    account.advance(RunTime::from_millis(10_600), false);
     account.advance(RunTime::from_millis(9_000), false);
-    assert_eq!((account.instrument.tainted.count(), account.seconds()), (1, 3));
+    assert_eq!((account.tainted_seconds(), account.seconds()), (1, 3));
+    assert_eq!(account.observed(), Duration::from_millis(1_100));
+    // What is only waited makes no tainted second look small.
+    account.apply(Fact::Published(RunTime::from_millis(11_500)));
+    account.apply(Fact::Taint(40, TaintReason::RuntimeStall));
+    account.advance(RunTime::from_millis(60_000), false);
+    assert_eq!((account.seconds(), account.tainted_seconds()), (4, 1));
+    assert_eq!(account.observed(), Duration::from_secs(2));
     assert_eq!(account.instrument.stall_max, Duration::from_secs(1));
-    let reasons: Vec<_> = account.instrument.tainted.reasons().into_iter().collect();
+    let reasons: Vec<_> = account.taint_reasons().into_iter().collect();
     assert_eq!(reasons, [(TaintReason::RuntimeStall, 1), (TaintReason::ClockStep, 1)]);
 }
 
@@ -236,7 +244,7 @@ fn the_first_incidents_are_kept_and_the_rest_is_counted() {
         at: RunTime::ZERO,
         stream: StreamIx(0),
         seq: Seq(0),
-        rejected: true,
+        kind: IncidentKind::Rejected,
         why: "HTTP 413".to_owned(),
     };
     let failures = vec![failure];
@@ -279,29 +287,36 @@ fn the_books_balance_by_the_witnesses_own_count_of_what_is_pending() {
 #[test]
 fn blind_windows_are_added_up_by_cause() {
     let mut account = begun();
-    let (cause, other) = (BlindCause::Close, BlindCause::Agent);
+    let (cause, other, network) = (BlindCause::Close, BlindCause::Agent, BlindCause::Network);
     let at = RunTime::from_millis;
     for fact in [
-        (at(6_000), ConnectionFact::SightLost { cause }),
+        (at(6_000), ConnectionFact::SightLost { since: at(6_000), cause }),
         (at(9_000), ConnectionFact::SightRestored { since: at(6_000), cause }),
-        (at(9_500), ConnectionFact::SightLost { cause }),
+        (at(9_500), ConnectionFact::SightLost { since: at(9_500), cause }),
         (at(9_600), ConnectionFact::SightRestored { since: at(9_500), cause }),
-        (at(9_700), ConnectionFact::SightLost { cause: other }),
-        (at(9_700), ConnectionFact::SightLost { cause: other }),
-        (at(9_800), ConnectionFact::SightNotRestored { cause: BlindCause::Network }),
+        (at(9_700), ConnectionFact::SightLost { since: at(9_700), cause: other }),
+        (at(9_700), ConnectionFact::SightLost { since: at(9_650), cause: other }),
+        (at(9_800), ConnectionFact::SightNotRestored { since: at(9_650), cause: network }),
     ] {
         account.apply(Fact::Connection(New, fact.0, fact.1));
     }
     let blind = &account.clusters[&New].blindness;
-    assert_eq!(blind.begun, BTreeMap::from([(cause, 2), (other, 1), (BlindCause::Network, 1)]));
-    assert_eq!(blind.ended, BTreeMap::from([(cause, (2, Duration::from_millis(3_100)))]));
-    assert_eq!(blind.longest, Duration::from_secs(3));
+    assert_eq!(blind.windows(), [(cause, 2), (other, 1), (network, 1)].into());
+    assert_eq!(blind.ended(), 2);
+    let ms = Duration::from_millis;
+    assert_eq!(blind.lengths(at(9_800)), [(cause, ms(3_100)), (network, ms(150))].into());
+    assert_eq!((blind.longest(at(9_800)), blind.longest(at(19_650))), (ms(3_000), ms(10_000)));
 }
 
 #[test]
 fn losing_a_connection_is_an_incident_unless_the_agent_wished_it() {
     let mut account = begun();
-    let lost = |code, cause| ConnectionFact::Lost { code, cause, why: "closed".to_owned() };
+    let lost = |code, cause| ConnectionFact::Lost {
+        code,
+        cause,
+        why: "closed".to_owned(),
+        of_witness: true,
+    };
     let at = RunTime::from_millis(6_000);
     for fact in [
         lost(Some(4200), BlindCause::Close),
@@ -311,7 +326,8 @@ fn losing_a_connection_is_an_incident_unless_the_agent_wished_it() {
         account.apply(Fact::Connection(Old, at, fact));
     }
     let old = &account.clusters[&Old];
-    assert_eq!((old.closed_by_code.clone(), old.closed_by_agent), ([(4200, 1)].into(), 2));
+    assert_eq!(old.closed_by_code, [(4200, 1)].into());
+    assert_eq!((old.given_up, old.recycled), (1, 1));
     let kinds: Vec<_> = account.incidents().0.iter().map(|i| i.kind).collect();
     assert_eq!(kinds, [IncidentKind::Disconnected; 2]);
 }

@@ -6,9 +6,9 @@ use super::{Limits, Seen, bounded};
 
 pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let events = account.events();
-    let (n, k) = (events.trials, events.failures);
+    let (n, k) = (events.trials, events.failures.values().sum());
     let causes: Vec<_> = events
-        .uncovered
+        .failures
         .iter()
         .map(|(cause, count)| format!("{} {}", cause.as_str(), count))
         .collect();

@@ -6,7 +6,7 @@ use crate::verify::verdict::Status;
 use super::{Limits, Seen};
 
 pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted).0.duplicates;
+    let excused = cluster.unattributed(&account.instrument().tainted).beside.duplicates;
     let seen = cluster.beside.duplicates.saturating_sub(excused);
     let obligations = cluster.obligations();
     let evidence = obligations.delivered + obligations.late;
@@ -21,6 +21,9 @@ pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits
         limit: Some(limits.duplicates_max as f64),
         unit: "count",
         evidence,
-        detail: format!("{seen} further copies among {evidence} deliveries"),
+        detail: format!(
+            "{seen} further copies among {evidence} deliveries, {} allowed",
+            limits.duplicates_max
+        ),
     }
 }

@@ -9,7 +9,8 @@ use crate::verify::verdict::Status;
 use super::{Phase, Requirements, Seen};
 
 /// Enough trials, some in every planned stratum, and nothing left open: neither an obligation, nor
-/// a publication, nor a stream that no witness watches. In a preflight, which asks for no more than
+/// a publication, nor a stream that no witness watches, nor a witness that is blind: a cluster may
+/// have died when nothing was owed any more. In a preflight, which asks for no more than
 /// one event each way, a stratum fails if it was tried and nothing of it arrived.
 pub(super) fn check(account: &Account, role: ClusterRole, asked: &Requirements) -> Seen {
     let Some(cluster) = account.clusters().get(&role) else {
@@ -31,10 +32,16 @@ pub(super) fn check(account: &Account, role: ClusterRole, asked: &Requirements) 
             .collect(),
         _ => Vec::new(),
     };
+    // Nobody shall be kept on a lossy old cluster because it is lossy.
+    let blind = match (asked.phase, role) {
+        (Phase::Cutover, ClusterRole::Old) => 0,
+        _ => cluster.blindness.open() as u64,
+    };
     let open = [
         (cluster.pending(), "obligations never settled"),
         (undecided(cluster), "publications never decided"),
         (account.unwatched(role), "streams have no witness"),
+        (blind, "witnesses cannot see, and nothing vouches for the cluster"),
     ];
     let status = if !silent.is_empty() {
         Status::Fail

@@ -7,17 +7,19 @@ use super::{Limits, Seen, percent};
 
 pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let instrument = account.instrument();
-    let (tainted, seconds) = (instrument.tainted.count(), account.seconds());
+    let (tainted, seconds) = (account.tainted_seconds(), account.seconds());
     let share = if seconds == 0 { 1.0 } else { tainted as f64 / seconds as f64 };
     let unbalanced: Vec<_> = account
         .clusters()
         .iter()
-        .filter_map(|(role, cluster)| Some(format!("; on {role} {}", imbalance(cluster)?)))
+        .filter_map(|(role, cluster)| {
+            Some(format!("; on {role} {}", imbalance(cluster, account.is_ended())?))
+        })
         .collect();
     let keeps = seconds > 0 && share <= limits.tainted_ratio_max && instrument.lapped == 0;
     let status = if keeps && unbalanced.is_empty() { Status::Pass } else { Status::Inconclusive };
     let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
-    for (reason, count) in instrument.tainted.reasons() {
+    for (reason, count) in account.taint_reasons() {
         detail.push_str(&format!("; {} in {count}", reason.as_str()));
     }
     detail.extend(unbalanced);
@@ -34,8 +36,9 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     }
 }
 
-/// How a cluster's books do not balance.
-fn imbalance(cluster: &ClusterAccount) -> Option<String> {
+/// How a cluster's books do not balance. What publisher and witnesses count can be compared once
+/// both have said everything.
+fn imbalance(cluster: &ClusterAccount, is_ended: bool) -> Option<String> {
     let (all, opened) = (cluster.obligations(), cluster.obligations_opened);
     let p = cluster.publications_total();
     if !cluster.is_balanced() {
@@ -43,7 +46,7 @@ fn imbalance(cluster: &ClusterAccount) -> Option<String> {
         Some(format!(
             "the witnesses opened {total} obligations, settled {settled} and hold {pending}"
         ))
-    } else if cluster.pending() == 0 && opened != all.total {
+    } else if is_ended && cluster.pending() == 0 && opened != all.total {
         let total = all.total;
         Some(format!("the publisher opened {opened} obligations and the witnesses {total}"))
     } else if p.sent < p.accepted + p.rejected + p.unknown {

@@ -6,7 +6,7 @@ use crate::verify::verdict::Status;
 use super::Seen;
 
 pub(super) fn check(account: &Account, cluster: &ClusterAccount) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted).0;
+    let excused = cluster.unattributed(&account.instrument().tainted).beside;
     let corrupt = cluster.beside.corrupt.saturating_sub(excused.corrupt);
     let misrouted = cluster.beside.misrouted.saturating_sub(excused.misrouted);
     let unexpected = cluster.beside.unexpected.saturating_sub(excused.unexpected);

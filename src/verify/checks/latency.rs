@@ -7,22 +7,27 @@ use crate::verify::latency::Latencies;
 use crate::verify::stats::quantile_ranks;
 use crate::verify::verdict::Status;
 
-use super::{Limits, Seen, percent, ratio};
+use super::{Limits, Seen, ratio, shown};
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
+/// Milliseconds for people; a question mark where they are not known.
+fn ms(ms: Option<f64>) -> String {
+    ms.map_or("?".to_owned(), |ms| format!("{ms:.1}"))
+}
+
 /// The share of deliveries that came after the deadline.
 pub(super) fn late(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted).1;
+    let excused = cluster.unattributed(&account.instrument().tainted).late;
     let all = cluster.obligations();
     let late = all.late.saturating_sub(excused);
     let owed = all.settled() - all.void;
     let (status, observed) = ratio(late, owed, |r| r <= limits.late_ratio_max);
     let detail = format!(
         "{late} of {owed} after the deadline{}",
-        observed.map_or(String::new(), |r| format!(" ({})", percent(r)))
+        shown(observed, status, limits.late_ratio_max, "allowed")
     );
     Seen {
         status,
@@ -50,14 +55,13 @@ pub(super) fn absolute(cluster: &ClusterAccount, limits: &Limits) -> Option<Seen
         (Some(lower), _) if lower > limit => Status::Fail,
         _ => Status::Inconclusive,
     };
-    let shown = |ms: Option<f64>| ms.map_or("?".to_owned(), |ms| format!("{ms:.1}"));
     Some(Seen {
         status,
         observed: upper,
         limit: Some(limit),
         unit: "ms",
         evidence: latencies.count(),
-        detail: format!("p99 between {} and {} ms", shown(lower), shown(upper)),
+        detail: format!("p99 between {} and {} ms, {limit:.0} ms allowed", ms(lower), ms(upper)),
     })
 }
 
@@ -72,7 +76,6 @@ pub(super) fn new_against_old(old: &ClusterAccount, new: &ClusterAccount, limits
         (_, Some((old, new))) if new > allowed(old) => Status::Fail,
         _ => Status::Inconclusive,
     };
-    let shown = |ms: Option<f64>| ms.map_or("?".to_owned(), |ms| format!("{ms:.1}"));
     Seen {
         status,
         observed: new_high,
@@ -80,11 +83,12 @@ pub(super) fn new_against_old(old: &ClusterAccount, new: &ClusterAccount, limits
         unit: "ms",
         evidence: old.count().min(new.count()),
         detail: format!(
-            "p99 on new {}–{} ms, on old {}–{} ms",
-            shown(new_low),
-            shown(new_high),
-            shown(old_low),
-            shown(old_high)
+            "p99 on new {}–{} ms, on old {}–{} ms, {} ms allowed",
+            ms(new_low),
+            ms(new_high),
+            ms(old_low),
+            ms(old_high),
+            ms(old_low.map(allowed))
         ),
     }
 }

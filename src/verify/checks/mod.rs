@@ -100,10 +100,17 @@ impl Requirements {
         }
     }
 
-    /// Whether the verdict rests on a check of a cluster. `both` checks have no cluster.
-    fn requires(&self, check: &str, cluster: Option<ClusterRole>) -> bool {
+    /// Whether the verdict rests on a check of a cluster that ended so. `both` checks have no
+    /// cluster. A preflight has nothing to prove, so what lacks evidence is not required of it; but
+    /// what it shows to be broken is broken. How fast both are is not its subject.
+    fn requires(&self, check: &str, cluster: Option<ClusterRole>, status: Status) -> bool {
         match (self.phase, cluster) {
-            (Phase::Preflight, _) => matches!(check, "evidence" | "auth" | "instrument"),
+            (Phase::Preflight, _) => {
+                let is_of_speed =
+                    matches!(check, "connect" | "late" | "latency" | "latency-new-vs-old");
+                status == Status::Fail && !is_of_speed
+                    || matches!(check, "evidence" | "auth" | "instrument")
+            }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
             (Phase::Cutover, None) => check == "instrument",
@@ -112,16 +119,20 @@ impl Requirements {
         }
     }
 
-    fn finding(&self, name: &'static str, cluster: Option<ClusterRole>) -> Draft {
-        Draft { name, cluster, required: self.requires(name, cluster) }
+    /// What a check saw, as a finding.
+    fn finding(&self, name: &'static str, cluster: Option<ClusterRole>, seen: Seen) -> Finding {
+        Finding {
+            name,
+            cluster,
+            required: self.requires(name, cluster, seen.status),
+            status: seen.status,
+            observed: seen.observed,
+            limit: seen.limit,
+            unit: seen.unit,
+            evidence: seen.evidence,
+            detail: seen.detail,
+        }
     }
-}
-
-/// A finding as far as the check's identity goes.
-struct Draft {
-    name: &'static str,
-    cluster: Option<ClusterRole>,
-    required: bool,
 }
 
 /// What a check saw: all of a finding but its identity.
@@ -134,30 +145,14 @@ struct Seen {
     detail: String,
 }
 
-impl Draft {
-    fn with(self, seen: Seen) -> Finding {
-        Finding {
-            name: self.name,
-            cluster: self.cluster,
-            required: self.required,
-            status: seen.status,
-            observed: seen.observed,
-            limit: seen.limit,
-            unit: seen.unit,
-            evidence: seen.evidence,
-            detail: seen.detail,
-        }
-    }
-}
-
 /// Judges an account. Every check, for each cluster where it has one, in a fixed order. A cluster
 /// that the phase asks for and the account does not know has a finding too: it lacks evidence.
 pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
     let mut findings = Vec::new();
     let roles = ClusterRole::ALL.into_iter().filter(|r| requirements.asks_for(*r, account));
     for role in roles {
-        let evidence = requirements.finding("evidence", Some(role));
-        findings.push(evidence.with(evidence::check(account, role, requirements)));
+        let evidence = evidence::check(account, role, requirements);
+        findings.push(requirements.finding("evidence", Some(role), evidence));
         if let Some(cluster) = account.clusters().get(&role) {
             judge_cluster(account, role, cluster, requirements, &mut findings);
         }
@@ -165,13 +160,13 @@ pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
     if let (Some(old), Some(new)) =
         (account.clusters().get(&ClusterRole::Old), account.clusters().get(&ClusterRole::New))
     {
-        let both = |name| requirements.finding(name, None);
-        findings.push(both("coverage").with(coverage::check(account, &requirements.limits)));
+        let both = |name, seen| requirements.finding(name, None, seen);
+        findings.push(both("coverage", coverage::check(account, &requirements.limits)));
         let seen = latency::new_against_old(old, new, &requirements.limits);
-        findings.push(both("latency-new-vs-old").with(seen));
+        findings.push(both("latency-new-vs-old", seen));
     }
     let seen = instrument::check(account, &requirements.limits);
-    findings.push(requirements.finding("instrument", None).with(seen));
+    findings.push(requirements.finding("instrument", None, seen));
     findings
 }
 
@@ -182,23 +177,23 @@ fn judge_cluster(
     requirements: &Requirements,
     findings: &mut Vec<Finding>,
 ) {
-    let of = |name| requirements.finding(name, Some(role));
+    let of = |name, seen| requirements.finding(name, Some(role), seen);
     let limits = &requirements.limits;
     findings.extend([
-        of("loss").with(loss::check(account.trials(role), limits)),
-        of("duplicates").with(duplicates::check(account, cluster, limits)),
-        of("integrity").with(integrity::check(account, cluster)),
-        of("publish").with(publish::check(cluster, limits)),
-        of("blind").with(blind::check(cluster, limits)),
-        of("late").with(latency::late(account, cluster, limits)),
-        of("connect").with(connect::time(cluster, limits)),
+        of("loss", loss::check(account.trials(role), limits)),
+        of("duplicates", duplicates::check(account, cluster, limits)),
+        of("integrity", integrity::check(account, cluster)),
+        of("publish", publish::check(account, cluster, limits)),
+        of("blind", blind::check(account, cluster, limits)),
+        of("late", latency::late(account, cluster, limits)),
+        of("connect", connect::time(account, cluster, limits)),
     ]);
     // Where nothing is signed there is nothing to refuse; that is no lack of evidence.
     if account.has_signed_channels() {
-        findings.push(of("auth").with(connect::authorisation(cluster, limits)));
+        findings.push(of("auth", connect::authorisation(cluster, limits)));
     }
     if let Some(seen) = latency::absolute(cluster, limits) {
-        findings.push(of("latency").with(seen));
+        findings.push(of("latency", seen));
     }
 }
 
@@ -238,6 +233,17 @@ fn ratio(part: u64, whole: u64, keeps: impl Fn(f64) -> bool) -> (Status, Option<
     }
     let ratio = part as f64 / whole as f64;
     (if keeps(ratio) { Status::Pass } else { Status::Fail }, Some(ratio))
+}
+
+/// A ratio as it was seen, in brackets, and where it fails the limit beside it.
+fn shown(observed: Option<f64>, status: Status, limit: f64, word: &str) -> String {
+    match (observed, status) {
+        (None, _) => String::new(),
+        (Some(ratio), Status::Fail) => {
+            format!(" ({}, {} {word})", percent(ratio), percent(limit))
+        }
+        (Some(ratio), _) => format!(" ({})", percent(ratio)),
+    }
 }
 
 /// A ratio as a percentage, as near as two significant digits tell: of what is missing to 100 %,

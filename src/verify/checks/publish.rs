@@ -1,26 +1,34 @@
-//! Publish success: the share of publications that the cluster accepted.
+//! Publish success: the share of publications that the cluster accepted, of those that have ended
+//! or could not be sent, because too many were unanswered.
 
-use crate::verify::account::ClusterAccount;
+use crate::verify::account::{Account, ClusterAccount};
 
-use super::{Limits, Seen, percent, ratio};
+use super::{Limits, Seen, ratio, shown};
 
-pub(super) fn check(cluster: &ClusterAccount, limits: &Limits) -> Seen {
+pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
+    let excused = cluster.unattributed(&account.instrument().tainted);
     let p = cluster.publications_total();
-    let (status, observed) = ratio(p.accepted, p.sent, |r| r >= limits.publish_success_min);
-    let detail = format!(
-        "{} of {} accepted{}; {} rejected, {} unknown",
+    let unsent = p.unsent.saturating_sub(excused.unsent);
+    let ended = p.accepted + (p.rejected + p.unknown).saturating_sub(excused.unaccepted) + unsent;
+    let (status, observed) = ratio(p.accepted, ended, |r| r >= limits.publish_success_min);
+    let mut detail = format!(
+        "{} of {ended} accepted{}; {} rejected, {} unknown",
         p.accepted,
-        p.sent,
-        observed.map_or(String::new(), |r| format!(" ({})", percent(r))),
+        shown(observed, status, limits.publish_success_min, "asked"),
         p.rejected,
         p.unknown
     );
+    if unsent > 0 {
+        detail.push_str(&format!(
+            ", {unsent} not sent: canary.open_requests_max were unanswered already"
+        ));
+    }
     Seen {
         status,
         observed,
         limit: Some(limits.publish_success_min),
         unit: "ratio",
-        evidence: p.sent,
+        evidence: ended,
         detail,
     }
 }

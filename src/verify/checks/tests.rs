@@ -1,6 +1,7 @@
 //! Literal accounts that make each check pass, fail and stay open; whole findings are compared.
 
 mod findings;
+mod latencies;
 mod verdicts;
 
 use std::collections::BTreeMap;

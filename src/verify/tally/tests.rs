@@ -29,7 +29,8 @@ fn random(rng: &mut SmallRng) -> Tally {
         beside.duplicates += rng.random_range(0..3);
         beside.corrupt += rng.random_range(0..3);
         *tally.late.entry(rng.random_range(0..5)).or_default() += rng.random_range(1..3);
-        *tally.missed.entry(BlindCause::ALL[rng.random_range(0..4)]).or_default() += 1;
+        let of = (rng.random_range(0..3), BlindCause::ALL[rng.random_range(0..4)]);
+        *tally.missed.entry(of).or_default() += 1;
     }
     for _ in 0..rng.random_range(0..150) {
         let kind = [IncidentKind::Lost, IncidentKind::Late][rng.random_range(0..2)];

@@ -61,6 +61,7 @@ fn what_was_queued_for_a_lost_socket_is_not_sent_on_the_next() {
     let mut driver = Driver::opened(&["a"]);
     driver.session.ping(driver.now);
     driver.session.recycle(driver.now);
+    driver.session.handle_heartbeat(driver.now);
     driver.session.handle_timeout(driver.now);
     assert_eq!(driver.session.poll_action(), Some(Action::Close));
     assert_eq!(driver.session.poll_action(), Some(Action::Connect));

@@ -60,12 +60,6 @@ fn a_request_to_reconnect_is_followed_at_once_but_not_for_ever() {
         assert_eq!(driver.wait_millis() == 0, turn < 3, "turn {turn}");
         driver.redial();
     }
-    // The agent's own wish is not held back.
-    driver.established("7.1", "");
-    driver.session.recycle(driver.now);
-    driver.drive();
-    assert_eq!(driver.wait_millis(), 0);
-    driver.redial();
     driver.open();
     driver.closed(CloseCode::Code(4200));
     assert_eq!(driver.wait_millis(), 0);
@@ -92,18 +86,25 @@ fn a_reconnect_subscribes_all_again_with_fresh_authorisation() {
 #[test]
 fn a_recycle_reconnects_at_once_and_is_no_failure() {
     let mut driver = Driver::opened(&["a"]);
-    let heard = driver.now;
     for _ in 0..5 {
+        driver.forget();
         driver.session.recycle(driver.now);
         driver.drive();
+        // It is left once it has proved alive.
+        assert_eq!(
+            (driver.sent.last().map(String::as_str), driver.socket),
+            (Some(frame::PING), true)
+        );
+        driver.pass(7);
+        driver.frame(r#"{"event":"pusher:pong"}"#);
         let gone = driver.lost();
         assert_eq!((gone.cause, gone.gave_up), (Cause::Agent, false));
-        assert_eq!(gone.last_heard, Some(heard));
+        assert_eq!(gone.last_heard, Some(driver.now));
         assert_eq!((driver.socket, driver.wait_millis()), (false, 0));
         driver.pass(0);
-        driver.established(SOCKET, "");
-        driver.forget();
+        driver.open();
     }
+    driver.forget();
     driver.closed(CloseCode::Dropped);
     assert!((1000..1500).contains(&driver.wait_millis()));
     // There is nothing to recycle now, and nothing that could close.
@@ -111,4 +112,32 @@ fn a_recycle_reconnects_at_once_and_is_no_failure() {
     driver.session.recycle(driver.now);
     driver.closed(CloseCode::Code(4001));
     assert_eq!(driver.events, []);
+}
+
+#[test]
+fn a_recycle_of_a_dead_connection_ends_as_silence_not_as_our_own_doing() {
+    let mut driver = Driver::opened(&["a"]);
+    let heard = driver.now;
+    driver.pass(3_000);
+    driver.session.recycle(driver.now);
+    driver.pass(PONG_TIMEOUT - 1);
+    assert!(driver.session.is_open());
+    driver.pass(1);
+    let silent = Disconnect { cause: Cause::Silent, last_heard: Some(heard), gave_up: false };
+    assert_eq!(driver.lost(), silent);
+    // The wish is forgotten with the connection.
+    driver.redial();
+    driver.open();
+    driver.frame(r#"{"event":"canary","channel":"a","data":"x"}"#);
+    assert!(driver.session.is_ready());
+}
+
+#[test]
+fn a_connection_that_is_not_ready_is_not_recycled() {
+    let mut driver = Driver::new(&["a"]);
+    driver.established(SOCKET, "");
+    driver.session.recycle(driver.now);
+    driver.confirmed("a");
+    driver.frame(r#"{"event":"canary","channel":"a","data":"x"}"#);
+    assert!(driver.session.is_ready());
 }

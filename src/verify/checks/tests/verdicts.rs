@@ -30,12 +30,41 @@ fn each_phase_requires_what_the_model_says() {
     ] {
         let asked = asked(phase);
         for check in OF_A_CLUSTER {
-            assert_eq!(asked.requires(check, Some(Old)), old.contains(&check), "{phase:?} {check}");
-            assert_eq!(asked.requires(check, Some(New)), new.contains(&check), "{phase:?} {check}");
+            let is = |role| asked.requires(check, Some(role), Inconclusive);
+            assert_eq!(is(Old), old.contains(&check), "{phase:?} {check}");
+            assert_eq!(is(New), new.contains(&check), "{phase:?} {check}");
         }
         for check in JOINT {
-            assert_eq!(asked.requires(check, None), joint.contains(&check), "{phase:?} {check}");
+            let is = asked.requires(check, None, Inconclusive);
+            assert_eq!(is, joint.contains(&check), "{phase:?} {check}");
         }
+    }
+}
+
+#[test]
+fn a_preflight_requires_nothing_that_is_open_but_everything_that_is_broken() {
+    let asked = asked(Phase::Preflight);
+    for check in OF_A_CLUSTER.iter().chain(&JOINT) {
+        let is_of_speed = ["connect", "late", "latency", "latency-new-vs-old"].contains(check);
+        assert_eq!(asked.requires(check, Some(New), Fail), !is_of_speed, "{check}");
+    }
+    let mut run = Run::good();
+    run.live(0, 400, 300, New);
+    assert_eq!(run.verdict(Phase::Preflight), Verdict::NoGo);
+}
+
+#[test]
+fn a_cluster_that_no_witness_sees_at_the_end_is_never_go() {
+    for phase in Phase::ALL {
+        let mut run = Run::good();
+        let since = RunTime::from_millis(98_000);
+        run.connection(New, ConnectionFact::SightLost { since, cause: BlindCause::Network });
+        assert_eq!(run.verdict(phase), Verdict::Inconclusive, "{phase:?}");
+        // But nobody is kept on a lossy old cluster.
+        let mut run = Run::good();
+        run.connection(Old, ConnectionFact::SightLost { since, cause: BlindCause::Network });
+        let is_cutover = phase == Phase::Cutover;
+        assert_eq!(run.verdict(phase) == Verdict::Go, is_cutover, "{phase:?}");
     }
 }
 
@@ -117,7 +146,8 @@ fn nothing_and_too_little_are_never_go() {
             assert_ne!(verdict, Verdict::Go, "{what}, {phase:?}");
             // Silence is no accusation either, but for a stream that nobody watches: its events
             // are uncovered for certain.
-            let accused = what == "no witness" && phase == Phase::DualPublish;
+            let accused =
+                what == "no witness" && matches!(phase, Phase::DualPublish | Phase::Preflight);
             assert_eq!(verdict == Verdict::NoGo, accused, "{what}, {phase:?}");
         }
     }

@@ -115,7 +115,7 @@ fn a_break_between_sending_and_the_deadline_makes_a_shortfall_missed_for_its_cau
             world.finish();
             assert_eq!(world.obligations(), Obligations { total: 1, missed_offline: 1, ..none() });
             assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(cause))]);
-            assert_eq!(world.sum.missed.clone().into_iter().collect::<Vec<_>>(), [(cause, 1)]);
+            assert_eq!(world.sum.missed.clone().into_iter().collect::<Vec<_>>(), [((1, cause), 1)]);
             assert_eq!(world.incidents(), [(IncidentKind::MissedOffline, ms(1_000), Some(0))]);
         }
     }

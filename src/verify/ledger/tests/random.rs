@@ -186,7 +186,7 @@ impl Drama {
 struct Counts {
     obligations: Obligations,
     beside: Beside,
-    missed: BTreeMap<BlindCause, u64>,
+    missed: BTreeMap<(u64, BlindCause), u64>,
 }
 
 struct Oracle<'a> {
@@ -327,7 +327,7 @@ impl Oracle<'_> {
                 None => all.lost += 1,
                 Some(cause) => {
                     all.missed_offline += 1;
-                    *counts.missed.entry(cause).or_default() += 1;
+                    *counts.missed.entry((sent.second(), cause)).or_default() += 1;
                 }
             },
         }
