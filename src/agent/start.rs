@@ -19,8 +19,8 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(12);
 /// What a connection says before publishing begins.
 #[derive(Debug)]
 pub enum Started {
-    /// Every channel is confirmed.
-    Ready,
+    /// Every channel is confirmed, after so many tries that failed.
+    Ready(u32),
     /// A try failed, the connection's so-many-th.
     Failed(StartFailure, u32),
 }
@@ -169,23 +169,32 @@ pub async fn wait(
     clock: Clock,
 ) -> Result<(), StartError> {
     let mut ready = 0;
-    let mut known = None;
+    // Connections that failed and are not ready since, and what was wrong with the last of them.
+    let (mut failing, mut known) = (0_usize, None);
     let begun = clock.now();
     while ready < all {
-        // What has failed once is named in time, even if its second try takes longer.
-        let patience = if known.is_some() { START_TIMEOUT } else { within };
+        // What fails is named in time, even if its second try takes longer.
+        let patience = if failing > 0 { START_TIMEOUT } else { within };
         let until = clock.instant(begun.after(patience)).into();
         match tokio::time::timeout_at(until, started.recv()).await {
-            Ok(Some(Started::Ready)) => ready += 1,
+            Ok(Some(Started::Ready(failed))) => {
+                ready += 1;
+                failing -= usize::from(failed > 0).min(failing);
+            }
             Ok(Some(Started::Failed(failure, tries))) => {
                 if let Some(error) = failure.fatal(tries >= TRIES) {
                     return Err(error);
                 }
-                known = failure.fatal(true).or(known);
+                // A dial that failed is told twice; the second time it says nothing new.
+                if let Some(error) = failure.fatal(true) {
+                    failing += usize::from(tries == 1);
+                    known = Some(error);
+                }
             }
             // Nobody can be ready any more: their tasks ended, by a fault.
             Ok(None) | Err(_) => {
                 let missing = all - ready;
+                let known = known.filter(|_| failing > 0);
                 return Err(known.unwrap_or(StartError::Timeout { missing, all, within }));
             }
         }

@@ -33,7 +33,7 @@ impl Readiness {
     async fn ready(&mut self) {
         if let Some(started) = self.started.take() {
             // Nobody listens after the start failed: the run is over.
-            let _ = started.send(Started::Ready).await;
+            let _ = started.send(Started::Ready(self.tries)).await;
         }
     }
 
