@@ -133,3 +133,21 @@ fn a_second_ping_does_not_put_off_the_proof_of_death() {
     driver.pass(1);
     assert_eq!(driver.lost().cause, Cause::Silent);
 }
+
+#[test]
+fn frames_and_pings_leave_in_the_order_in_which_they_were_asked_for() {
+    let mut driver = Driver::opened(&["a"]);
+    // The pong to a ping answers for what was sent before it, and for nothing else.
+    for number in 0..2 {
+        driver.session.send(format!("event {number}"));
+        assert_eq!(driver.session.ping(driver.now), number);
+    }
+    driver.drive();
+    assert_eq!(driver.sent, ["event 0", frame::PING, "event 1", frame::PING]);
+    // Without a connection nothing is sent, now or later.
+    driver.closed(CloseCode::Dropped);
+    driver.session.send("event 2".to_owned());
+    driver.redial();
+    driver.open();
+    assert!(!driver.sent.contains(&"event 2".to_owned()));
+}
