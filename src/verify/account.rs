@@ -119,8 +119,7 @@ pub struct Anomalies {
     pub missed: u64,
     /// Publications that were rejected or whose fate is unknown, by the second of sending.
     pub unaccepted: u64,
-    /// Publications that were not sent, by the second for which they were scheduled. The taint that
-    /// they are themselves does not excuse them: mostly it is the cluster that does not answer.
+    /// Publications that were not sent, by the second for which they were scheduled.
     pub unsent: u64,
 }
 
@@ -130,17 +129,6 @@ impl Anomalies {
         let Beside { duplicates, reordered, corrupt, misrouted, unexpected, .. } = self.beside;
         let beside = duplicates + reordered + corrupt + misrouted + unexpected;
         beside + self.late + self.missed + self.unaccepted + self.unsent
-    }
-
-    /// As much of them as the taints of their second excuse.
-    fn excused_in(&self, second: u64, tainted: &Tainted) -> Self {
-        match tainted.seconds.get(&second) {
-            None => Self::default(),
-            Some(reasons) if reasons.iter().all(|reason| *reason == TaintReason::Unsent) => {
-                Self { unsent: 0, ..*self }
-            }
-            Some(_) => *self,
-        }
     }
 }
 
@@ -251,8 +239,8 @@ impl ClusterAccount {
     /// Anomalies of tainted seconds.
     pub fn unattributed(&self, tainted: &Tainted) -> Anomalies {
         let mut sum = self.unattributed;
-        for (second, anomalies) in &self.recent {
-            sum += anomalies.excused_in(*second, tainted);
+        for (_, anomalies) in self.recent.iter().filter(|(at, _)| tainted.excuses(**at)) {
+            sum += *anomalies;
         }
         sum
     }
@@ -303,7 +291,7 @@ impl ClusterAccount {
     /// Whether the slowest connection was made in a tainted second: it may be our own slowness.
     pub fn is_slowest_connect_tainted(&self, tainted: &Tainted) -> bool {
         let seconds = self.slowest_connect.clone().map(|(_, seconds)| seconds);
-        seconds.into_iter().flatten().any(|second| tainted.is(second))
+        seconds.into_iter().flatten().any(|second| tainted.excuses(second))
     }
 
     fn ready(&mut self, phases: &ConnectPhases, at: RunTime) {
@@ -322,7 +310,9 @@ impl ClusterAccount {
     fn fold_seconds_before(&mut self, second: u64, tainted: &Tainted) {
         let kept = self.recent.split_off(&second);
         for (at, anomalies) in std::mem::replace(&mut self.recent, kept) {
-            self.unattributed += anomalies.excused_in(at, tainted);
+            if tainted.excuses(at) {
+                self.unattributed += anomalies;
+            }
         }
     }
 }
@@ -334,9 +324,12 @@ pub struct Tainted {
 }
 
 impl Tainted {
-    /// Whether this second is tainted.
-    pub fn is(&self, second: u64) -> bool {
-        self.seconds.contains_key(&second)
+    /// Whether what happened in this second may be our own doing. Where publications were not sent,
+    /// and nothing else was wrong, the cluster had left too many unanswered: that excuses nothing
+    /// of what it did to the others, though the second counts as tainted.
+    pub fn excuses(&self, second: u64) -> bool {
+        let mut reasons = self.seconds.get(&second).into_iter().flatten();
+        reasons.any(|reason| *reason != TaintReason::Unsent)
     }
 }
 
@@ -544,7 +537,7 @@ impl Account {
         let tainted = &self.instrument.tainted;
         // After a stall, what became of publications may be known before the stall is.
         let known = now.min(self.vouched);
-        self.coverage.settle(known, is_end, |second| tainted.is(second));
+        self.coverage.settle(known, is_end, |second| tainted.excuses(second));
         for cluster in self.clusters.values_mut() {
             let before =
                 if is_end { u64::MAX } else { known.second().saturating_sub(SECONDS_KEPT) };

@@ -164,6 +164,28 @@ fn a_taint_excuses_the_anomalies_of_its_second_whichever_comes_first() {
 }
 
 #[test]
+fn publications_that_were_not_sent_taint_their_second_and_excuse_nothing_in_it() {
+    for (reasons, excused) in [
+        (&[TaintReason::Unsent][..], 0),
+        (&[TaintReason::RuntimeStall], 3),
+        (&[TaintReason::Unsent, TaintReason::RuntimeStall], 3),
+    ] {
+        let mut account = begun();
+        account.apply(report(0, duplicates(7, 3)));
+        for reason in reasons {
+            account.apply(Fact::Taint(7, *reason));
+        }
+        account.advance(RunTime::from_millis(9_000), false);
+        for is_end in [false, true] {
+            account.advance(RunTime::from_millis(9_000), is_end);
+            let of = account.clusters[&New].unattributed(&account.instrument.tainted);
+            assert_eq!((of.beside.duplicates, of.late), (excused, excused), "{reasons:?}");
+            assert_eq!(account.tainted_seconds(), 1);
+        }
+    }
+}
+
+#[test]
 fn anomalies_of_a_second_long_past_are_excused_too() {
     let mut account = begun();
     account.apply(Fact::Taint(7, TaintReason::ClockStep));
