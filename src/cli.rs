@@ -35,6 +35,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a scenario once and end in a verdict: the canary, and the gate before a cutover
     Run(RunArgs),
+    /// Judge a recorded run again, also one that was killed, and render its report
+    Report(RecordArgs),
 }
 
 /// Flags that every command has.
@@ -71,15 +73,26 @@ pub struct OverrideArgs {
     pub seed: Option<u64>,
 }
 
-/// Where the outcome goes.
+/// Where the report goes.
 #[derive(Clone, Debug, Args)]
-pub struct OutputArgs {
+pub struct ReportArgs {
     /// Write the report as JSON to this file; - is stdout, and the table then goes to stderr
     #[arg(long, value_name = "FILE")]
     pub report_json: Option<PathBuf>,
     /// Print neither progress nor the table
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Where the outcome goes.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// The reports.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Record the run in this new file, from which `report` judges it again; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// Serve /metrics on this address during the run, such as 127.0.0.1:9184
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
@@ -97,7 +110,9 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "FILE")]
     pub fault_log: Option<PathBuf>,
     /// Only keep the pair up and print its endpoints and credentials, until a signal
-    #[arg(long, conflicts_with_all = ["scenario", "report_json", "listen", "duration", "rate"])]
+    #[arg(long, conflicts_with_all = [
+        "scenario", "report_json", "journal", "listen", "duration", "rate",
+    ])]
     pub hold: bool,
     /// With --hold: write the certificate that TLS clients must trust to this file
     #[arg(long, value_name = "FILE")]
@@ -152,6 +167,19 @@ pub struct RunArgs {
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The journal that a run wrote
+    pub journal: PathBuf,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: ReportArgs,
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,

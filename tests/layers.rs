@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["scenario", "net", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
+    ("journal", &["verify"]),
     ("metrics", &["scenario", "verify", "model"]),
     ("model", &[]),
     ("net", &["pusher", "model"]),
@@ -31,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const COMPOSERS: [&str; 3] = ["cmd", "lib", "main"];
 
 /// No socket, runtime, environment or file: crates and modules that these layers do not name.
-const PURE: [&str; 5] = ["model", "pusher", "scenario", "verify", "report"];
+const PURE: [&str; 6] = ["journal", "model", "pusher", "report", "scenario", "verify"];
 const IMPURE: [&str; 6] = ["tokio", "hyper", "std::net", "std::fs", "std::env", "rustls"];
 
 const FILE_LINES_MAX: usize = 700;

@@ -7,18 +7,21 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::model::{ChannelKind, Clock, ClusterRole, StreamIx};
+use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
 use crate::scenario::plan::{ClusterPlan, Plan, StreamPlan, WitnessPlan};
-use crate::verify::account::{Account, StreamInfo};
 use crate::verify::book::Book;
-use crate::verify::coverage::SideSpec;
+use crate::verify::control;
+use crate::verify::coverage::{SideSpec, StreamInfo};
 use crate::verify::fact::Fact;
+use crate::verify::gather::Gatherer;
 use crate::verify::ledger::{self, Ledger, StreamSpec};
+use crate::verify::tally::Route;
 
+use super::controls::Controls;
 use super::link::{ConnectGate, Link, LinkTarget};
 use super::outbox::Outbox;
 use super::pace::Outlet;
@@ -33,8 +36,13 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// How long a silent connection may take to answer a ping.
+pub(super) fn pong_timeout_of(horizon: Duration) -> Duration {
+    horizon.min(PONG_TIMEOUT_MAX)
+}
+
+/// That of a plan.
 pub(super) fn pong_timeout(plan: &Plan) -> Duration {
-    plan.horizon.min(PONG_TIMEOUT_MAX)
+    pong_timeout_of(plan.horizon)
 }
 
 /// One cluster's part of a run, as far as it must outlive the building of its tasks.
@@ -53,7 +61,7 @@ pub(super) fn make_books(plan: &Plan) -> Books {
     plan.clusters.iter().map(|c| (c.role, books())).collect()
 }
 
-pub(super) fn make_account(plan: &Plan, books: &Books) -> Account {
+pub(super) fn make_gatherer(plan: &Plan, books: &Books) -> Gatherer {
     let roles: Vec<_> = plan.clusters.iter().map(|c| c.role).collect();
     let side = |role: &ClusterRole, at: usize, channel: usize| {
         let book = books.get(role).and_then(|b| b.get(at))?;
@@ -65,7 +73,7 @@ pub(super) fn make_account(plan: &Plan, books: &Books) -> Account {
         let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
         Some(StreamInfo { channel, route: stream.route, sides })
     });
-    Account::new(&roles, streams.collect())
+    Gatherer::new(&roles, streams.collect(), plan.first_witnesses())
 }
 
 /// Builds one cluster's part of a run.
@@ -81,6 +89,7 @@ pub(super) struct Builder<'a> {
 pub(super) struct Watchers {
     pub(super) witnesses: Vec<Witness>,
     pub(super) senders: Vec<(Sender, mpsc::Receiver<ClientJob>)>,
+    pub(super) controls: Controls,
 }
 
 impl Builder<'_> {
@@ -107,19 +116,20 @@ impl Builder<'_> {
             facts: self.facts.clone(),
             tasks: tracker.clone(),
         });
-        let link = |channels: &[usize], user: String, seed: u64| {
+        let socket = Target::new(cluster.socket_url.clone(), &tls);
+        let link_to = |names: Vec<ChannelName>, user: String, seed: u64| {
             let target = LinkTarget {
-                target: Target::new(cluster.socket_url.clone(), &tls),
+                target: socket.clone(),
                 signer: cluster.signer.clone(),
                 gate: Arc::clone(&gate),
                 user_id: user,
                 dial_timeout: CONNECT_TIMEOUT,
             };
-            let names: Vec<_> = channels
-                .iter()
-                .filter_map(|at| Some(plan.channels.get(*at)?.name.clone()))
-                .collect();
             Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
+        };
+        let link = |channels: &[usize], user: String, seed: u64| {
+            let names = channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone()));
+            link_to(names.collect(), user, seed)
         };
         let short = plan.run.short();
         let witnesses = plan
@@ -154,7 +164,49 @@ impl Builder<'_> {
         let outbox = self.outbox(&books);
         let permits = Arc::new(Semaphore::new(plan.open_requests_max));
         let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
-        Ok((ClusterParts { outlet, wire, outbox, jobs }, Watchers { witnesses, senders }))
+        let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
+        let controls = self.controls(link_to(names, String::new(), 2 << 32), socket, &wire);
+        let watchers = Watchers { witnesses, senders, controls };
+        Ok((ClusterParts { outlet, wire, outbox, jobs }, watchers))
+    }
+
+    fn controls(&self, link: Link, socket: Target, wire: &Arc<Wire>) -> Controls {
+        let plan = self.plan;
+        let rounds =
+            usize::try_from(control::ROUNDS_MAX * control::ROUND_EVENTS).unwrap_or(usize::MAX);
+        let book = Arc::new(Book::new(rounds));
+        let witness = WitnessIx(u32::try_from(plan.witnesses.len()).unwrap_or(u32::MAX));
+        let spec = StreamSpec {
+            stream: control::STREAM,
+            channel: 0,
+            route: Route::Trigger,
+            book: Arc::clone(&book),
+        };
+        let kinds = [ChannelKind::Public; 2];
+        Controls {
+            role: self.cluster.role,
+            clock: self.clock,
+            link,
+            ledger: Ledger::new(self.ledger_config(witness), &kinds, vec![spec]),
+            book,
+            channel: plan.controls.channel.clone(),
+            refused: plan.controls.refused.clone(),
+            socket,
+            wire: Arc::clone(wire),
+            deadline: plan.deadline,
+            horizon: plan.horizon,
+            facts: self.facts.clone(),
+        }
+    }
+
+    const fn ledger_config(&self, witness: WitnessIx) -> ledger::Config {
+        ledger::Config {
+            run: self.plan.run,
+            cluster: self.cluster.role,
+            witness,
+            deadline: self.plan.deadline,
+            horizon: self.plan.horizon,
+        }
     }
 
     fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
@@ -209,13 +261,7 @@ impl Builder<'_> {
                 let (route, book) = (stream.route, Arc::clone(book));
                 Some(StreamSpec { stream: StreamIx(ix), channel, route, book })
             });
-        let config = ledger::Config {
-            run: plan.run,
-            cluster: self.cluster.role,
-            witness: planned.witness,
-            deadline: plan.deadline,
-            horizon: plan.horizon,
-        };
+        let config = self.ledger_config(planned.witness);
         let channels = planned.channels.iter().filter_map(|at| {
             let name = plan.channels.get(*at)?.name.as_str().to_owned();
             Some(WitnessChannel { name, shared_secret: self.shared_secret(*at) })

@@ -1,8 +1,10 @@
 //! The async shell of a run: starts, supervises and stops its tasks in order. It states facts and
 //! decides nothing.
 
+mod aftermath;
 mod build;
 mod collector;
+mod controls;
 mod link;
 mod outbox;
 mod pace;
@@ -13,6 +15,7 @@ pub mod vitals;
 mod witness;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -27,8 +30,9 @@ use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
 use crate::verify::account::Account;
 use crate::verify::fact::Fact;
+use crate::verify::record::Second;
 
-use build::{Builder, ClusterParts, make_account, make_books, pong_timeout};
+use build::{Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
 use collector::Standing;
 use publisher::Wire;
 use start::{StartError, Started};
@@ -65,10 +69,12 @@ pub enum Task {
     Vitals,
     /// Watches.
     Witness,
+    /// Proves that what is done wrong is found.
+    Controls,
 }
 
 impl Task {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -76,6 +82,7 @@ impl Task {
         Self::Sender,
         Self::Vitals,
         Self::Witness,
+        Self::Controls,
     ];
 
     /// The task's name.
@@ -88,6 +95,7 @@ impl Task {
             Self::Sender => "sender",
             Self::Vitals => "vitals",
             Self::Witness => "witness",
+            Self::Controls => "controls",
         }
     }
 }
@@ -130,8 +138,6 @@ pub enum RunError {
 pub struct Finished {
     /// What was stated, added up.
     pub account: Account,
-    /// The instant of the first scheduled event.
-    pub started: RunTime,
     /// The instant at which the last fact was in.
     pub ended: RunTime,
     /// Whether a signal ended publishing early.
@@ -146,7 +152,7 @@ pub struct Hooks<O> {
     pub clusters_within: bool,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
-    /// Called a few times a second with the sum so far.
+    /// Called about once a second with the sum so far, and with what was added to it last.
     pub observe: O,
     /// A task that shall panic once publishing has begun, to prove that this is found.
     pub sabotage: Option<Task>,
@@ -238,7 +244,7 @@ struct Running {
 /// # Errors
 /// See [`RunError`].
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
-    let (stop, observe) = (CancellationToken::new(), |_: &Account, _| {});
+    let (stop, observe) = (CancellationToken::new(), |_: &Account, _: Option<&Second>| {});
     let hooks = Hooks { clusters_within: false, stop, observe, sabotage: None };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
@@ -252,7 +258,7 @@ pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
 /// See [`RunError`]: what kept it from starting. A cluster that fails later is an observation.
 pub async fn run<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Finished, RunError>
 where
-    O: FnMut(&Account, RunTime) + Send + 'static,
+    O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let stop = hooks.stop.clone();
     let Running { mut tasks, parts, warm, facts, standing, collector, phases, tracker } =
@@ -262,6 +268,7 @@ where
     let _ = facts.send(Fact::Begun(start)).await;
     let (slow_down, slow_down_in) = mpsc::channel(1);
     let mut outlets = Vec::new();
+    let wires: Vec<_> = parts.iter().map(|part| Arc::clone(&part.wire)).collect();
     for (part, warm) in parts.into_iter().zip(warm) {
         let ClusterParts { outlet, wire, outbox, jobs } = part;
         outlets.push(outlet);
@@ -273,25 +280,44 @@ where
     let (schedule, stop_pace) = (plan.schedule.clone(), stop.clone());
     let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
     tasks.spawn(Task::Pacer, pace);
-    drop(facts);
     phases.publishing.cancel();
     tracing::info!("publishing begins");
 
     let panicked = supervise(plan, clock, &mut tasks, standing, &phases).await;
     phases.leave.cancel();
     let panicked = finish(&mut tasks, panicked).await;
+    if panicked.is_none() {
+        state_left_behind(plan, &wires, &facts).await;
+    }
+    drop((wires, facts));
     tracker.close();
     // Idle connections end with their owners; a driver that does not is cut off with the runtime.
     let _ = tokio::time::timeout(DRIVERS_GRACE, tracker.wait()).await;
     let account = collector.await.map_err(|_| RunError::Panicked(Task::Collector))?;
     let cut_short = stop.is_cancelled();
-    Ok(Finished { account, started: start, ended: clock.now(), cut_short, panicked })
+    Ok(Finished { account, ended: clock.now(), cut_short, panicked })
+}
+
+/// States what the clusters still show of the run when its connections are closed.
+async fn state_left_behind(plan: &Plan, wires: &[Arc<Wire>], facts: &mpsc::Sender<Fact>) {
+    let tail = format!("{CHANNEL_PREFIX}{}", plan.run.short());
+    let own = [&plan.controls.channel, &plan.controls.refused].map(|channel| channel.kind());
+    let kinds = plan.channels.iter().map(|channel| channel.kind).chain(own);
+    let prefixes = aftermath::prefixes(kinds, &tail);
+    let within = plan.requirements.limits.left_behind_within;
+    let ask = wires
+        .iter()
+        .map(|wire| async { (wire.role, aftermath::left_behind(wire, &prefixes, within).await) });
+    for (role, left) in futures_util::future::join_all(ask).await {
+        // The collector outlives this; if it is gone, the run has failed already.
+        let _ = facts.send(Fact::LeftBehind(role, left)).await;
+    }
 }
 
 /// Builds every task, starts those that watch, and waits until all connections are ready.
 async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running, RunError>
 where
-    O: FnMut(&Account, RunTime) + Send + 'static,
+    O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let Hooks { clusters_within, stop, observe, sabotage } = hooks;
     check_descriptors(plan, clusters_within)?;
@@ -301,14 +327,15 @@ where
     let phases = Phases::default();
     let tracker = TaskTracker::new();
     let books = make_books(plan);
-    let account = make_account(plan, &books);
+    let gatherer = make_gatherer(plan, &books);
+    let account = Account::new(plan.begin(clock.wall(RunTime::ZERO)));
     let mut tasks = Tasks {
         set: JoinSet::new(),
         names: HashMap::new(),
         sabotage,
         publishing: phases.publishing.clone(),
     };
-    let collector = collector::run(clock, account, facts_in, standing_out, observe);
+    let collector = collector::run(clock, gatherer, account, facts_in, standing_out, observe);
     let sabotaged = (sabotage == Some(Task::Collector)).then(|| phases.publishing.clone());
     let collector = tokio::spawn(async move {
         match sabotaged {
@@ -327,7 +354,7 @@ where
     for cluster in &plan.clusters {
         let builder = Builder { plan, cluster, clock, books: &books, facts: &facts };
         let (part, watchers) = builder.build(&tracker)?;
-        connections += watchers.witnesses.len() + watchers.senders.len();
+        connections += watchers.witnesses.len() + watchers.senders.len() + 1;
         for witness in watchers.witnesses {
             let run = witness.run(started.clone(), phases.clone());
             tasks.spawn(Task::Witness, run);
@@ -335,6 +362,8 @@ where
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
+        let controls = watchers.controls.run(started.clone(), phases.clone());
+        tasks.spawn(Task::Controls, controls);
         parts.push(part);
     }
     drop(started);

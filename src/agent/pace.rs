@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Clock, ClusterRole, RunTime, StreamIx};
 use crate::scenario::plan::{Due, Schedule};
 use crate::verify::book::Book;
-use crate::verify::fact::{Fact, PublisherReport, TaintReason};
+use crate::verify::fact::{Fact, PublisherReport};
+use crate::verify::taint::TaintReason;
 use crate::verify::tally::Route;
 
 use super::publisher::Job;

@@ -18,7 +18,8 @@ use crate::pusher::encrypt::{NONCE_BYTES, SharedSecret};
 use crate::pusher::rest::{self, Answer, Signer};
 use crate::verify::book::Book;
 use crate::verify::envelope::{self, Envelope};
-use crate::verify::fact::{Fact, TaintReason};
+use crate::verify::fact::Fact;
+use crate::verify::taint::TaintReason;
 use crate::verify::tally::Route;
 
 use super::outbox::{Ended, Outbox, Sent};

@@ -68,7 +68,7 @@ impl Sender {
     ) {
         let Self { role, mut link, wire, mut outbox, facts } = self;
         let clock = wire.clock;
-        let mut log = ConnectionLog::new(role, facts, Readiness::new(started), false);
+        let mut log = ConnectionLog::new(role, facts, Readiness::new(started), None);
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
         let mut next_report = next_tally(clock.now());
         let mut open = true;

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Clock;
 use crate::scenario::file::InstrumentLimits;
-use crate::verify::fact::{Fact, TaintReason, taints};
+use crate::verify::fact::Fact;
+use crate::verify::taint::{TaintReason, taints};
 
 /// How often a stall is looked for.
 const STALL_PERIOD: Duration = Duration::from_millis(10);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::model::{Clock, ClusterRole, RunTime};
+use crate::model::{Clock, ClusterRole, RunTime, WitnessIx};
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::frame::{Data, ServerFrame};
 use crate::pusher::session::{Cause, Event};
 use crate::verify::envelope;
-use crate::verify::fact::{ConnectionFact, Fact, TaintReason, taints};
+use crate::verify::fact::{ConnectionFact, Fact, Sight, SightChange};
 use crate::verify::ledger::Ledger;
+use crate::verify::taint::{TaintReason, taints};
 use crate::verify::tally::BlindCause;
 
 use super::link::{Link, LinkEvent, error_text};
@@ -53,8 +54,8 @@ pub struct ConnectionLog {
     role: ClusterRole,
     facts: mpsc::Sender<Fact>,
     readiness: Readiness,
-    /// Whether losing it makes a witness blind.
-    is_witness: bool,
+    /// The witness that losing it makes blind, if it is one's.
+    witness: Option<WitnessIx>,
     was_ready: bool,
     blind: Option<(RunTime, BlindCause)>,
     /// The cluster's last words, or what was wrong with them.
@@ -67,14 +68,22 @@ impl ConnectionLog {
         role: ClusterRole,
         facts: mpsc::Sender<Fact>,
         readiness: Readiness,
-        is_witness: bool,
+        witness: Option<WitnessIx>,
     ) -> Self {
-        Self { role, facts, readiness, is_witness, was_ready: false, blind: None, last_error: None }
+        Self { role, facts, readiness, witness, was_ready: false, blind: None, last_error: None }
     }
 
     async fn state(&self, at: RunTime, fact: ConnectionFact) {
         // The collector outlives every connection; if it is gone, the run has failed already.
         let _ = self.facts.send(Fact::Connection(self.role, at, fact)).await;
+    }
+
+    /// States that the witness's blind window changed, if it is a witness's.
+    async fn sight(&self, at: RunTime, change: SightChange) {
+        if let Some((witness, (since, cause))) = self.witness.zip(self.blind) {
+            let sight = Sight { witness, since, cause, change };
+            self.state(at, ConnectionFact::Sight(sight)).await;
+        }
     }
 
     /// Notes what the link reported at `now`. (The link is only asked; its pending dial is no
@@ -140,9 +149,8 @@ impl ConnectionLog {
         self.last_error = None;
         tracing::debug!(cluster = %self.role, "connection ready");
         self.state(now, ConnectionFact::Ready { phases: link.phases() }).await;
-        if let Some((since, cause)) = self.blind.take() {
-            self.state(now, ConnectionFact::SightRestored { since, cause }).await;
-        }
+        self.sight(now, SightChange::Restored).await;
+        self.blind = None;
         self.readiness.ready().await;
     }
 
@@ -154,24 +162,22 @@ impl ConnectionLog {
         } else {
             tracing::info!(cluster = %self.role, why, "connection lost");
         }
-        let of_witness = self.is_witness;
+        let of_witness = self.witness.is_some();
         self.state(now, ConnectionFact::Lost { code, cause: blind, why, of_witness }).await;
         if of_witness && self.blind.is_none() {
             self.blind = Some((last_heard, blind));
-            let fact = ConnectionFact::SightLost { since: last_heard, cause: blind };
-            self.state(now, fact).await;
+            self.sight(now, SightChange::Lost).await;
         }
     }
 
     /// A reconnect failed: what began as the agent's own doing is not its doing any more.
     async fn still_blind(&mut self, cause: BlindCause, now: RunTime) {
-        if let Some((since, known)) = &mut self.blind
+        if let Some((_, known)) = &mut self.blind
             && *known == BlindCause::Agent
             && cause != BlindCause::Agent
         {
             *known = cause;
-            let since = *since;
-            self.state(now, ConnectionFact::SightNotRestored { since, cause }).await;
+            self.sight(now, SightChange::NotRestored).await;
         }
     }
 }
@@ -241,7 +247,12 @@ impl Witness {
             self;
         let places: HashMap<&str, usize> =
             channels.iter().enumerate().map(|(at, c)| (c.name.as_str(), at)).collect();
-        let mut log = ConnectionLog::new(role, facts.clone(), Readiness::new(started), true);
+        let mut log = ConnectionLog::new(
+            role,
+            facts.clone(),
+            Readiness::new(started),
+            Some(ledger.witness()),
+        );
         let mut next_report = next_tally(clock.now());
         let mut recycle_next = RunTime::NEVER;
         let mut scheduled = recycle.is_none();
@@ -297,7 +308,7 @@ async fn hand_on(role: ClusterRole, ledger: &mut Ledger, facts: &mpsc::Sender<Fa
 }
 
 /// `heard` is the instant of the last frame: that of the confirmation, where it is one.
-fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
+pub(super) fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
     match event {
         LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, heard),
         LinkEvent::Session(Event::Disconnected(lost)) => {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,12 +19,15 @@ use crate::cli::OutputArgs;
 use crate::exit::Exit;
 use crate::metrics::{registry, serve};
 use crate::model::{Clock, ClusterRole, RunTime};
-use crate::report::{self, Circumstances, Report};
+use crate::report::{self, Report};
 use crate::scenario::plan::Plan;
 use crate::verify::account::Account;
 use crate::verify::checks::percent;
+use crate::verify::record::{End, Record, Second};
 
-use super::{Stop, complain, print};
+use super::journal::{Journal, Target};
+use super::output::Sinks;
+use super::{Stop, complain};
 
 /// What the rehearsal clusters counted, by cluster and fault.
 pub(super) type RehearsalCounts = BTreeMap<ClusterRole, BTreeMap<String, u64>>;
@@ -37,77 +40,23 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
         .map_err(|error| Stop::new(Exit::Failed, format!("no runtime: {error}")))
 }
 
-/// Where the report goes as JSON. A file is opened before the first connection, so that a run does
-/// not end in a missing folder, and keeps what it held until there is something to take its place.
-enum Json {
-    Stdout,
-    File(File),
-}
-
-impl Json {
-    fn open(path: &Path) -> Result<Self, Stop> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        let opened = File::options().write(true).create(true).truncate(false).open(path);
-        let file = opened.map_err(|error| {
-            Stop::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
-        })?;
-        Ok(Self::File(file))
-    }
-
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout();
-                match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    written => written,
-                }
-            }
-            Self::File(file) => {
-                // A pipe or a terminal has no length to set.
-                if file.metadata()?.is_file() {
-                    file.set_len(0)?;
-                }
-                file.write_all(text.as_bytes())?;
-                file.flush()
-            }
-        }
-    }
-}
-
-/// Where reports go, opened before the first connection.
-pub(super) struct Sinks {
-    json: Option<Json>,
-    /// Stdout is for something else.
-    table_on_stderr: bool,
+/// Where the outcome goes, opened before the first connection.
+pub(super) struct Outputs {
+    sinks: Sinks,
+    journal: Option<Target>,
     quiet: bool,
 }
 
-impl Sinks {
-    /// Opens what the command line asks for; `other` is one more file that is written.
-    pub(super) fn open(args: &OutputArgs, other: Option<&Path>) -> Result<Self, Stop> {
-        let on_stdout = |path: Option<&Path>| path == Some(Path::new("-"));
+impl Outputs {
+    /// Opens what the command line asks for; `fault_log` is one more file that is written.
+    pub(super) fn open(args: &OutputArgs, fault_log: Option<&Path>) -> Result<Self, Stop> {
+        let journal = args.journal.as_deref();
+        let others = [("--fault-log", fault_log), ("--journal", journal)];
         Ok(Self {
-            json: args.report_json.as_deref().map(Json::open).transpose()?,
-            table_on_stderr: on_stdout(args.report_json.as_deref()) || on_stdout(other),
-            quiet: args.quiet,
+            sinks: Sinks::open(&args.report, &others)?,
+            journal: journal.map(Target::open).transpose()?,
+            quiet: args.report.quiet,
         })
-    }
-
-    /// Writes what was asked for. What cannot be written keeps nothing else from it.
-    fn write(&mut self, report: &Report) -> Result<(), Stop> {
-        let json = self.json.as_mut().map_or(Ok(()), |json| json.write(&report.to_json()));
-        if !self.quiet {
-            let text = report.to_text();
-            if self.table_on_stderr {
-                let _ = anstream::stderr().write_all(text.as_bytes());
-            } else {
-                print(&text)?;
-            }
-        }
-        json.map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))
     }
 }
 
@@ -115,10 +64,10 @@ impl Sinks {
 pub(super) struct Live<'a> {
     /// The plan.
     pub(super) plan: &'a Plan,
-    /// The flags about outcome.
-    pub(super) output: &'a OutputArgs,
-    /// Where reports go.
-    pub(super) sinks: Sinks,
+    /// Where the outcome goes.
+    pub(super) outputs: Outputs,
+    /// Where metrics are served.
+    pub(super) listen: Option<SocketAddr>,
     /// Whether the clusters live in this process.
     pub(super) clusters_within: bool,
     /// The task that shall panic.
@@ -132,7 +81,8 @@ impl Live<'_> {
         self,
         rehearsal: impl FnOnce() -> Result<Option<RehearsalCounts>, Stop>,
     ) -> Result<Exit, Stop> {
-        let Self { plan, output, mut sinks, clusters_within, sabotage } = self;
+        let Self { plan, outputs, listen, clusters_within, sabotage } = self;
+        let Outputs { mut sinks, journal, quiet } = outputs;
         if !plan.reaches_proof() {
             complain(&format!(
                 "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \
@@ -147,7 +97,11 @@ impl Live<'_> {
         vitals::raise_descriptors();
         let runtime = runtime()?;
         let clock = Clock::start();
-        let finished = runtime.block_on(measure(plan, clock, output, clusters_within, sabotage));
+        let stop = CancellationToken::new();
+        let journal = journal.map(|target| Journal::start(target, stop.clone()));
+        let journal = Arc::new(Mutex::new(journal));
+        let measured = Measured { plan, clock, listen, quiet, clusters_within, sabotage };
+        let finished = runtime.block_on(measured.run(stop, Arc::clone(&journal)));
         // Tasks that are left are cut off: every one that mattered was joined. A name that is still
         // being resolved would otherwise hold up a start that failed for as long as the resolver.
         runtime.shutdown_background();
@@ -157,68 +111,107 @@ impl Live<'_> {
             Ok(counts) => (counts, Ok(())),
             Err(stop) => (None, Err(stop)),
         };
-        let circumstances = Circumstances {
-            clock,
-            started: finished.started,
-            ended: finished.ended,
+        let panicked = finished
+            .panicked
+            .map(Task::as_str)
+            .or_else(|| super::has_panicked().then_some("background task"));
+        let mut end = End {
+            at: finished.ended,
             cut_short: finished.cut_short,
-            panicked: finished
-                .panicked
-                .map(Task::as_str)
-                .or_else(|| super::has_panicked().then_some("background task"))
-                .map(str::to_owned),
+            failed: panicked.map(|task| format!("its {task} panicked; please report this")),
             rehearsal,
         };
-        let report = Report::new(plan, &finished.account, &circumstances);
+        let recorded = finish_journal(&journal, &end);
+        if let (Err(error), None) = (&recorded, &end.failed) {
+            end.failed = Some(format!("the journal could not be written: {error}"));
+        }
+        let report = Report::new(&finished.account, Some(&end));
         sinks.write(&report)?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
         failed?;
+        recorded.map_err(|error| Stop::new(Exit::Failed, format!("--journal: {error}")))?;
         Ok(report.verdict.into())
     }
 }
 
-async fn measure(
-    plan: &Plan,
+/// A journal that the run and what comes after it both write to.
+type SharedJournal = Arc<Mutex<Option<Journal>>>;
+
+fn lock(journal: &SharedJournal) -> MutexGuard<'_, Option<Journal>> {
+    // Whoever panicked while holding it has left whole lines.
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes how the run ended, and waits until everything is written.
+fn finish_journal(journal: &SharedJournal, end: &End) -> io::Result<()> {
+    let Some(mut journal) = lock(journal).take() else { return Ok(()) };
+    journal.append(&Record::End(Box::new(end.clone())));
+    journal.finish()
+}
+
+/// Records what the run adds: how it begins, then each second.
+fn record(journal: &SharedJournal, account: &Account, second: Option<&Second>) {
+    if let Some(journal) = lock(journal).as_mut() {
+        journal.append(&match second {
+            None => Record::Begin(Box::new(account.begin().clone())),
+            Some(second) => Record::Second(Box::new(second.clone())),
+        });
+    }
+}
+
+/// A run as it is measured.
+struct Measured<'a> {
+    plan: &'a Plan,
     clock: Clock,
-    output: &OutputArgs,
+    listen: Option<SocketAddr>,
+    quiet: bool,
     clusters_within: bool,
     sabotage: Option<Task>,
-) -> Result<agent::Finished, Stop> {
-    let stop = CancellationToken::new();
-    let obeying = obey(listen_for_signals()?, stop.clone(), plan.horizon);
-    let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
-    let serving = CancellationToken::new();
-    let server = match output.listen {
-        None => None,
-        Some(address) => {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                Stop::new(Exit::Usage, format!("cannot listen on {address}: {error}"))
-            })?;
-            if let Ok(address) = listener.local_addr() {
-                complain(&format!("metrics on http://{address}/metrics"));
+}
+
+impl Measured<'_> {
+    async fn run(
+        self,
+        stop: CancellationToken,
+        journal: SharedJournal,
+    ) -> Result<agent::Finished, Stop> {
+        let Self { plan, clock, listen, quiet, clusters_within, sabotage } = self;
+        let obeying = obey(listen_for_signals()?, stop.clone(), plan.horizon);
+        let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
+        let serving = CancellationToken::new();
+        let server = match listen {
+            None => None,
+            Some(address) => {
+                let listener = TcpListener::bind(address).await.map_err(|error| {
+                    Stop::new(Exit::Usage, format!("cannot listen on {address}: {error}"))
+                })?;
+                if let Ok(address) = listener.local_addr() {
+                    complain(&format!("metrics on http://{address}/metrics"));
+                }
+                Some(tokio::spawn(serve::run(listener, page_in, serving.clone())))
             }
-            Some(tokio::spawn(serve::run(listener, page_in, serving.clone())))
+        };
+        let mut progress = Progress::new(plan, clock, quiet);
+        let is_served = server.is_some();
+        let observe = move |account: &Account, second: Option<&Second>| {
+            record(&journal, account, second);
+            progress.show(account, clock.now());
+            if is_served {
+                page.send_replace(registry::render(account).into());
+            }
+        };
+        let hooks = Hooks { clusters_within, stop, observe, sabotage };
+        let finished = tokio::select! {
+            finished = agent::run(plan, clock, hooks) => finished,
+            never = obeying => match never {},
+        };
+        serving.cancel();
+        if let Some(server) = server {
+            // Its panic, if it did, is known already.
+            let _ = server.await;
         }
-    };
-    let mut progress = Progress::new(plan, clock, output.quiet);
-    let for_page = server.is_some().then(|| plan.clone());
-    let observe = move |account: &Account, now: RunTime| {
-        progress.show(account, now);
-        if let Some(plan) = &for_page {
-            page.send_replace(registry::render(plan, &clock, account).into());
-        }
-    };
-    let hooks = Hooks { clusters_within, stop, observe, sabotage };
-    let finished = tokio::select! {
-        finished = agent::run(plan, clock, hooks) => finished,
-        never = obeying => match never {},
-    };
-    serving.cancel();
-    if let Some(server) = server {
-        // Its panic, if it did, is known already.
-        let _ = server.await;
+        finished.map_err(|error| Stop::new(Exit::from(&error), error))
     }
-    finished.map_err(|error| Stop::new(Exit::from(&error), error))
 }
 
 /// SIGINT and SIGTERM. Listened for before the first connection: one that came earlier would end
@@ -257,7 +250,7 @@ async fn obey(
 /// How often a run without a terminal logs that it lives.
 const LINE_PERIOD: Duration = Duration::from_secs(60);
 
-/// The line of live counts: four times a second on a terminal, else in the log, once a minute.
+/// The line of live counts: each second on a terminal, else in the log, once a minute.
 struct Progress {
     bar: ProgressBar,
     total: Duration,

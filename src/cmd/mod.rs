@@ -1,8 +1,11 @@
 //! One file per command: composes and prints. What deserves a unit test lives below.
 
 mod check;
+mod journal;
 mod live;
+mod output;
 mod rehearse;
+mod report;
 mod run;
 
 use std::fmt::Display;
@@ -42,12 +45,14 @@ pub fn execute(cli: &Cli) -> Exit {
 fn dispatch(cli: &Cli) -> Exit {
     let (Command::Rehearse(rehearse::Args { log, .. })
     | Command::Check(check::Args { log, .. })
-    | Command::Run(run::Args { log, .. })) = &cli.command;
+    | Command::Run(run::Args { log, .. })
+    | Command::Report(report::Args { log, .. })) = &cli.command;
     start_log(log);
     let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Run(args) => run::execute(args),
+        Command::Report(args) => report::execute(args),
     };
     match done {
         Ok(exit) => exit,
@@ -150,7 +155,12 @@ fn read_source(
 
 /// Makes the run's identity and seed, and plans.
 fn make_plan(scenario: &Scenario, args: &OverrideArgs, run: RunId) -> Result<Plan, Stop> {
-    let overrides = Overrides { duration: args.duration, rate: args.rate, seed: args.seed };
+    let overrides = Overrides {
+        duration: args.duration,
+        rate: args.rate,
+        seed: args.seed,
+        ..Overrides::default()
+    };
     // A v7 UUID ends in random bits. Seeds are read aloud and typed again: six digits are enough.
     let fallback = run.0.as_u64_pair().1 % 1_000_000;
     Plan::new(scenario, overrides, run, fallback).map_err(|error| Stop::new(Exit::Usage, error))

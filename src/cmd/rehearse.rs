@@ -1,7 +1,7 @@
 //! `rehearse`: the whole main job against an embedded pair of clusters.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use url::Url;
 
@@ -13,7 +13,7 @@ use crate::rehearsal::{Endpoint, Pair, PairConfig};
 use crate::scenario::file::{Cluster, Clusters, Scenario};
 use crate::scenario::plan::own_master_key;
 
-use super::live::{Live, RehearsalCounts, Sinks, runtime};
+use super::live::{Live, Outputs, RehearsalCounts, runtime};
 use super::{Machine, Stop, make_plan, new_run, open_sink, print, read_scenario, read_source};
 
 /// The scenario of a rehearsal that names none.
@@ -30,20 +30,16 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let mut faults = std::mem::take(&mut scenario.faults);
     faults.extend(&args.fault);
     fault::check_sums(&faults).map_err(|error| Stop::new(Exit::Usage, error))?;
-    let on_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
-    if on_stdout(&args.fault_log) && on_stdout(&args.output.report_json) {
-        let message = "--fault-log and --report-json cannot both be -; name a file for one";
-        return Err(Stop::new(Exit::Usage, message));
-    }
     if args.ca_file.is_some() && !args.hold {
         let message = "--ca-file needs --hold: nobody else dials the pair";
         return Err(Stop::new(Exit::Usage, message));
     }
-    let sinks = Sinks::open(&args.output, args.fault_log.as_deref())?;
-    let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let run = new_run();
     // The seed is the plan's; what it costs does not depend on where the clusters are.
-    let seed = make_plan(&scenario, &args.overrides, run)?.seed;
+    let plan = make_plan(&scenario, &args.overrides, run)?;
+    let seed = plan.seed;
+    let outputs = Outputs::open(&args.output, args.fault_log.as_deref())?;
+    let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let mut overrides = args.overrides.clone();
     overrides.seed = Some(seed);
     let peek_key = Some(own_master_key(run, seed).0);
@@ -54,8 +50,9 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     }
     put_clusters(&mut scenario, &pair)?;
     let plan = make_plan(&scenario, &overrides, run)?;
-    let (output, clusters_within, sabotage) = (&args.output, true, args.panic_in);
-    let live = Live { plan: &plan, output, sinks, clusters_within, sabotage };
+    let listen = args.output.listen;
+    let live =
+        Live { plan: &plan, outputs, listen, clusters_within: true, sabotage: args.panic_in };
     live.execute(|| {
         pair.stop().map_err(failed)?;
         counts(&pair).map(Some)
@@ -81,6 +78,7 @@ fn put_clusters(scenario: &mut Scenario, pair: &Pair) -> Result<(), Stop> {
         };
         scenario.clusters.insert(role, cluster);
     }
+    scenario.clusters_are_embedded = true;
     Ok(())
 }
 

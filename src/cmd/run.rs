@@ -4,14 +4,14 @@ pub(super) use crate::cli::RunArgs as Args;
 use crate::exit::Exit;
 use crate::scenario::file::Clusters;
 
-use super::live::{Live, Sinks};
+use super::live::{Live, Outputs};
 use super::{Stop, make_plan, new_run, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let plan = make_plan(&scenario, &args.overrides, new_run())?;
-    let sinks = Sinks::open(&args.output, None)?;
-    let (output, clusters_within, sabotage) = (&args.output, false, None);
-    let live = Live { plan: &plan, output, sinks, clusters_within, sabotage };
+    let outputs = Outputs::open(&args.output, None)?;
+    let listen = args.output.listen;
+    let live = Live { plan: &plan, outputs, listen, clusters_within: false, sabotage: None };
     live.execute(|| Ok(None))
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use prometheus::proto;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::model::{Clock, ClusterRole, RunTime};
-use crate::scenario::plan::Plan;
+use crate::model::{ChannelKind, ClusterRole, RunTime};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks;
 use crate::verify::coverage::UncoveredCause;
+use crate::verify::fact::ConnectStep;
+use crate::verify::figures::ClusterFigures;
 use crate::verify::latency::Latencies;
-use crate::verify::tally::{BlindCause, Stratum};
+use crate::verify::tally::{BlindCause, Obligations, Route};
 use crate::verify::verdict::{Status, Verdict};
 
 use super::table::{self, Kind, Metric, PREFIX};
@@ -25,8 +26,6 @@ const BUCKETS: [f64; 14] =
 const CODES: [u16; 12] = [1000, 1001, 1006, 1011, 1012, 4001, 4004, 4009, 4100, 4200, 4201, 4202];
 /// Classes of HTTP statuses.
 const STATUS_CLASSES: [&str; 5] = ["2xx", "4xx", "429", "5xx", "other"];
-const CONNECT_STEPS: [&str; 6] =
-    ["resolve", "connect", "tls", "upgrade", "established", "subscribed"];
 
 /// The page under construction.
 #[derive(Default)]
@@ -85,9 +84,7 @@ impl Page {
         });
     }
 
-    fn histogram(&mut self, metric: Metric, labels: &[&str], latencies: Option<&Latencies>) {
-        let empty = Latencies::default();
-        let latencies = latencies.unwrap_or(&empty);
+    fn histogram(&mut self, metric: Metric, labels: &[&str], latencies: &Latencies) {
         self.add(metric, labels, |series| {
             let mut histogram = proto::Histogram::default();
             let (counts, sum) = latencies.cumulative(&BUCKETS);
@@ -106,35 +103,37 @@ impl Page {
 }
 
 /// Renders the metrics page of a run in Prometheus' text format.
-pub fn render(plan: &Plan, clock: &Clock, account: &Account) -> String {
+pub fn render(account: &Account) -> String {
     let mut page = Page::default();
-    let strata: BTreeSet<Stratum> = plan
-        .streams
-        .iter()
-        .filter_map(|s| Some(Stratum { kind: plan.channels.get(s.channel)?.kind, route: s.route }))
-        .collect();
-    let clusters: Vec<(&str, ClusterRole, &ClusterAccount)> =
-        account.clusters().iter().map(|(role, c)| (role.as_str(), *role, c)).collect();
-    publications(&mut page, &strata, &clusters);
-    deliveries(&mut page, &strata, &clusters, account);
-    connections(&mut page, &clusters, clock.now());
-    conclusions(&mut page, plan, account);
-    instrument(&mut page, plan, clock, account);
+    let begin = account.begin();
+    let labels: BTreeSet<(ChannelKind, Route)> =
+        begin.streams.iter().map(|(channel, route)| (channel.kind(), *route)).collect();
+    let clusters: Vec<Cluster<'_>> = account.clusters().collect();
+    publications(&mut page, &labels, &clusters);
+    deliveries(&mut page, &labels, &clusters, account);
+    connections(&mut page, &clusters, account.at());
+    conclusions(&mut page, account);
+    instrument(&mut page, account);
     let mut out = Vec::new();
     // Writing to a Vec cannot fail, and every family has a series.
     let _ = TextEncoder::new().encode(&page.0, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// A cluster with its figures.
+type Cluster<'a> = (ClusterRole, &'a ClusterFigures, &'a ClusterAccount);
 /// One figure of a cluster.
-type Figure = fn(&ClusterAccount) -> u64;
-type Clusters<'a> = [(&'a str, ClusterRole, &'a ClusterAccount)];
+type Figure = fn(&ClusterFigures) -> u64;
 
-fn publications(page: &mut Page, strata: &BTreeSet<Stratum>, clusters: &Clusters<'_>) {
-    let routes: BTreeSet<_> = strata.iter().map(|s| s.route).collect();
-    for (name, _, cluster) in clusters {
+fn publications(
+    page: &mut Page,
+    labels: &BTreeSet<(ChannelKind, Route)>,
+    clusters: &[Cluster<'_>],
+) {
+    let routes: BTreeSet<_> = labels.iter().map(|(_, route)| route).collect();
+    for (role, figures, _) in clusters {
         for route in &routes {
-            let p = cluster.publications.get(route).copied().unwrap_or_default();
+            let p = figures.publications.get(route).copied().unwrap_or_default();
             for (outcome, count) in [
                 ("sent", p.sent),
                 ("accepted", p.accepted),
@@ -144,26 +143,27 @@ fn publications(page: &mut Page, strata: &BTreeSet<Stratum>, clusters: &Clusters
                 ("void", p.void),
                 ("unsent", p.unsent),
             ] {
-                page.count(table::PUBLICATIONS, &[name, route.as_str(), outcome], count);
+                let labels = [role.as_str(), route.as_str(), outcome];
+                page.count(table::PUBLICATIONS, &labels, count);
             }
         }
     }
-    for (name, _, cluster) in clusters {
-        page.count(table::OBLIGATIONS_OPENED, &[name], cluster.obligations_opened);
+    for (role, figures, _) in clusters {
+        page.count(table::OBLIGATIONS_OPENED, &[role.as_str()], figures.obligations_opened);
     }
 }
 
 fn deliveries(
     page: &mut Page,
-    strata: &BTreeSet<Stratum>,
-    clusters: &Clusters<'_>,
+    labels: &BTreeSet<(ChannelKind, Route)>,
+    clusters: &[Cluster<'_>],
     account: &Account,
 ) {
-    let kinds: BTreeSet<_> = strata.iter().map(|s| s.kind).collect();
-    for (name, _, cluster) in clusters {
+    let kinds: BTreeSet<_> = labels.iter().map(|(kind, _)| *kind).collect();
+    for (role, figures, _) in clusters {
         for kind in &kinds {
-            let mut sum = crate::verify::tally::Obligations::default();
-            for (_, (obligations, _)) in cluster.strata.iter().filter(|(s, _)| s.kind == *kind) {
+            let mut sum = Obligations::default();
+            for (_, obligations) in figures.obligations.iter().filter(|(s, _)| s.kind == *kind) {
                 sum += *obligations;
             }
             for (outcome, count) in [
@@ -173,15 +173,15 @@ fn deliveries(
                 ("missed_offline", sum.missed_offline),
                 ("void", sum.void),
             ] {
-                page.count(table::OBLIGATIONS, &[name, kind.as_str(), outcome], count);
+                page.count(table::OBLIGATIONS, &[role.as_str(), kind.as_str(), outcome], count);
             }
         }
     }
-    for (name, _, cluster) in clusters {
-        page.gauge(table::OBLIGATIONS_PENDING, &[name], cluster.pending() as f64);
+    for (role, figures, _) in clusters {
+        page.gauge(table::OBLIGATIONS_PENDING, &[role.as_str()], figures.pending as f64);
     }
-    for (name, _, cluster) in clusters {
-        page.gauge(table::OVERDUE, &[name], cluster.overdue() as f64);
+    for (role, _, cluster) in clusters {
+        page.gauge(table::OVERDUE, &[role.as_str()], cluster.overdue as f64);
     }
     let beside: [(Metric, Figure); 5] = [
         (table::DUPLICATES, |c| c.beside.duplicates),
@@ -191,11 +191,11 @@ fn deliveries(
         (table::UNEXPECTED, |c| c.beside.unexpected),
     ];
     for (metric, value) in beside {
-        for (name, _, cluster) in clusters {
-            page.count(metric, &[name], value(cluster));
+        for (role, figures, _) in clusters {
+            page.count(metric, &[role.as_str()], value(figures));
         }
     }
-    let events = account.events();
+    let events = &account.figures().events;
     page.count(table::EVENTS, &["covered"], events.covered);
     for cause in [
         UncoveredCause::Rejected,
@@ -206,60 +206,63 @@ fn deliveries(
         let count = events.uncovered.get(&cause).copied().unwrap_or_default();
         page.count(table::EVENTS, &[cause.as_str()], count);
     }
-    for (name, _, cluster) in clusters {
-        for stratum in strata {
-            let labels = [*name, stratum.route.as_str(), stratum.kind.as_str()];
-            let latencies = cluster.strata.get(stratum).map(|(_, latencies)| latencies);
-            page.histogram(table::DELIVERY_LATENCY, &labels, latencies);
+    for (role, _, cluster) in clusters {
+        for (kind, route) in labels {
+            let of = cluster.latencies.iter();
+            let of = of.filter(|(s, _)| (s.kind, s.route) == (*kind, *route));
+            let mut latencies = Latencies::default();
+            of.for_each(|(_, part)| latencies.merge(part));
+            let labels = [role.as_str(), route.as_str(), kind.as_str()];
+            page.histogram(table::DELIVERY_LATENCY, &labels, &latencies);
         }
     }
-    for (name, _, cluster) in clusters {
-        page.histogram(table::PUBLISH_DURATION, &[name], Some(&cluster.publish));
+    for (role, figures, _) in clusters {
+        page.histogram(table::PUBLISH_DURATION, &[role.as_str()], &figures.publish);
     }
 }
 
-fn connections(page: &mut Page, clusters: &Clusters<'_>, now: RunTime) {
-    for (name, _, cluster) in clusters {
-        for step in CONNECT_STEPS {
-            let latencies = cluster.connect_steps.get(step);
-            page.histogram(table::CONNECT_DURATION, &[name, step], latencies);
+fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
+    let none = Latencies::default();
+    for (role, figures, _) in clusters {
+        for step in ConnectStep::ALL {
+            let took = figures.connect_steps.get(&step).unwrap_or(&none);
+            page.histogram(table::CONNECT_DURATION, &[role.as_str(), step.as_str()], took);
         }
     }
-    for (name, _, cluster) in clusters {
-        page.histogram(table::AUTH_DURATION, &[name], Some(&cluster.auth));
+    for (role, figures, _) in clusters {
+        page.histogram(table::AUTH_DURATION, &[role.as_str()], &figures.auth);
     }
-    for (name, _, cluster) in clusters {
-        let (confirmed, refused) = cluster.authorized;
-        page.count(table::AUTH, &[name, "confirmed"], confirmed);
-        page.count(table::AUTH, &[name, "refused"], refused);
+    for (role, figures, _) in clusters {
+        page.count(table::AUTH, &[role.as_str(), "confirmed"], figures.confirmed);
+        page.count(table::AUTH, &[role.as_str(), "refused"], figures.refused);
     }
-    for (name, _, cluster) in clusters {
-        let lost =
-            cluster.closed_by_code.values().sum::<u64>() + cluster.given_up + cluster.recycled;
-        let ready = cluster.opened.saturating_sub(lost);
-        page.gauge(table::CONNECTIONS, &[name, "ready"], ready as f64);
+    for (role, figures, _) in clusters {
+        let closed: u64 = figures.closed_by_code.values().sum();
+        let lost = closed + figures.given_up + figures.recycled;
+        let ready = figures.opened.saturating_sub(lost);
+        page.gauge(table::CONNECTIONS, &[role.as_str(), "ready"], ready as f64);
     }
-    for (name, _, cluster) in clusters {
+    for (role, figures, _) in clusters {
         let mut other = 0;
         let mut known = BTreeMap::from(CODES.map(|code| (code, 0)));
-        for (code, count) in &cluster.closed_by_code {
+        for (code, count) in &figures.closed_by_code {
             *known.get_mut(code).unwrap_or(&mut other) += count;
         }
         for (code, count) in known {
-            page.count(table::DISCONNECTS, &[name, &code.to_string()], count);
+            page.count(table::DISCONNECTS, &[role.as_str(), &code.to_string()], count);
         }
-        page.count(table::DISCONNECTS, &[name, "other"], other);
+        page.count(table::DISCONNECTS, &[role.as_str(), "other"], other);
         // Silent ones, and those that never confirmed a subscription: nobody gave a code.
-        page.count(table::DISCONNECTS, &[name, "none"], cluster.given_up);
+        page.count(table::DISCONNECTS, &[role.as_str(), "none"], figures.given_up);
     }
-    for (name, _, cluster) in clusters {
-        let lengths = cluster.blindness.lengths(now);
+    for (role, figures, cluster) in clusters {
+        let lengths = cluster.lengths(figures, now);
         for cause in BlindCause::ALL {
             let length = lengths.get(&cause).copied().unwrap_or_default();
-            page.seconds_total(table::BLIND_SECONDS, &[name, cause.as_str()], length);
+            page.seconds_total(table::BLIND_SECONDS, &[role.as_str(), cause.as_str()], length);
         }
     }
-    for (name, _, cluster) in clusters {
+    for (role, figures, _) in clusters {
         for class in STATUS_CLASSES {
             let of_class = |status: &u16| match class {
                 "429" => *status == 429,
@@ -268,19 +271,17 @@ fn connections(page: &mut Page, clusters: &Clusters<'_>, now: RunTime) {
                 "2xx" => (200..300).contains(status),
                 _ => *status < 200 || (300..400).contains(status),
             };
-            let count = cluster.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
-            page.count(table::HTTP_RESPONSES, &[name, "publish", class], count);
+            let count = figures.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
+            page.count(table::HTTP_RESPONSES, &[role.as_str(), "publish", class], count);
         }
     }
 }
 
-fn conclusions(page: &mut Page, plan: &Plan, account: &Account) {
-    let findings = checks::judge(account, &plan.requirements);
-    let limits = &plan.requirements.limits;
-    for role in account.clusters().keys() {
-        let trials = account.trials(*role);
-        let bound =
-            crate::verify::stats::upper_bound(trials.failures(), trials.trials, limits.confidence);
+fn conclusions(page: &mut Page, account: &Account) {
+    let asked = &account.begin().requirements;
+    let findings = checks::judge(account.figures(), asked);
+    for (role, figures) in &account.figures().clusters {
+        let bound = asked.upper_bound(figures.trials.failures(), figures.trials.trials);
         page.gauge(table::LOSS_UPPER_BOUND, &[role.as_str()], bound);
     }
     let cluster = |c: Option<ClusterRole>| c.map_or("both", ClusterRole::as_str);
@@ -290,16 +291,16 @@ fn conclusions(page: &mut Page, plan: &Plan, account: &Account) {
             Status::Inconclusive => 1.0,
             Status::Fail => 2.0,
         };
-        page.gauge(table::CHECK_STATUS, &[finding.name, cluster(finding.cluster)], status);
+        page.gauge(table::CHECK_STATUS, &[&finding.name, cluster(finding.cluster)], status);
     }
     for finding in &findings {
         // A check that saw nothing has no figure to show: not a number, rather than none at all.
         let observed = finding.observed.unwrap_or(f64::NAN);
-        page.gauge(table::CHECK_OBSERVED, &[finding.name, cluster(finding.cluster)], observed);
+        page.gauge(table::CHECK_OBSERVED, &[&finding.name, cluster(finding.cluster)], observed);
     }
     for finding in &findings {
         let limit = finding.limit.unwrap_or(f64::NAN);
-        page.gauge(table::CHECK_LIMIT, &[finding.name, cluster(finding.cluster)], limit);
+        page.gauge(table::CHECK_LIMIT, &[&finding.name, cluster(finding.cluster)], limit);
     }
     let verdict = Verdict::of(&findings);
     for known in [Verdict::Go, Verdict::NoGo, Verdict::Inconclusive] {
@@ -308,18 +309,18 @@ fn conclusions(page: &mut Page, plan: &Plan, account: &Account) {
     }
 }
 
-fn instrument(page: &mut Page, plan: &Plan, clock: &Clock, account: &Account) {
-    let wall = |at: RunTime| clock.wall(at).as_secs_f64();
-    if let Some(since) = account.events().covered_since {
+fn instrument(page: &mut Page, account: &Account) {
+    let (begin, figures) = (account.begin(), account.figures());
+    let wall = |at: RunTime| (begin.origin + at.since(RunTime::ZERO)).as_secs_f64();
+    if let Some(since) = figures.events.covered_since {
         page.gauge(table::COVERED_SINCE, &[], wall(since));
     }
-    if let Some(until) = account.events().covered_until {
+    if let Some(until) = figures.events.covered_until {
         page.gauge(table::COVERED_UNTIL, &[], wall(until));
     }
-    let instrument = account.instrument();
-    page.count(table::TAINTED_SECONDS, &[], account.tainted_seconds());
-    page.histogram(table::SCHEDULE_LAG, &[], Some(&instrument.lag));
-    page.gauge(table::RUNTIME_STALL, &[], instrument.stall_max.as_secs_f64());
-    page.gauge(table::RUN_INFO, &[&plan.run.to_string(), &plan.name], 1.0);
+    page.count(table::TAINTED_SECONDS, &[], figures.tainted_seconds);
+    page.histogram(table::SCHEDULE_LAG, &[], &figures.lag);
+    page.gauge(table::RUNTIME_STALL, &[], figures.stall_max.as_secs_f64());
+    page.gauge(table::RUN_INFO, &[&begin.run.to_string(), &begin.scenario], 1.0);
     page.gauge(table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
 }

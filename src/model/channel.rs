@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a channel is, as its prefix says (Channels docs: channels, cache channels, encrypted
 /// channels, presence channels).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelKind {
     /// No prefix: anybody may subscribe.
@@ -98,6 +98,14 @@ impl ChannelKind {
     }
 }
 
+impl std::str::FromStr for ChannelKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
+    }
+}
+
 impl fmt::Display for ChannelKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -105,9 +113,23 @@ impl fmt::Display for ChannelKind {
 }
 
 /// A channel's name: 1 to 164 of the documented characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ChannelName(String);
+
+impl TryFrom<String> for ChannelName {
+    type Error = InvalidChannelName;
+
+    fn try_from(text: String) -> Result<Self, InvalidChannelName> {
+        Self::new(text)
+    }
+}
+
+impl From<ChannelName> for String {
+    fn from(name: ChannelName) -> Self {
+        name.0
+    }
+}
 
 /// Why a text is no channel name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

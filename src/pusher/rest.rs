@@ -216,6 +216,20 @@ pub fn probe(status: u16, body: &str) -> Probe {
     }
 }
 
+/// How many channels an answer to `GET /channels` lists; `None` if it is no such answer.
+pub fn occupied(status: u16, body: &str) -> Option<u64> {
+    if probe(status, body) != Probe::Sound {
+        return None;
+    }
+    let value: Value = serde_json::from_str(body).ok()?;
+    let count = match value.get("channels")? {
+        Value::Object(channels) => channels.len(),
+        Value::Array(channels) => channels.len(),
+        _ => return None,
+    };
+    u64::try_from(count).ok()
+}
+
 /// Whether an API answer's body says that the request, or an event of its batch, was refused,
 /// whatever its status.
 pub fn bears_error(body: &str) -> bool {
@@ -322,6 +336,20 @@ mod tests {
             (503, "", Probe::Passing),
         ] {
             assert_eq!(super::probe(status, body), probe, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn occupied_channels_are_counted_in_either_form() {
+        for (status, body, occupied) in [
+            (200, r#"{"channels":{}}"#, Some(0)),
+            (200, r#"{"channels":[]}"#, Some(0)),
+            (200, r#"{"channels":{"a":{},"b":{"user_count":1}}}"#, Some(2)),
+            (200, r#"{"error":"no","code":401}"#, None),
+            (500, r#"{"channels":{}}"#, None),
+            (200, "{}", None),
+        ] {
+            assert_eq!(super::occupied(status, body), occupied, "{status} {body}");
         }
     }
 

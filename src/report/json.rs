@@ -1,6 +1,17 @@
 //! The report as JSON: the form that other programs may rely on.
 
-use super::Report;
+use super::{Report, SCHEMA};
+
+/// Why a text is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no JSON, or JSON of something else.
+    #[error("is no report of pusher-canary: {0}")]
+    Form(#[from] serde_json::Error),
+    /// It is a report of another form.
+    #[error("has schema {0}, and this version reads {SCHEMA}; use the version that wrote it")]
+    Schema(u32),
+}
 
 impl Report {
     /// The report as JSON with a newline at its end.
@@ -9,5 +20,21 @@ impl Report {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
+    }
+
+    /// Reads what [`Report::to_json`] wrote.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        #[derive(serde::Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let Head { schema } = serde_json::from_str(text)?;
+        if schema != SCHEMA {
+            return Err(ReadError::Schema(schema));
+        }
+        Ok(serde_json::from_str(text)?)
     }
 }

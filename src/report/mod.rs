@@ -1,32 +1,36 @@
 //! The report: one value, from which every form is rendered.
 
+mod build;
+mod figures;
 mod json;
+mod reason;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::Serialize;
-use time::OffsetDateTime;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Clock, ClusterRole, RunId, RunTime};
-use crate::scenario::plan::Plan;
-use crate::verify::account::{Account, ClusterAccount, PlacedIncident};
-use crate::verify::checks::{self, Phase};
-use crate::verify::coverage::ClusterTrials;
-use crate::verify::fact::Publications;
+use crate::model::{ClusterRole, RunId};
+use crate::verify::checks::{Limits, Looks, Phase};
+use crate::verify::coverage::Pairs;
+use crate::verify::fact::{ConnectStep, Control, Publications};
+use crate::verify::figures::{Anomalies, Windows};
 use crate::verify::latency::Latencies;
-use crate::verify::stats;
-use crate::verify::tally::{Beside, BlindCause, Obligations};
-use crate::verify::verdict::{Finding, Verdict};
+use crate::verify::taint::TaintReason;
+use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
+use crate::verify::verdict::{Finding, Status, Verdict};
 
+pub use json::ReadError;
 pub use text::live;
 
 /// The version of the report's form.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
+/// What measured.
+const TOOL: &str = "pusher-canary";
 
 /// Everything about a finished run. Counts are exact.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The version of this form.
     pub schema: u32,
@@ -36,22 +40,32 @@ pub struct Report {
     pub run: RunId,
     /// The scenario's name.
     pub scenario: String,
+    /// Equal for runs of one scenario, whatever their length, rate and seed.
+    pub scenario_digest: String,
     /// What it was for.
     pub phase: Phase,
     /// Whether the verdict is a proof.
     pub proof: bool,
+    /// When the bounds were looked at: `once`, or `anytime`, and then they hold at all times.
+    pub looks: Looks,
     /// The seed of everything random.
     pub seed: u64,
-    /// The first scheduled event: RFC 3339.
+    /// The first scheduled event: RFC 3339; empty if there was none.
     pub started_at: String,
     /// The last fact: RFC 3339.
     pub ended_at: String,
-    /// Seconds of publishing that were planned.
+    /// Seconds in which events were published.
     pub publishing_seconds: f64,
+    /// Seconds of publishing that were planned.
+    pub planned_seconds: f64,
     /// Whether a signal ended publishing early.
     pub cut_short: bool,
+    /// Whether the record has an end. One that lacks it was not written to its end, or lost it.
+    pub complete: bool,
     /// The verdict.
     pub verdict: Verdict,
+    /// The verdict's reasons, in one paragraph.
+    pub reason: String,
     /// What it rests on.
     pub checks: Vec<Finding>,
     /// Each cluster by itself.
@@ -59,36 +73,48 @@ pub struct Report {
     /// Both together.
     pub events: EventsReport,
     /// Proofs of the detector.
-    pub controls: Vec<Control>,
+    pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<BTreeMap<ClusterRole, BTreeMap<String, u64>>>,
     /// The instrument's vital signs.
     pub instrument: InstrumentReport,
-    /// The first incidents.
+    /// The first incidents, in the order of time.
     pub incidents: Vec<IncidentReport>,
     /// How many more were stated, at each witness by itself, and found no room.
     pub incidents_dropped: u64,
+    /// Blind windows, in the order of their beginning.
+    pub blind_windows: Vec<BlindWindowReport>,
+    /// How it went over time.
+    pub timeline: TimelineReport,
+    /// What was asked.
+    pub gate: Limits,
+    /// The scenario with every default filled in, but for its secrets.
+    pub settings: serde_json::Value,
 }
 
 /// What measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// `pusher-canary`.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
+    pub name: Cow<'static, str>,
+    /// The version that measured, whichever wrote the report.
+    pub version: String,
 }
 
-/// A negative control.
-#[derive(Clone, Debug, Serialize)]
-pub struct Control {
+/// A negative control on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlReport {
     /// What it proves.
-    pub name: String,
+    pub name: Control,
+    /// Where.
+    pub cluster: ClusterRole,
+    /// `pass` if it fired, `inconclusive` if it did not, `fail` if it came out wrong.
+    pub status: Status,
 }
 
 /// Obligations by outcome; they add up to `total`.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObligationsReport {
     /// All that were opened, and those that ended.
     #[serde(flatten)]
@@ -97,15 +123,28 @@ pub struct ObligationsReport {
     pub pending: u64,
 }
 
+/// A stratum: kind of channel, route, and whether on a witness's first connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StratumReport {
+    /// Trials in it.
+    pub trials: u64,
+    /// Obligations in it.
+    pub obligations: Obligations,
+}
+
 /// One cluster.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterReport {
     /// Publications by outcome.
     pub publications: Publications,
+    /// The same by route.
+    pub publications_by_route: BTreeMap<Route, Publications>,
     /// Publications × assigned witnesses, as the publisher counted.
     pub obligations_opened: u64,
     /// Obligations by outcome, as the witnesses counted.
     pub obligations: ObligationsReport,
+    /// Trials and obligations by stratum.
+    pub strata: BTreeMap<Stratum, StratumReport>,
     /// Trials that no witness got.
     pub publications_lost: u64,
     /// Trials that some witnesses got and others lost.
@@ -114,6 +153,10 @@ pub struct ClusterReport {
     pub trials: u64,
     /// Anomalies in tainted seconds.
     pub unattributed: u64,
+    /// Publications of tainted seconds that were lost.
+    pub unattributed_losses: u64,
+    /// The other anomalies of tainted seconds, by kind.
+    pub excused: Anomalies,
     /// Counts beside the obligations.
     #[serde(flatten)]
     pub beside: Beside,
@@ -127,14 +170,26 @@ pub struct ClusterReport {
     pub incidents_per_hour_upper_bound: Option<f64>,
     /// From sending to receipt.
     pub latency_ms: Summary,
+    /// Those of it that were received in tainted seconds, and are not judged.
+    pub latency_tainted_ms: Summary,
+    /// Those of the first third of publishing, tainted seconds left out.
+    pub latency_opening_ms: Summary,
+    /// Those of the last third.
+    pub latency_closing_ms: Summary,
+    /// Those that the first witness of each channel received.
+    pub latency_first_witness_ms: Summary,
     /// From the dial to the last confirmation.
     pub connect_ms: Summary,
-    /// Each phase of connecting.
-    pub connect_steps_ms: BTreeMap<&'static str, Summary>,
+    /// Each step of connecting.
+    pub connect_steps_ms: BTreeMap<ConnectStep, Summary>,
+    /// Whether the slowest connection was made in a tainted second.
+    pub slowest_connect_tainted: bool,
     /// From taking a publication up to its answer, a dial included.
     pub publish_ms: Summary,
     /// Making an authorisation.
     pub auth_ms: Summary,
+    /// Signed subscriptions.
+    pub authorised: AuthorisedReport,
     /// Connections.
     pub connections: ConnectionsReport,
     /// Blind windows.
@@ -143,6 +198,8 @@ pub struct ClusterReport {
     pub http_responses: BTreeMap<u16, u64>,
     /// Answers that asked to slow down.
     pub throttled: u64,
+    /// Channels of the run that the API still showed as occupied after it; null if not known.
+    pub left_behind: Option<u64>,
 }
 
 impl ClusterReport {
@@ -152,8 +209,17 @@ impl ClusterReport {
     }
 }
 
+/// Signed subscriptions of one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorisedReport {
+    /// Those that the cluster confirmed.
+    pub confirmed: u64,
+    /// Those that it refused.
+    pub refused: u64,
+}
+
 /// Connections of one cluster.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionsReport {
     /// Became ready.
     pub opened: u64,
@@ -168,7 +234,7 @@ pub struct ConnectionsReport {
 }
 
 /// Blind windows of one cluster's witnesses.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlindReport {
     /// How many began.
     pub windows: u64,
@@ -178,14 +244,18 @@ pub struct BlindReport {
     pub seconds: f64,
     /// The longest.
     pub longest_seconds: f64,
+    /// The longest of those that ended.
+    pub longest_ended_seconds: f64,
     /// Windows by cause.
     pub windows_by_cause: BTreeMap<BlindCause, u64>,
     /// Obligations missed, by the window's cause.
     pub missed_by_cause: BTreeMap<BlindCause, u64>,
+    /// All of it by cause, exactly.
+    pub by_cause: BTreeMap<BlindCause, Windows>,
 }
 
 /// Both clusters together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsReport {
     /// Settled on every cluster.
     pub total: u64,
@@ -194,9 +264,15 @@ pub struct EventsReport {
     /// The others.
     pub uncovered: u64,
     /// Why.
-    pub uncovered_by_cause: BTreeMap<&'static str, u64>,
+    pub uncovered_by_cause: BTreeMap<crate::verify::coverage::UncoveredCause, u64>,
+    /// Events in untainted seconds.
+    pub trials: u64,
+    /// Those of them that are uncovered, by cause.
+    pub failures_by_cause: BTreeMap<crate::verify::coverage::UncoveredCause, u64>,
     /// Not sent on every cluster, by the agent's own doing.
     pub unsent: u64,
+    /// Which cluster lost what both were tried with.
+    pub pairs: Pairs,
     /// The instant of the first event after the last uncovered one.
     pub covered_since: Option<String>,
     /// The instant of the last event before the first unsettled one.
@@ -204,7 +280,7 @@ pub struct EventsReport {
 }
 
 /// The instrument's vital signs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstrumentReport {
     /// Seconds that cannot be relied on.
     pub tainted_seconds: u64,
@@ -216,22 +292,27 @@ pub struct InstrumentReport {
     pub schedule_lag_ms: Summary,
     /// Longest stall of the runtime.
     pub runtime_stall_ms_max: f64,
-    /// The task that panicked, if one did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub panicked: Option<String>,
+    /// Publications that left a book too early: a fault of the agent.
+    pub lapped: u64,
+    /// Streams that no witness watches, by cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwatched: BTreeMap<ClusterRole, u64>,
+    /// The part of the agent that failed, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// Why seconds are tainted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaintReport {
     /// The reason.
-    pub reason: &'static str,
+    pub reason: TaintReason,
     /// How many seconds.
     pub seconds: u64,
 }
 
 /// Times in milliseconds; quantiles are null without enough samples.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many samples.
     pub count: u64,
@@ -267,205 +348,74 @@ impl Summary {
 }
 
 /// One incident.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncidentReport {
     /// When: RFC 3339.
     pub at: String,
+    /// Seconds since publishing began; before it, less than nothing.
+    pub second: i64,
     /// What.
-    pub kind: &'static str,
+    pub kind: IncidentKind,
     /// Where.
     pub cluster: ClusterRole,
     /// The channel, where one is concerned.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
     /// The stream, where one is concerned.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<u32>,
     /// The event, where one is concerned.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// How many witnesses it concerns.
     pub witnesses: u64,
     /// Why they were blind, where they missed something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<BlindCause>,
     /// More, in a few words.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// What a report needs beside plan and account.
-pub struct Circumstances {
-    /// The process's clock.
-    pub clock: Clock,
-    /// The instant of the first scheduled event.
-    pub started: RunTime,
-    /// The instant of the last fact.
-    pub ended: RunTime,
-    /// Whether a signal ended publishing early.
-    pub cut_short: bool,
-    /// The task that panicked, if one did.
-    pub panicked: Option<String>,
-    /// What the rehearsal clusters counted.
-    pub rehearsal: Option<BTreeMap<ClusterRole, BTreeMap<String, u64>>>,
+/// A blind window of one witness. Seconds are counted from the beginning of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlindWindowReport {
+    /// Where.
+    pub cluster: ClusterRole,
+    /// Whose.
+    pub witness: u32,
+    /// When it began.
+    pub from: f64,
+    /// When it ended; null if it did not.
+    pub until: Option<f64>,
+    /// Why it lasted.
+    pub cause: BlindCause,
 }
 
-/// An instant as RFC 3339, to the millisecond, always of the same length.
-fn rfc3339(clock: &Clock, at: RunTime) -> String {
-    let nanos = i128::try_from(clock.wall(at).as_nanos()).unwrap_or_default();
-    let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else { return String::new() };
-    let ((year, month, day), (hour, minute, second, milli)) =
-        (at.to_calendar_date(), at.to_hms_milli());
-    let month = u8::from(month);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+/// How a run went over time, in slots of equal length from the beginning of publishing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimelineReport {
+    /// The length of a slot in seconds.
+    pub slot_seconds: f64,
+    /// The slots of each cluster.
+    pub clusters: BTreeMap<ClusterRole, Vec<SlotReport>>,
+    /// Tainted seconds since publishing began, of those in which events were published.
+    pub tainted: Vec<u64>,
 }
 
-fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
-}
-
-impl Report {
-    /// Judges an account and writes it down.
-    pub fn new(plan: &Plan, account: &Account, circumstances: &Circumstances) -> Self {
-        let Circumstances { clock, started, ended, cut_short, panicked, rehearsal } = circumstances;
-        let findings = checks::judge(account, &plan.requirements);
-        let mut verdict = Verdict::of(&findings);
-        if panicked.is_some() && verdict == Verdict::Go {
-            verdict = Verdict::Inconclusive;
-        }
-        let confidence = plan.requirements.limits.confidence;
-        let (incidents, incidents_dropped) = account.incidents();
-        let mut incidents: Vec<_> = incidents.iter().collect();
-        incidents.sort_by_key(|incident| incident.at);
-        let place = |incident: &&PlacedIncident| {
-            let channel = incident.stream.and_then(|s| account.channel(s));
-            IncidentReport {
-                at: rfc3339(clock, incident.at),
-                kind: incident.kind.as_str(),
-                cluster: incident.cluster,
-                channel: channel.map(|c| c.as_str().to_owned()),
-                stream: incident.stream.map(|s| s.0),
-                seq: incident.seq.map(|s| s.0),
-                witnesses: incident.witnesses,
-                cause: incident.cause,
-                detail: incident.detail.clone(),
-            }
-        };
-        let clusters = account.clusters().iter().map(|(role, cluster)| {
-            let trials = account.trials(*role);
-            (*role, cluster_report(account, cluster, trials, confidence, *ended))
-        });
-        Self {
-            schema: SCHEMA,
-            tool: Tool { name: "pusher-canary", version: env!("CARGO_PKG_VERSION") },
-            run: plan.run,
-            scenario: plan.name.clone(),
-            phase: plan.requirements.phase,
-            proof: true,
-            seed: plan.seed,
-            started_at: rfc3339(clock, *started),
-            ended_at: rfc3339(clock, *ended),
-            publishing_seconds: seconds(account.published_for()),
-            cut_short: *cut_short,
-            verdict,
-            checks: findings,
-            clusters: clusters.collect(),
-            events: events_report(clock, account),
-            controls: Vec::new(),
-            rehearsal: rehearsal.clone(),
-            instrument: instrument_report(account, panicked.clone()),
-            incidents: incidents.iter().map(place).collect(),
-            incidents_dropped,
-        }
-    }
-}
-
-fn cluster_report(
-    account: &Account,
-    cluster: &ClusterAccount,
-    trials: ClusterTrials,
-    confidence: f64,
-    ended: RunTime,
-) -> ClusterReport {
-    let excused = cluster.unattributed(&account.instrument().tainted);
-    let blindness = &cluster.blindness;
-    let windows = blindness.windows();
-    let hours = seconds(account.observed()) / 3_600.0;
-    let per_hour = |upper: f64| (hours > 0.0 && trials.trials > 0).then(|| upper / hours);
-    ClusterReport {
-        publications: cluster.publications_total(),
-        obligations_opened: cluster.obligations_opened,
-        obligations: ObligationsReport {
-            counted: cluster.obligations(),
-            pending: cluster.pending(),
-        },
-        publications_lost: trials.publications_lost,
-        publications_partially_lost: trials.publications_partially_lost,
-        trials: trials.trials,
-        unattributed: trials.unattributed + excused.total(),
-        beside: cluster.beside,
-        loss_upper_bound: stats::upper_bound(trials.failures(), trials.trials, confidence),
-        confidence,
-        loss_incidents: trials.incidents,
-        incidents_per_hour_upper_bound: per_hour(stats::poisson_upper_bound(
-            trials.incidents,
-            confidence,
-        )),
-        latency_ms: Summary::of(&cluster.latencies()),
-        connect_ms: Summary::of(&cluster.connect),
-        connect_steps_ms: cluster
-            .connect_steps
-            .iter()
-            .map(|(step, latencies)| (*step, Summary::of(latencies)))
-            .collect(),
-        publish_ms: Summary::of(&cluster.publish),
-        auth_ms: Summary::of(&cluster.auth),
-        connections: ConnectionsReport {
-            opened: cluster.opened,
-            failed: cluster.failed,
-            closed_by_code: cluster.closed_by_code.clone(),
-            given_up: cluster.given_up,
-            recycled: cluster.recycled,
-        },
-        blind: BlindReport {
-            windows: windows.values().sum(),
-            ended: blindness.ended(),
-            seconds: seconds(blindness.lengths(ended).values().sum()),
-            longest_seconds: seconds(blindness.longest(ended)),
-            windows_by_cause: windows,
-            missed_by_cause: blindness.missed.clone(),
-        },
-        http_responses: cluster.responses.clone(),
-        throttled: cluster.throttled,
-    }
-}
-
-fn events_report(clock: &Clock, account: &Account) -> EventsReport {
-    let events = account.events();
-    let at = |at: Option<RunTime>| at.map(|at| rfc3339(clock, at));
-    EventsReport {
-        total: events.covered + events.uncovered_total(),
-        covered: events.covered,
-        uncovered: events.uncovered_total(),
-        uncovered_by_cause: events.uncovered.iter().map(|(c, n)| (c.as_str(), *n)).collect(),
-        unsent: events.unsent,
-        covered_since: at(events.covered_since),
-        covered_until: at(events.covered_until),
-    }
-}
-
-fn instrument_report(account: &Account, panicked: Option<String>) -> InstrumentReport {
-    let instrument = account.instrument();
-    let reason = |(reason, seconds): (&crate::verify::fact::TaintReason, &u64)| TaintReport {
-        reason: reason.as_str(),
-        seconds: *seconds,
-    };
-    InstrumentReport {
-        tainted_seconds: account.tainted_seconds(),
-        seconds: account.seconds(),
-        reasons: account.taint_reasons().iter().map(reason).collect(),
-        schedule_lag_ms: Summary::of(&instrument.lag),
-        runtime_stall_ms_max: seconds(instrument.stall_max) * 1e3,
-        panicked,
-    }
+/// One slot.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotReport {
+    /// Publications sent.
+    pub sent: u64,
+    /// Publications that were rejected or whose fate is unknown.
+    pub unaccepted: u64,
+    /// Deliveries, late ones included.
+    pub arrived: u64,
+    /// The median latency in milliseconds; null without deliveries.
+    pub p50: Option<f64>,
+    /// The largest of nine tenths of them.
+    pub p90: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
 }

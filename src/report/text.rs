@@ -6,8 +6,9 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::model::ClusterRole;
-use crate::verify::account::Account;
-use crate::verify::checks::{Phase, percent, percent_above};
+use crate::verify::account::{Account, ClusterAccount};
+use crate::verify::checks::percent_above;
+use crate::verify::figures::ClusterFigures;
 use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
@@ -39,7 +40,7 @@ fn verdict_style(verdict: Verdict) -> Style {
 }
 
 /// A count with its thousands apart.
-fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -133,7 +134,7 @@ impl Report {
         let mut passed = BTreeMap::<&str, Vec<&str>>::new();
         for finding in self.checks.iter().filter(|f| f.status == Status::Pass) {
             let on = finding.cluster.map_or("both", ClusterRole::as_str);
-            passed.entry(on).or_default().push(finding.name);
+            passed.entry(on).or_default().push(&finding.name);
         }
         for on in ["old", "new", "both"] {
             if let Some(names) = passed.get(on) {
@@ -163,7 +164,7 @@ impl Report {
                 (detail, _) => format!(": {detail}"),
             };
             let (cluster, kind) = (incident.cluster, incident.kind);
-            let line = format!("{time} {cluster} {kind}{which}{witnesses}{why}");
+            let line = format!("{time} {cluster} {}{which}{witnesses}{why}", kind.as_str());
             for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
                 let indent = if at == 0 { "" } else { "  " };
                 writeln!(out, "{indent}{part}")?;
@@ -199,101 +200,12 @@ impl Report {
     fn write_verdict(&self, out: &mut String) -> std::fmt::Result {
         let style = verdict_style(self.verdict);
         let word = self.verdict.as_str();
-        let text = self.reason();
-        let mut lines = wrap(&text, WIDTH - word.len() - 2).into_iter();
+        let mut lines = wrap(&self.reason, WIDTH - word.len() - 2).into_iter();
         writeln!(out, "{style}{word}{style:#}  {}", lines.next().unwrap_or_default())?;
         for line in lines {
             writeln!(out, "{:indent$}{line}", "", indent = word.len() + 2)?;
         }
         Ok(())
-    }
-
-    /// The verdict's reasons in one paragraph.
-    pub fn reason(&self) -> String {
-        if let Some(task) = &self.instrument.panicked {
-            return format!("the agent itself failed: its {task} panicked; please report this");
-        }
-        let worst: Vec<_> =
-            self.checks.iter().filter(|f| f.required && f.status != Status::Pass).collect();
-        let wanted = match self.verdict {
-            Verdict::NoGo => Status::Fail,
-            Verdict::Go | Verdict::Inconclusive => Status::Inconclusive,
-        };
-        // Where evidence is what lacks, bounds without a failure only say so again.
-        let lacks = |on| worst.iter().any(|f| f.name == "evidence" && f.cluster == on);
-        let says_it_again = |f: &Finding| match (f.name, f.cluster) {
-            ("loss", Some(role)) => {
-                lacks(Some(role)) && self.clusters.get(&role).is_none_or(|c| c.failures() == 0)
-            }
-            ("coverage", _) => {
-                self.events.uncovered == 0 && worst.iter().any(|f| f.name == "evidence")
-            }
-            _ => false,
-        };
-        let named: Vec<_> = worst
-            .iter()
-            .filter(|f| f.status == wanted && !(wanted == Status::Inconclusive && says_it_again(f)))
-            .map(|f| {
-                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
-                format!("{}{on}: {}", f.name, f.detail)
-            })
-            .collect();
-        if !named.is_empty() {
-            return named.join("; ");
-        }
-        if self.phase == Phase::Preflight {
-            let works = "every kind of channel works on each cluster; a preflight proves no rate \
-                         of loss";
-            return format!("{works}{}", self.not_required());
-        }
-        format!("{}{}", self.bounds(), self.not_required())
-    }
-
-    /// What failed though the verdict does not rest on it: nobody shall say that it was hidden.
-    fn not_required(&self) -> String {
-        let failed = self.checks.iter().filter(|f| !f.required && f.status == Status::Fail);
-        let names: Vec<_> = failed
-            .map(|f| {
-                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
-                format!("{}{on}", f.name)
-            })
-            .collect();
-        if names.is_empty() {
-            String::new()
-        } else {
-            format!("; failed, but not asked of {}: {}", self.phase.as_str(), names.join(", "))
-        }
-    }
-
-    /// What is ruled out, and how surely.
-    fn bounds(&self) -> String {
-        let bounds: Vec<_> = self
-            .clusters
-            .iter()
-            .map(|(role, c)| {
-                format!(
-                    "{role}: {} of {} publications lost, below {}",
-                    c.failures(),
-                    grouped(c.trials),
-                    percent_above(c.loss_upper_bound)
-                )
-            })
-            .collect();
-        let confidence = self.clusters.values().next().map_or(0.0, |c| c.confidence);
-        let bursts = self
-            .clusters
-            .values()
-            .filter_map(|c| c.incidents_per_hour_upper_bound)
-            .fold(None, |worst: Option<f64>, rate| Some(worst.map_or(rate, |w| w.max(rate))));
-        let bursts = bursts.map_or(String::new(), |rate| {
-            // Rounded up: "below" must stay true.
-            let rate = match rate {
-                rate if rate < 10.0 => format!("{:.1}", (rate * 10.0).ceil() / 10.0),
-                rate => grouped(rate.ceil() as u64),
-            };
-            format!("; bursts of losses below {rate} an hour")
-        });
-        format!("{}{bursts}; at {} confidence", bounds.join("; "), percent(confidence))
     }
 }
 
@@ -397,15 +309,15 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 /// The line of live counts while a run goes on. What is wrong stands out by being there at all: on
 /// 80 columns there is no room for noughts.
 pub fn live(account: &Account) -> String {
-    let cluster = |(role, c): (&ClusterRole, &crate::verify::account::ClusterAccount)| {
-        let all = c.obligations();
+    let cluster = |(role, figures, known): (ClusterRole, &ClusterFigures, &ClusterAccount)| {
+        let all = figures.obligations_total();
         let mut line =
             format!("{role} {} of {}", grouped(all.delivered + all.late), grouped(all.total));
         for (count, what) in [
             (all.lost, "lost"),
             (all.missed_offline, "missed"),
-            (c.overdue(), "overdue"),
-            (c.publications_total().rejected, "rejected"),
+            (known.overdue, "overdue"),
+            (figures.publications_total().rejected, "rejected"),
         ] {
             if count > 0 {
                 line.push_str(&format!(", {} {what}", grouped(count)));
@@ -413,5 +325,5 @@ pub fn live(account: &Account) -> String {
         }
         line
     };
-    account.clusters().iter().map(cluster).collect::<Vec<_>>().join(" · ")
+    account.clusters().map(cluster).collect::<Vec<_>>().join(" · ")
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
+use serde::Serialize;
 use toml::de::DeTable;
 use url::Url;
 
 use crate::model::fault::{self, Fault};
+use crate::model::time::human;
 use crate::model::{AppId, AppKey, ChannelKind, ClusterRole, MasterKey, Secret};
 use crate::verify::checks::{Limits, Phase};
 use crate::verify::tally::Route;
@@ -43,7 +45,7 @@ pub struct Cluster {
 }
 
 /// `[canary]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Canary {
     /// Channels by kind.
     pub channels: BTreeMap<ChannelKind, u32>,
@@ -62,10 +64,13 @@ pub struct Canary {
     /// How events are published.
     pub routes: Vec<Route>,
     /// First copies within it are delivered.
+    #[serde(with = "human")]
     pub deadline: Duration,
     /// First copies within it are late; nothing by then is a shortfall.
+    #[serde(with = "human")]
     pub horizon: Duration,
     /// Time from one reconnect on purpose to the next; `None`: never.
+    #[serde(with = "human::option")]
     pub recycle: Option<Duration>,
     /// Most open publish requests per cluster.
     pub open_requests_max: usize,
@@ -74,22 +79,26 @@ pub struct Canary {
 }
 
 /// `[instrument]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct InstrumentLimits {
     /// From the scheduled instant to taking a publication up.
+    #[serde(with = "human")]
     pub schedule_lag_max: Duration,
     /// Time for which a due task may wait.
+    #[serde(with = "human")]
     pub runtime_stall_max: Duration,
     /// Time for which received bytes may wait to be read.
+    #[serde(with = "human")]
     pub receive_backlog_max: Duration,
     /// Share of the file descriptors that may be in use.
     pub file_descriptors_max: f64,
     /// Difference that may arise between the wall clock and the monotonic one within a second.
+    #[serde(with = "human")]
     pub clock_step_max: Duration,
 }
 
 /// `[budget]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Budget {
     /// Messages billed to each app.
     pub messages_max: u64,
@@ -112,6 +121,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// The clusters; empty when they are ignored.
     pub clusters: BTreeMap<ClusterRole, Cluster>,
+    /// Whether they are a rehearsal's own.
+    pub clusters_are_embedded: bool,
     /// `[canary]`.
     pub canary: Canary,
     /// `[gate]`.
@@ -191,6 +202,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         duration,
         seed,
         clusters,
+        clusters_are_embedded: false,
         canary,
         limits,
         instrument,
@@ -203,7 +215,8 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
 const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 24 * 3_600 * SECOND_MS;
 
-fn human(text: &str) -> Duration {
+/// A default, as it would be written.
+fn parsed(text: &str) -> Duration {
     humantime::parse_duration(text).unwrap_or_default()
 }
 
@@ -214,7 +227,7 @@ fn bounded(
     default: &str,
     range_ms: std::ops::Range<u64>,
 ) -> Duration {
-    let duration = section.duration(key).unwrap_or_else(|| human(default));
+    let duration = section.duration(key).unwrap_or_else(|| parsed(default));
     let (least, most) =
         (Duration::from_millis(range_ms.start), Duration::from_millis(range_ms.end));
     if duration < least || duration > most {
@@ -535,14 +548,23 @@ fn read_gate(mut table: Section<'_>) -> Limits {
         loss_rate_max: table.number("loss_rate_max", 1e-9..0.5).unwrap_or(1e-4),
         confidence: table.number("confidence", 0.5..0.999_999).unwrap_or(0.95),
         duplicates_max: table.integer("duplicates_max", 0..u64::MAX).unwrap_or(0),
+        reordered_max: table.integer("reordered_max", 0..u64::MAX).unwrap_or(0),
         missed_offline_ratio_max: ratio(&mut table, "missed_offline_ratio_max", 1e-3),
         late_ratio_max: ratio(&mut table, "late_ratio_max", 1e-3),
         latency_p99_ratio_max: table.number("latency_p99_ratio_max", 0.01..1e6).unwrap_or(1.25),
-        latency_slack: table.duration("latency_slack").unwrap_or(human("5ms")),
+        latency_trend_ratio_max: table.number("latency_trend_ratio_max", 0.01..1e6).unwrap_or(1.5),
+        latency_slack: table.duration("latency_slack").unwrap_or(parsed("5ms")),
         latency_p99_max: read_latency_max(&mut table),
-        connect_p99_max: table.duration("connect_p99_max").unwrap_or(human("1s")),
+        connect_p99_max: table.duration("connect_p99_max").unwrap_or(parsed("1s")),
+        publish_p99_max: table.duration("publish_p99_max").unwrap_or(parsed("1s")),
         auth_success_min: ratio(&mut table, "auth_success_min", 0.999),
         publish_success_min: ratio(&mut table, "publish_success_min", 0.999),
+        left_behind_within: bounded(
+            &mut table,
+            "left_behind_within",
+            "90s",
+            SECOND_MS..10 * 60 * SECOND_MS,
+        ),
         tainted_ratio_max: 0.05,
     };
     table.finish(&[]);
@@ -563,11 +585,11 @@ fn ratio(table: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
 
 fn read_instrument(mut table: Section<'_>) -> InstrumentLimits {
     let limits = InstrumentLimits {
-        schedule_lag_max: table.duration("schedule_lag_max").unwrap_or(human("10ms")),
-        runtime_stall_max: table.duration("runtime_stall_max").unwrap_or(human("50ms")),
-        receive_backlog_max: table.duration("receive_backlog_max").unwrap_or(human("100ms")),
+        schedule_lag_max: table.duration("schedule_lag_max").unwrap_or(parsed("10ms")),
+        runtime_stall_max: table.duration("runtime_stall_max").unwrap_or(parsed("50ms")),
+        receive_backlog_max: table.duration("receive_backlog_max").unwrap_or(parsed("100ms")),
         file_descriptors_max: table.number("file_descriptors_max", 0.1..1.0).unwrap_or(0.9),
-        clock_step_max: table.duration("clock_step_max").unwrap_or(human("500ms")),
+        clock_step_max: table.duration("clock_step_max").unwrap_or(parsed("500ms")),
     };
     table.finish(&[]);
     limits

@@ -3,5 +3,6 @@
 pub mod file;
 pub mod plan;
 mod reader;
+pub mod settings;
 
 pub use reader::{Problem, Problems};

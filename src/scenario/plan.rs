@@ -11,14 +11,19 @@ use crate::model::{
 };
 use crate::pusher;
 use crate::pusher::rest::{self, Signer};
-use crate::verify::checks::{Phase, Requirements};
-use crate::verify::stats::trials_needed;
-use crate::verify::tally::Route;
+use crate::verify::checks::{Looks, Phase, Requirements};
+use crate::verify::control;
+use crate::verify::fact::Control;
+use crate::verify::record::Begin;
+use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::settings;
 
 /// Longest wait for the answer to a publish request.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// Messages that negative controls take on each app at most: publications and deliveries.
+const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -83,6 +88,17 @@ pub struct SenderPlan {
     pub streams: Vec<StreamIx>,
 }
 
+/// The channels of the negative controls, on each cluster.
+#[derive(Clone, Debug)]
+pub struct ControlPlan {
+    /// Where deliveries are tampered with.
+    pub channel: ChannelName,
+    /// Where nothing is published.
+    pub guard: ChannelName,
+    /// To which a subscription must be refused.
+    pub refused: ChannelName,
+}
+
 /// What a run costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bill {
@@ -90,7 +106,9 @@ pub struct Bill {
     pub events: u64,
     /// Messages billed to each app: a publication and each of its deliveries is one.
     pub messages: u64,
-    /// WebSocket connections to each app.
+    /// Of these, the most that negative controls take.
+    pub control_messages: u64,
+    /// WebSocket connections to each app at a time. One more is there for a moment.
     pub connections: u64,
 }
 
@@ -115,6 +133,8 @@ pub struct Plan {
     pub witnesses: Vec<WitnessPlan>,
     /// The senders of client events of each cluster.
     pub senders: Vec<SenderPlan>,
+    /// The negative controls of each cluster.
+    pub controls: ControlPlan,
     /// When which stream publishes.
     pub schedule: Schedule,
     /// Bytes of an event's data before encryption.
@@ -137,6 +157,8 @@ pub struct Plan {
     pub instrument: InstrumentLimits,
     /// What the run costs.
     pub bill: Bill,
+    /// The scenario with every default filled in, but for its secrets.
+    pub settings: serde_json::Value,
 }
 
 /// When which streams publish: one lane per route, each with an even pace. Pure arithmetic, so that
@@ -253,6 +275,8 @@ pub struct Overrides {
     pub rate: Option<f64>,
     /// The seed.
     pub seed: Option<u64>,
+    /// When the bounds are looked at.
+    pub looks: Looks,
 }
 
 /// Why a scenario cannot be run as it is.
@@ -288,19 +312,25 @@ impl Plan {
         let events = schedule.events();
         let bill = Bill {
             events,
-            messages: events * (1 + u64::from(canary.witnesses)),
-            connections: (witnesses.len() + senders.len()) as u64,
+            messages: events * (1 + u64::from(canary.witnesses)) + CONTROL_MESSAGES_MAX,
+            control_messages: CONTROL_MESSAGES_MAX,
+            connections: (witnesses.len() + senders.len() + 2) as u64,
         };
         let plan = Self {
             run,
             seed,
             name: scenario.name.clone(),
-            requirements: Requirements { phase: scenario.phase, limits: scenario.limits.clone() },
+            requirements: Requirements {
+                phase: scenario.phase,
+                looks: overrides.looks,
+                limits: scenario.limits.clone(),
+            },
             clusters: plan_clusters(scenario, run, seed),
             channels,
             streams,
             witnesses,
             senders,
+            controls: plan_controls(run),
             schedule,
             payload_bytes: canary.payload_bytes,
             deadline: canary.deadline,
@@ -312,6 +342,7 @@ impl Plan {
             slow_down: canary.slow_down,
             instrument: scenario.instrument,
             bill,
+            settings: settings::of(scenario, duration, rate, seed),
         };
         plan.check_budget(&scenario.budget)?;
         Ok(plan)
@@ -339,16 +370,67 @@ impl Plan {
     pub fn trials_needed(&self) -> u64 {
         match self.requirements.phase {
             Phase::Preflight => self.streams.len() as u64,
-            _ => {
-                let limits = &self.requirements.limits;
-                trials_needed(limits.loss_rate_max, limits.confidence)
-            }
+            _ => self.requirements.trials_needed(),
         }
     }
 
     /// Whether the schedule has enough events for the asked proof.
     pub fn reaches_proof(&self) -> bool {
         self.bill.events >= self.trials_needed()
+    }
+
+    /// Every stratum that the schedule tries. Where witnesses reconnect on purpose, and in time for
+    /// something to be published afterwards, those of a later connection are part of it.
+    pub fn strata(&self) -> Vec<Stratum> {
+        let tries_again =
+            self.recycle.is_some_and(|every| every + 2 * self.deadline < self.schedule.duration);
+        let mut strata: Vec<_> = self
+            .streams
+            .iter()
+            .filter_map(|s| Some((self.channels.get(s.channel)?.kind, s.route)))
+            .flat_map(|(kind, route)| {
+                let of = |epoch| Stratum { kind, route, epoch };
+                let again = tries_again.then(|| of(Epoch::Again));
+                std::iter::once(of(Epoch::First)).chain(again)
+            })
+            .collect();
+        strata.sort_unstable();
+        strata.dedup();
+        strata
+    }
+
+    /// Witnesses that the first one of each channel is among: they come first.
+    pub fn first_witnesses(&self) -> u32 {
+        let first = self.witnesses.iter().filter(|w| w.replica == 0).count();
+        u32::try_from(first).unwrap_or(u32::MAX)
+    }
+
+    /// The beginning of the run's record; `origin` is the time of day at the clock's origin.
+    pub fn begin(&self, origin: Duration) -> Begin {
+        let channel = |at: usize| self.channels.get(at).map(|c| c.name.clone());
+        let unwatched =
+            self.streams.iter().filter(|s| self.witnesses_of(s.channel).next().is_none()).count();
+        let roles: Vec<_> = self.clusters.iter().map(|c| c.role).collect();
+        let unwatched = roles.iter().filter(|_| unwatched > 0).map(|r| (*r, unwatched as u64));
+        Begin {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run,
+            scenario: self.name.clone(),
+            seed: self.seed,
+            requirements: self.requirements.clone(),
+            origin,
+            publishing: self.schedule.duration,
+            unwatched: unwatched.collect(),
+            clusters: roles,
+            streams: self
+                .streams
+                .iter()
+                .filter_map(|s| Some((channel(s.channel)?, s.route)))
+                .collect(),
+            strata: self.strata(),
+            controls: Control::ALL.to_vec(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// Witnesses of a channel.
@@ -361,13 +443,13 @@ impl Plan {
         self.clusters.iter().find(|c| c.role == role)
     }
 
-    /// The same clusters and credentials, tried by one connection each.
+    /// The same clusters and credentials, tried by one witness each, and the control connection.
     #[must_use]
     pub fn with_one_connection(&self) -> Self {
         let mut plan = self.clone();
         plan.witnesses.truncate(1);
         plan.senders.clear();
-        plan.bill.connections = 1;
+        plan.bill.connections = 2;
         plan
     }
 
@@ -451,6 +533,19 @@ fn plan_channels(scenario: &Scenario, run: RunId) -> Vec<ChannelPlan> {
         }
     }
     channels
+}
+
+fn plan_controls(run: RunId) -> ControlPlan {
+    #[expect(clippy::expect_used, reason = "prefix, eight digits and a word: always a valid name")]
+    let name = |kind: ChannelKind, tail: &str| {
+        let name = format!("{}{CHANNEL_PREFIX}{}-{tail}", kind.prefix(), run.short());
+        ChannelName::new(name).expect("a valid name")
+    };
+    ControlPlan {
+        channel: name(ChannelKind::Public, "control"),
+        guard: name(ChannelKind::Public, "guard"),
+        refused: name(ChannelKind::Private, "refused"),
+    }
 }
 
 fn plan_streams(scenario: &Scenario, channels: &[ChannelPlan]) -> Vec<StreamPlan> {

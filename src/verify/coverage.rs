@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ChannelName, ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::book::{Book, Outcome, Publication};
 use super::fact::{Shortfall, WitnessReport};
-use super::tally::BlindCause;
+use super::tally::{BlindCause, Epoch, Route, Stratum};
 
 /// Whole seconds after an event's own, vouched for by the vital signs, before it is joined: they
 /// are read at least once a second, so any taint of its second is known then.
@@ -24,7 +26,8 @@ const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
 const UNORDERED_EVENTS_MAX: usize = 1 << 20;
 
 /// Publications of one cluster, joined over its witnesses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClusterTrials {
     /// Accepted or recovered, untainted, and with a witness that could have lost it.
     pub trials: u64,
@@ -47,6 +50,15 @@ impl ClusterTrials {
     /// Trials that failed.
     pub const fn failures(&self) -> u64 {
         self.publications_lost + self.publications_partially_lost
+    }
+
+    /// Adds another run's.
+    pub fn merge(&mut self, other: &Self) {
+        self.trials += other.trials;
+        self.publications_lost += other.publications_lost;
+        self.publications_partially_lost += other.publications_partially_lost;
+        self.unattributed += other.unattributed;
+        self.incidents += other.incidents;
     }
 }
 
@@ -87,7 +99,8 @@ impl Incidents {
 }
 
 /// Why an event is uncovered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UncoveredCause {
     /// A cluster refused it.
     Rejected,
@@ -111,8 +124,35 @@ impl UncoveredCause {
     }
 }
 
+/// Events that are a trial on both clusters, by which of them lost it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pairs {
+    /// All of them.
+    pub trials: u64,
+    /// Lost on new, on old by no witness.
+    pub only_new: u64,
+    /// Lost on old, on new by no witness.
+    pub only_old: u64,
+    /// Lost on both.
+    pub both: u64,
+}
+
+impl Pairs {
+    fn note(&mut self, old_lost: bool, new_lost: bool) {
+        self.trials += 1;
+        match (old_lost, new_lost) {
+            (false, false) => {}
+            (false, true) => self.only_new += 1,
+            (true, false) => self.only_old += 1,
+            (true, true) => self.both += 1,
+        }
+    }
+}
+
 /// Settled events, joined over the clusters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Events {
     /// Every assigned witness on every cluster got it.
     pub covered: u64,
@@ -125,6 +165,8 @@ pub struct Events {
     /// Events that were not sent on every cluster, by the agent's own doing, and nowhere uncovered:
     /// not counted above.
     pub unsent: u64,
+    /// Which cluster lost what both were tried with.
+    pub pairs: Pairs,
     /// The scheduled instant of the first event after the last uncovered one.
     pub covered_since: Option<RunTime>,
     /// The scheduled instant of the last event before the first unsettled one.
@@ -132,6 +174,26 @@ pub struct Events {
 }
 
 impl Events {
+    /// Adds another run's. The watermark is that of the later one; an uncovered event of either is
+    /// not forgotten, as the counts show it.
+    pub fn merge(&mut self, other: &Self) {
+        self.covered += other.covered;
+        for (cause, count) in &other.uncovered {
+            *self.uncovered.entry(*cause).or_default() += count;
+        }
+        self.trials += other.trials;
+        for (cause, count) in &other.failures {
+            *self.failures.entry(*cause).or_default() += count;
+        }
+        self.unsent += other.unsent;
+        self.pairs.trials += other.pairs.trials;
+        self.pairs.only_new += other.pairs.only_new;
+        self.pairs.only_old += other.pairs.only_old;
+        self.pairs.both += other.pairs.both;
+        self.covered_since = self.covered_since.max(other.covered_since);
+        self.covered_until = self.covered_until.max(other.covered_until);
+    }
+
     /// All uncovered events.
     pub fn uncovered_total(&self) -> u64 {
         self.uncovered.values().sum()
@@ -143,11 +205,17 @@ struct Short {
     lost: u32,
     missed: u32,
     missed_by_agent: u32,
+    /// Those of the missed ones whose witness was on a later connection.
+    missed_again: u32,
 }
 
 impl Short {
     const fn total(&self) -> u32 {
-        self.lost + self.missed + self.missed_by_agent
+        self.lost + self.missed_in_all()
+    }
+
+    const fn missed_in_all(&self) -> u32 {
+        self.missed + self.missed_by_agent
     }
 }
 
@@ -156,6 +224,8 @@ impl Short {
 struct Assigned {
     /// The first seq that is owed to it: publications before its first confirmation are not.
     owed_from: u64,
+    /// The first seq that is owed on a later connection; `None` while it is on its first.
+    again_from: Option<u64>,
     /// Every obligation below has ended.
     settled_below: u64,
 }
@@ -167,8 +237,6 @@ struct Side {
     book: Arc<Book>,
     assigned: BTreeMap<WitnessIx, Assigned>,
     short: VecDeque<Short>,
-    /// Trials of this stream alone.
-    trials: u64,
 }
 
 impl Side {
@@ -176,15 +244,19 @@ impl Side {
         self.book.head().0 > seq && self.assigned.values().all(|w| w.settled_below > seq)
     }
 
-    /// To how many witnesses a publication is owed.
-    fn witnesses(&self, seq: u64) -> u32 {
-        let owed = self.assigned.values().filter(|w| w.owed_from <= seq).count();
-        u32::try_from(owed).unwrap_or(u32::MAX)
+    /// To how many witnesses a publication is owed, and how many of them were on a later
+    /// connection.
+    fn witnesses(&self, seq: u64) -> (u32, u32) {
+        let owed = || self.assigned.values().filter(|w| w.owed_from <= seq);
+        let again = owed().filter(|w| w.again_from.is_some_and(|from| from <= seq)).count();
+        let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        (count(owed().count()), count(again))
     }
 }
 
 #[derive(Debug)]
 struct Stream {
+    stratum: Stratum,
     /// Every event below is joined.
     base: u64,
     sides: Vec<Side>,
@@ -203,6 +275,7 @@ enum Joined {
 pub struct Coverage {
     streams: Vec<Stream>,
     trials: BTreeMap<ClusterRole, ClusterTrials>,
+    strata: BTreeMap<ClusterRole, BTreeMap<Stratum, u64>>,
     incidents: BTreeMap<ClusterRole, Incidents>,
     events: Events,
     /// Joined events in the order of the schedule, from `index_base` on.
@@ -222,23 +295,41 @@ pub struct SideSpec {
     pub witnesses: Vec<WitnessIx>,
 }
 
+/// A stream that is joined.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Its channel.
+    pub channel: ChannelName,
+    /// Its route.
+    pub route: Route,
+    /// Its books and witnesses, one per cluster.
+    pub sides: Vec<SideSpec>,
+}
+
 impl Coverage {
     /// Joins the given streams, in the order of their indices.
-    pub fn new(streams: Vec<Vec<SideSpec>>) -> Self {
-        let trials =
-            streams.iter().flatten().map(|side| (side.role, ClusterTrials::default())).collect();
+    pub fn new(streams: Vec<StreamInfo>) -> Self {
+        let sides = streams.iter().flat_map(|stream| &stream.sides);
+        let trials = sides.map(|side| (side.role, ClusterTrials::default())).collect();
         let side = |spec: SideSpec| Side {
             role: spec.role,
             book: spec.book,
             assigned: spec.witnesses.into_iter().map(|w| (w, Assigned::default())).collect(),
             short: VecDeque::new(),
-            trials: 0,
         };
-        let stream =
-            |sides: Vec<SideSpec>| Stream { base: 0, sides: sides.into_iter().map(side).collect() };
+        let stream = |stream: StreamInfo| Stream {
+            stratum: Stratum {
+                kind: stream.channel.kind(),
+                route: stream.route,
+                epoch: Epoch::First,
+            },
+            base: 0,
+            sides: stream.sides.into_iter().map(side).collect(),
+        };
         Self {
             streams: streams.into_iter().map(stream).collect(),
             trials,
+            strata: BTreeMap::new(),
             incidents: BTreeMap::new(),
             events: Events::default(),
             order: VecDeque::new(),
@@ -253,11 +344,10 @@ impl Coverage {
         ClusterTrials { incidents, ..self.trials.get(&role).copied().unwrap_or_default() }
     }
 
-    /// How many trials one stream had on one cluster, and how many witnesses it has there.
-    pub fn stream_trials(&self, stream: StreamIx, role: ClusterRole) -> (u64, usize) {
-        let side = self.streams.get(stream.0 as usize);
-        let side = side.and_then(|s| s.sides.iter().find(|side| side.role == role));
-        side.map_or((0, 0), |side| (side.trials, side.assigned.len()))
+    /// One cluster's trials by stratum since the last call. One that was tried by witnesses on their
+    /// first connection and by others on a later one counts in both.
+    pub fn take_strata(&mut self, role: ClusterRole) -> BTreeMap<Stratum, u64> {
+        self.strata.remove(&role).unwrap_or_default()
     }
 
     /// The events, joined.
@@ -272,7 +362,19 @@ impl Coverage {
 
     /// Takes in how far a witness has settled, and what did not reach it.
     pub fn handle_witness(&mut self, role: ClusterRole, report: &WitnessReport) {
+        for (stream, seq) in &report.owed_from {
+            if let Some(witness) = self.assigned(*stream, role, report.witness) {
+                witness.owed_from = seq.0;
+            }
+        }
+        for (stream, seq) in &report.again_from {
+            if let Some(witness) = self.assigned(*stream, role, report.witness) {
+                witness.again_from = Some(seq.0);
+            }
+        }
         for (stream, seq, shortfall) in &report.shortfalls {
+            let witness = self.assigned(*stream, role, report.witness).copied();
+            let again = witness.and_then(|w| w.again_from).is_some_and(|from| from <= seq.0);
             let Some(stream) = self.streams.get_mut(stream.0 as usize) else { continue };
             let Some(offset) = seq.0.checked_sub(stream.base) else { continue };
             let Some(side) = stream.sides.iter_mut().find(|s| s.role == role) else { continue };
@@ -290,11 +392,9 @@ impl Coverage {
                     Shortfall::Missed(BlindCause::Agent) => short.missed_by_agent += 1,
                     Shortfall::Missed(_) => short.missed += 1,
                 }
-            }
-        }
-        for (stream, seq) in &report.owed_from {
-            if let Some(witness) = self.assigned(*stream, role, report.witness) {
-                witness.owed_from = seq.0;
+                if again && matches!(shortfall, Shortfall::Missed(_)) {
+                    short.missed_again += 1;
+                }
             }
         }
         for (stream, seq) in &report.settled_below {
@@ -394,17 +494,30 @@ impl Coverage {
         }
         stream.base += 1;
         let mut event = EventJoin::default();
+        let mut tried = BTreeMap::new();
         for (side, publication) in stream.sides.iter_mut().zip(&publications) {
             let short = side.short.pop_front().unwrap_or_default();
-            let witnesses = side.witnesses(seq);
+            let (witnesses, again) = side.witnesses(seq);
             let is_tainted = publication.tainted || tainted(publication.sent.second());
             let trials = self.trials.entry(side.role).or_default();
-            let before = *trials;
-            event.add(publication, short, witnesses, is_tainted, trials);
-            side.trials += trials.trials - before.trials;
-            if trials.failures() > before.failures() {
+            let Some(lost) = event.add(publication, short, witnesses, is_tainted, trials) else {
+                continue;
+            };
+            tried.insert(side.role, lost);
+            // A stratum was tried where a witness in it could have lost it.
+            let first = (witnesses - again) > (short.missed_in_all() - short.missed_again);
+            let strata = [(Epoch::First, first), (Epoch::Again, again > short.missed_again)];
+            for (epoch, _) in strata.into_iter().filter(|(_, could_lose)| *could_lose) {
+                let strata = self.strata.entry(side.role).or_default();
+                *strata.entry(Stratum { epoch, ..stream.stratum }).or_default() += 1;
+            }
+            if lost {
                 self.incidents.entry(side.role).or_default().note(publication.sent);
             }
+        }
+        if let (Some(old), Some(new)) = (tried.get(&ClusterRole::Old), tried.get(&ClusterRole::New))
+        {
+            self.events.pairs.note(*old, *new);
         }
         Some((index, scheduled, event.finish(&mut self.events)))
     }
@@ -418,6 +531,7 @@ struct EventJoin {
 }
 
 impl EventJoin {
+    /// Adds one cluster's publication. Where it is a trial: whether it failed.
     fn add(
         &mut self,
         publication: &Publication,
@@ -425,20 +539,21 @@ impl EventJoin {
         witnesses: u32,
         is_tainted: bool,
         trials: &mut ClusterTrials,
-    ) {
+    ) -> Option<bool> {
         self.tainted |= is_tainted;
         let got = witnesses.saturating_sub(short.total());
+        let mut tried = None;
         let cause = match publication.outcome {
             Outcome::Unsent => {
                 // The agent's own doing: it neither accuses the cluster nor is it a trial.
                 self.unsent = true;
                 self.tainted = true;
-                return;
+                return None;
             }
             Outcome::Rejected => Some(UncoveredCause::Rejected),
             Outcome::Void | Outcome::InFlight | Outcome::Unknown => Some(UncoveredCause::Void),
             Outcome::Accepted | Outcome::Recovered => {
-                count_trial(short, got, is_tainted, trials);
+                tried = count_trial(short, got, is_tainted, trials);
                 if short.lost > 0 {
                     Some(UncoveredCause::Lost)
                 } else if short.missed > 0 || got == 0 {
@@ -452,6 +567,7 @@ impl EventJoin {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        tried
     }
 
     fn finish(self, events: &mut Events) -> Joined {
@@ -475,13 +591,19 @@ impl EventJoin {
     }
 }
 
-fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTrials) {
+/// Counts a trial, if it is one: whether it failed.
+fn count_trial(
+    short: Short,
+    got: u32,
+    is_tainted: bool,
+    trials: &mut ClusterTrials,
+) -> Option<bool> {
     if got + short.lost == 0 {
-        return;
+        return None;
     }
     if is_tainted {
         trials.unattributed += u64::from(short.lost > 0);
-        return;
+        return None;
     }
     trials.trials += 1;
     match (short.lost, got) {
@@ -489,6 +611,7 @@ fn count_trial(short: Short, got: u32, is_tainted: bool, trials: &mut ClusterTri
         (_, 0) => trials.publications_lost += 1,
         _ => trials.publications_partially_lost += 1,
     }
+    Some(short.lost > 0)
 }
 
 #[cfg(test)]

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
+use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
 
 /// How one obligation ended that did not end as a delivery.
@@ -26,6 +29,9 @@ pub struct WitnessReport {
     pub tally: Tally,
     /// Streams whose channel was confirmed for the first time, with the first seq owed to it.
     pub owed_from: Vec<(StreamIx, Seq)>,
+    /// Streams whose channel was confirmed again for the first time, with the first seq that is
+    /// owed on a later connection.
+    pub again_from: Vec<(StreamIx, Seq)>,
     /// For each of its streams, the seq below which every obligation has ended.
     pub settled_below: Vec<(StreamIx, Seq)>,
     /// Every obligation since its last report that ended, but not as a delivery or void.
@@ -37,7 +43,8 @@ pub struct WitnessReport {
 }
 
 /// Publications by outcome: `sent = accepted + rejected + unknown + in flight`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Publications {
     /// All that were sent, or tried to be.
     pub sent: u64,
@@ -130,17 +137,84 @@ impl ConnectPhases {
         self.resolve + self.connect + self.tls + self.upgrade + self.established + self.subscribed
     }
 
-    /// Each phase with its name in reports and metric labels.
-    pub const fn steps(&self) -> [(&'static str, Duration); 6] {
+    /// How long each step took, in their order.
+    pub const fn steps(&self) -> [(ConnectStep, Duration); 6] {
         [
-            ("resolve", self.resolve),
-            ("connect", self.connect),
-            ("tls", self.tls),
-            ("upgrade", self.upgrade),
-            ("established", self.established),
-            ("subscribed", self.subscribed),
+            (ConnectStep::Resolve, self.resolve),
+            (ConnectStep::Connect, self.connect),
+            (ConnectStep::Tls, self.tls),
+            (ConnectStep::Upgrade, self.upgrade),
+            (ConnectStep::Established, self.established),
+            (ConnectStep::Subscribed, self.subscribed),
         ]
     }
+}
+
+/// A step of connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectStep {
+    /// Name to addresses.
+    Resolve,
+    /// TCP.
+    Connect,
+    /// TLS.
+    Tls,
+    /// The WebSocket upgrade.
+    Upgrade,
+    /// Until `pusher:connection_established`.
+    Established,
+    /// Until the last channel was confirmed.
+    Subscribed,
+}
+
+impl ConnectStep {
+    /// Every step, in order.
+    pub const ALL: [Self; 6] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Upgrade,
+        Self::Established,
+        Self::Subscribed,
+    ];
+
+    /// The step's name in reports and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Upgrade => "upgrade",
+            Self::Established => "established",
+            Self::Subscribed => "subscribed",
+        }
+    }
+}
+
+/// A witness's blind window: how it changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Whose.
+    pub witness: WitnessIx,
+    /// When it became blind.
+    pub since: RunTime,
+    /// Why.
+    pub cause: BlindCause,
+    /// What happened to the window.
+    pub change: SightChange,
+}
+
+/// What happens to a blind window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SightChange {
+    /// It began: the witness lost sight of its channels.
+    Lost,
+    /// The agent had begun it on purpose, and giving sight back failed: it lasts for another cause.
+    NotRestored,
+    /// It ended: the witness sees all its channels again.
+    Restored,
 }
 
 /// Something about a connection.
@@ -165,28 +239,8 @@ pub enum ConnectionFact {
         /// Whether it was a witness's; a sender's makes nobody blind.
         of_witness: bool,
     },
-    /// A witness lost sight of its channels.
-    SightLost {
-        /// When.
-        since: RunTime,
-        /// Why.
-        cause: BlindCause,
-    },
-    /// The agent took a witness's sight on purpose, and giving it back failed: the window has
-    /// another cause.
-    SightNotRestored {
-        /// When it became blind.
-        since: RunTime,
-        /// Why it lasts.
-        cause: BlindCause,
-    },
-    /// A witness sees all its channels again.
-    SightRestored {
-        /// When it became blind.
-        since: RunTime,
-        /// Why.
-        cause: BlindCause,
-    },
+    /// What a witness can see has changed.
+    Sight(Sight),
     /// A subscription that needs a signature was confirmed or refused.
     Authorized {
         /// How long signing took.
@@ -196,41 +250,61 @@ pub enum ConnectionFact {
     },
 }
 
-/// Why a second's measurements cannot be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaintReason {
-    /// A publication was taken up too long after its scheduled instant.
-    ScheduleLag,
-    /// The runtime did not run a task that was due.
-    RuntimeStall,
-    /// Received bytes waited too long to be read.
-    ReceiveBacklog,
-    /// Too few file descriptors are left.
-    FileDescriptors,
-    /// The wall clock was stepped.
-    ClockStep,
-    /// A publication was not sent, because too many requests were open.
-    Unsent,
+/// A negative control: what the agent does to itself, on streams of their own, to see that it is
+/// found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// A delivery that is withheld must be found lost.
+    SeesLoss,
+    /// One that is held back past the deadline must be found late.
+    SeesLateness,
+    /// One that is repeated must be found a duplicate.
+    SeesDuplicate,
+    /// Two that are swapped must be found reordered.
+    SeesReordering,
+    /// One that is damaged must be found corrupt.
+    SeesCorruption,
+    /// A subscription that is signed with a wrong secret must be refused.
+    SeesRefusal,
+    /// A channel on which nothing is published must stay silent.
+    HearsNothing,
 }
 
-impl TaintReason {
-    /// The reason's name in reports.
+impl Control {
+    /// Every control, in the order in which they are shown.
+    pub const ALL: [Self; 7] = [
+        Self::SeesLoss,
+        Self::SeesLateness,
+        Self::SeesDuplicate,
+        Self::SeesReordering,
+        Self::SeesCorruption,
+        Self::SeesRefusal,
+        Self::HearsNothing,
+    ];
+
+    /// The control's name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ScheduleLag => "schedule lag",
-            Self::RuntimeStall => "runtime stall",
-            Self::ReceiveBacklog => "receive backlog",
-            Self::FileDescriptors => "file descriptors",
-            Self::ClockStep => "clock step",
-            Self::Unsent => "unsent publications",
+            Self::SeesLoss => "sees-loss",
+            Self::SeesLateness => "sees-lateness",
+            Self::SeesDuplicate => "sees-duplicate",
+            Self::SeesReordering => "sees-reordering",
+            Self::SeesCorruption => "sees-corruption",
+            Self::SeesRefusal => "sees-refusal",
+            Self::HearsNothing => "hears-nothing",
         }
     }
 }
 
-/// States a taint of every second from one instant to another.
-pub fn taints(from: RunTime, to: RunTime, reason: TaintReason) -> impl Iterator<Item = Fact> {
-    (from.second()..=to.second()).map(move |second| Fact::Taint(second, reason))
+/// How a control came out. One of which nothing was stated has not fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlStatus {
+    /// What was done was found as what it is.
+    Pass,
+    /// It was found as something else, or the cluster let pass what it must refuse.
+    Fail,
 }
 
 /// A fact, stated by the agent.
@@ -244,10 +318,24 @@ pub enum Fact {
     Publisher(ClusterRole, Box<PublisherReport>),
     /// From whoever holds a connection.
     Connection(ClusterRole, RunTime, ConnectionFact),
+    /// A negative control came out; a failure stays one.
+    Control(ClusterRole, Control, ControlStatus),
+    /// After the run: how many of its channels the API still shows as occupied; `None` if it gave
+    /// no answer.
+    LeftBehind(ClusterRole, Option<u64>),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.
     Published(RunTime),
     /// The vital signs up to this instant are stated; this long the runtime stalled just before.
     Vouched(RunTime, Duration),
+}
+
+impl From<ControlStatus> for super::verdict::Status {
+    fn from(status: ControlStatus) -> Self {
+        match status {
+            ControlStatus::Pass => Self::Pass,
+            ControlStatus::Fail => Self::Fail,
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! Latencies: sparse buckets where they are handed on, dense histograms where they are kept.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::stats::quantile_ranks;
 
@@ -13,9 +17,66 @@ const MAX_US: u64 = 3_600_000_000;
 
 /// Counts by bucket, in the order of the buckets: what a ledger hands on. Buckets are log-linear
 /// over microseconds.
+///
+/// Serialised as base64 of LEB128 numbers: for each bucket its distance from the one before, and its
+/// count. As lists of decimal numbers, latencies would be most of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sparse {
     buckets: Vec<(u16, u32)>,
+}
+
+impl Serialize for Sparse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (mut bytes, mut last) = (Vec::new(), 0);
+        for (bucket, count) in &self.buckets {
+            put(&mut bytes, u32::from(bucket - last));
+            put(&mut bytes, *count);
+            last = *bucket;
+        }
+        serializer.serialize_str(&STANDARD_NO_PAD.encode(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Sparse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let bytes = STANDARD_NO_PAD.decode(&*text).map_err(D::Error::custom)?;
+        let (mut rest, mut last, mut sparse) = (bytes.as_slice(), 0, Self::default());
+        while !rest.is_empty() {
+            let pair = take(&mut rest).zip(take(&mut rest));
+            let (distance, count) = pair.ok_or_else(|| D::Error::custom("a bucket is cut off"))?;
+            let bucket = u16::try_from(distance).ok().and_then(|by| by.checked_add(last));
+            let bucket = bucket.filter(|bucket| middle(*bucket) <= 2 * MAX_US);
+            last = bucket.ok_or_else(|| D::Error::custom("there is no such bucket"))?;
+            sparse.add(last, count);
+        }
+        Ok(sparse)
+    }
+}
+
+/// Appends a number in LEB128: seven bits to a byte, the low ones first.
+fn put(bytes: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7F) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Takes a number in LEB128 from the front; `None` if there is none.
+fn take(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0_u32;
+    for shift in (0..32).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u32::from(first & 0x7F);
+        number |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
+        if first & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 fn bucket(us: u64) -> u16 {
@@ -61,6 +122,11 @@ impl Sparse {
         }
     }
 
+    /// Whether nothing was counted.
+    pub const fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, n)| u64::from(*n)).sum()
@@ -73,7 +139,7 @@ impl Sparse {
 }
 
 /// A dense histogram over microseconds, with three significant digits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
@@ -100,6 +166,12 @@ impl Latencies {
     pub fn merge(&mut self, other: &Self) {
         // Equal bounds: nothing can be out of range.
         let _ = self.0.add(&other.0);
+    }
+
+    /// Takes away what is part of it.
+    pub fn subtract(&mut self, part: &Self) {
+        // Equal bounds, and a part: nothing can be out of range, or be missing.
+        let _ = self.0.subtract(&part.0);
     }
 
     /// How many values there are.
@@ -160,12 +232,23 @@ impl Latencies {
 
     /// The histogram in HdrHistogram's compressed form (V2, deflate), in base64.
     pub fn encoded(&self) -> String {
-        use base64::Engine;
         use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
         let mut bytes = Vec::new();
         // Writing to a Vec cannot fail, and the counts are far below what the form can hold.
         let _ = V2DeflateSerializer::new().serialize(&self.0, &mut bytes);
-        base64::engine::general_purpose::STANDARD.encode(bytes)
+        STANDARD.encode(bytes)
+    }
+
+    /// Reads what [`Latencies::encoded`] wrote; `None` for anything else.
+    pub fn decode(text: &str) -> Option<Self> {
+        use hdrhistogram::serialization::Deserializer;
+        let bytes = STANDARD.decode(text).ok()?;
+        let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
+        // Other bounds would be another program's; added up, they may lose what is out of range.
+        let mut latencies = Self::default();
+        (read.sigfig() == latencies.0.sigfig() && read.high() == latencies.0.high())
+            .then(|| latencies.0.add(&read).ok())??;
+        Some(latencies)
     }
 }
 
@@ -212,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn latencies_are_written_and_read_without_loss_and_nonsense_is_refused() {
+        let mut sparse = Sparse::default();
+        for us in [0, 1, 300, 300, 70_000, 1_000_000, u64::MAX] {
+            sparse.record(Duration::from_micros(us));
+        }
+        sparse.add(9, u32::MAX);
+        let text = serde_json::to_string(&sparse).unwrap();
+        assert_eq!(serde_json::from_str::<Sparse>(&text).unwrap(), sparse);
+        assert_eq!(serde_json::to_string(&Sparse::default()).unwrap(), "\"\"");
+        // A bucket without its count, a number without its end, one that is too big, no base64.
+        for bad in ["AQ", "AYA", "/////w8B", "////////AQ", "gICAgBAB", "!"] {
+            assert!(serde_json::from_str::<Sparse>(&format!("\"{bad}\"")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn ranks_and_quantiles_are_those_of_the_samples() {
         let mut latencies = Latencies::default();
         assert_eq!((latencies.min_ms(), latencies.quantile_ms(0.5)), (None, None));
@@ -225,6 +324,14 @@ mod tests {
         latencies.record(Duration::from_millis(299));
         assert!((latencies.quantile_ms(0.99).unwrap() - 297.0).abs() < 0.5);
         assert_eq!(latencies.quantile_ms(0.999), None);
-        assert!(latencies.encoded().starts_with("HISTFAAA"));
+        let encoded = latencies.encoded();
+        assert!(encoded.starts_with("HISTFAAA"));
+        assert_eq!(Latencies::decode(&encoded), Some(latencies.clone()));
+        for bad in ["", "HISTFAAA", "!", &encoded[..encoded.len() - 8]] {
+            assert_eq!(Latencies::decode(bad), None, "{bad}");
+        }
+        let mut rest = latencies.clone();
+        rest.subtract(&latencies);
+        assert_eq!(rest, Latencies::default());
     }
 }

@@ -14,7 +14,9 @@ use super::book::{Book, Outcome, Publication};
 use super::envelope::Envelope;
 use super::fact::{Shortfall, WitnessReport};
 use super::tally::Route;
-use super::tally::{Beside, BlindCause, Incident, IncidentKind, Obligations, Stratum, Tally};
+use super::tally::{
+    Beside, BlindCause, Epoch, Incident, IncidentKind, Obligations, Stratum, Tally,
+};
 
 /// Most blind windows of a channel that are told apart; the two oldest are joined beyond it, with
 /// what lies between them: a client on such a connection saw nothing for certain.
@@ -61,6 +63,8 @@ struct Channel {
     kind: ChannelKind,
     /// The last confirmation; `None` before the first.
     confirmed: Option<RunTime>,
+    /// Whether that was the first.
+    epoch: Epoch,
     /// Whether the next event may be a cache channel's replay.
     replay_expected: bool,
     windows: VecDeque<BlindWindow>,
@@ -83,6 +87,8 @@ impl Channel {
 /// One obligation. Its flags stay after it ended, to tell a further copy from a first one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
+    /// On which of its connections the witness was when the obligation opened.
+    epoch: Epoch,
     settled: bool,
     /// When a first intact copy came, if by the horizon.
     received: Option<RunTime>,
@@ -93,7 +99,7 @@ struct Entry {
 #[derive(Debug)]
 struct Stream {
     spec: StreamSpec,
-    stratum: Stratum,
+    kind: ChannelKind,
     /// The seq of the first entry.
     first: u64,
     entries: VecDeque<Entry>,
@@ -105,11 +111,17 @@ struct Stream {
     newest: Option<u64>,
     /// The first seq that is owed, until it was reported.
     owed_from: Option<Seq>,
+    /// The first seq that is owed on a later connection, until it was reported.
+    again_from: Option<Seq>,
 }
 
 impl Stream {
     fn next(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    const fn stratum(&self, epoch: Epoch) -> Stratum {
+        Stratum { kind: self.kind, route: self.spec.route, epoch }
     }
 
     fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
@@ -148,12 +160,13 @@ impl Ledger {
         let channel = |kind: &ChannelKind| Channel {
             kind: *kind,
             confirmed: None,
+            epoch: Epoch::First,
             replay_expected: false,
             windows: VecDeque::new(),
         };
         let kind_of = |at: usize| channels.get(at).copied().unwrap_or(ChannelKind::Public);
         let stream = |spec: StreamSpec| Stream {
-            stratum: Stratum { kind: kind_of(spec.channel), route: spec.route },
+            kind: kind_of(spec.channel),
             spec,
             first: 0,
             entries: VecDeque::new(),
@@ -161,6 +174,7 @@ impl Ledger {
             reported: 0,
             newest: None,
             owed_from: None,
+            again_from: None,
         };
         Self {
             config,
@@ -174,6 +188,11 @@ impl Ledger {
     }
 
     // Getters.
+
+    /// The witness that it belongs to.
+    pub const fn witness(&self) -> WitnessIx {
+        self.config.witness
+    }
 
     /// Obligations open now: counted by themselves, so that the books can be seen to balance.
     pub fn pending(&self) -> u64 {
@@ -196,6 +215,13 @@ impl Ledger {
                 stream.cursor = stream.first;
                 stream.owed_from = Some(Seq(stream.first));
             }
+        } else if state.epoch == Epoch::First {
+            // What was published until now was owed on the first connection.
+            for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
+                open(stream, Epoch::First, &mut self.tally);
+                stream.again_from = Some(Seq(stream.next()));
+            }
+            state.epoch = Epoch::Again;
         }
         state.confirmed = Some(now);
         state.replay_expected = state.kind.is_cache();
@@ -267,9 +293,13 @@ impl Ledger {
     fn handle_intact(&mut self, at: usize, seq: Seq, expects_replay: bool, now: RunTime) {
         let Some(stream) = self.streams.get_mut(at) else { return };
         let which = Some((stream.spec.stream, seq));
-        let confirmed = self.channels.get(stream.spec.channel).and_then(|c| c.confirmed);
-        if confirmed.is_some() && seq.0 >= stream.next() {
-            open(stream, &mut self.tally);
+        let channel = self.channels.get(stream.spec.channel);
+        let confirmed = channel.and_then(|c| c.confirmed);
+        if let Some(channel) = channel
+            && confirmed.is_some()
+            && seq.0 >= stream.next()
+        {
+            open(stream, channel.epoch, &mut self.tally);
         }
         match stream.spec.book.read(seq) {
             // Whatever else such a copy is: the cluster said that it would not exist.
@@ -310,13 +340,14 @@ impl Ledger {
         // A copy of what is not answered yet is held: the answer may be that it was rejected.
         let owed = publication.outcome != Outcome::InFlight;
         entry.settled = owed;
+        let epoch = entry.epoch;
         stream.spec.book.mark_seen(seq);
         let is_overtaken = stream.newest > Some(seq.0);
         let is_reordered = is_overtaken && stream.was_overtaken(seq.0, publication.answered);
         stream.newest = stream.newest.max(Some(seq.0));
         if owed {
-            let deadline = self.config.deadline;
-            count_delivery(stream, seq, publication.sent, latency, deadline, &mut self.tally);
+            let (deadline, sent) = (self.config.deadline, publication.sent);
+            count_delivery(stream, (seq, epoch), sent, latency, deadline, &mut self.tally);
         }
         if is_reordered {
             self.beside(now, IncidentKind::Reordered, which, |b| &mut b.reordered);
@@ -347,7 +378,7 @@ impl Ledger {
             if channel.confirmed.is_none() {
                 continue;
             }
-            open(stream, &mut self.tally);
+            open(stream, channel.epoch, &mut self.tally);
             let judge = Judge { config: &self.config, channel, last_heard: self.last_heard, now };
             for seq in stream.cursor..stream.next() {
                 settle(stream, Seq(seq), &judge, &mut self.tally, &mut self.shortfalls);
@@ -390,10 +421,13 @@ impl Ledger {
 
     /// Everything counted since the last call.
     pub fn take_report(&mut self) -> WitnessReport {
-        let (mut owed_from, mut settled_below) = (Vec::new(), Vec::new());
+        let (mut owed_from, mut again_from) = (Vec::new(), Vec::new());
         for stream in &mut self.streams {
-            owed_from.extend(stream.owed_from.take().map(|seq| (stream.spec.stream, seq)));
+            let ix = stream.spec.stream;
+            owed_from.extend(stream.owed_from.take().map(|seq| (ix, seq)));
+            again_from.extend(stream.again_from.take().map(|seq| (ix, seq)));
         }
+        let mut settled_below = Vec::new();
         for stream in self.streams.iter_mut().filter(|s| s.cursor != s.reported) {
             stream.reported = stream.cursor;
             settled_below.push((stream.spec.stream, Seq(stream.cursor)));
@@ -402,6 +436,7 @@ impl Ledger {
             witness: self.config.witness,
             tally: std::mem::take(&mut self.tally),
             owed_from,
+            again_from,
             settled_below,
             shortfalls: std::mem::take(&mut self.shortfalls),
             pending: self.pending(),
@@ -411,12 +446,12 @@ impl Ledger {
 }
 
 /// Opens an obligation for each publication that the book shows and the stream has not yet.
-fn open(stream: &mut Stream, tally: &mut Tally) {
+fn open(stream: &mut Stream, epoch: Epoch, tally: &mut Tally) {
     for seq in stream.next()..stream.spec.book.head().0 {
         let unsent = stream.spec.book.read(Seq(seq)).is_some_and(|p| p.outcome == Outcome::Unsent);
-        stream.entries.push_back(Entry { settled: unsent, ..Entry::default() });
+        stream.entries.push_back(Entry { epoch, settled: unsent, ..Entry::default() });
         if !unsent {
-            obligations(tally, stream.stratum).total += 1;
+            obligations(tally, stream.stratum(epoch)).total += 1;
         }
     }
 }
@@ -427,13 +462,13 @@ fn obligations(tally: &mut Tally, stratum: Stratum) -> &mut Obligations {
 
 fn count_delivery(
     stream: &Stream,
-    seq: Seq,
+    (seq, epoch): (Seq, Epoch),
     sent: RunTime,
     latency: Duration,
     deadline: Duration,
     tally: &mut Tally,
 ) {
-    let (counts, latencies) = tally.strata.entry(stream.stratum).or_default();
+    let (counts, latencies) = tally.strata.entry(stream.stratum(epoch)).or_default();
     latencies.record(latency);
     if latency <= deadline {
         counts.delivered += 1;
@@ -490,11 +525,11 @@ fn settle(
     tally: &mut Tally,
     shortfalls: &mut Vec<(StreamIx, Seq, Shortfall)>,
 ) {
-    let (stratum, index) = (stream.stratum, stream.spec.stream);
     let Some(entry) = stream.entry(seq.0).copied() else { return };
     if entry.settled {
         return;
     }
+    let (stratum, index) = (stream.stratum(entry.epoch), stream.spec.stream);
     let Some(publication) = stream.spec.book.read(seq) else {
         tally.lapped += 1;
         obligations(tally, stratum).void += 1;
@@ -508,7 +543,8 @@ fn settle(
             Outcome::Accepted | Outcome::Unknown | Outcome::Recovered | Outcome::Void => {
                 let latency = received.since(publication.sent);
                 let deadline = judge.config.deadline;
-                count_delivery(stream, seq, publication.sent, latency, deadline, tally);
+                let which = (seq, entry.epoch);
+                count_delivery(stream, which, publication.sent, latency, deadline, tally);
             }
             Outcome::Rejected | Outcome::Unsent => {
                 obligations(tally, stratum).void += 1;

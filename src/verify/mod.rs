@@ -6,11 +6,19 @@
 pub mod account;
 pub mod book;
 pub mod checks;
+pub mod control;
 pub mod coverage;
 pub mod envelope;
 pub mod fact;
+pub mod figures;
+pub mod gather;
 pub mod latency;
 pub mod ledger;
+pub mod record;
 pub mod stats;
+pub mod taint;
 pub mod tally;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod timeline;
 pub mod verdict;

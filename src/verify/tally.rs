@@ -2,16 +2,18 @@
 //! the few incidents worth a line each. Tallies merge in any order: a commutative monoid.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::AddAssign;
+use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelKind, RunTime, Seq, StreamIx};
 
 use super::latency::Sparse;
 
 /// How an event is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Route {
     /// One HTTP request for one event.
@@ -36,24 +38,86 @@ impl Route {
     }
 }
 
-impl std::fmt::Display for Route {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// What deliveries are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+impl FromStr for Route {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|route| route.as_str() == text).ok_or(())
+    }
+}
+
+/// On which of its connections a witness was when an obligation opened. Some faults live only
+/// behind a reconnect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Epoch {
+    /// On the first on which the channel was confirmed.
+    #[default]
+    First,
+    /// On a later one.
+    Again,
+}
+
+/// What deliveries are counted by. Written as `private/trigger`, or `private/trigger/again`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Stratum {
     /// The channel's kind.
     pub kind: ChannelKind,
     /// The route of publishing.
     pub route: Route,
+    /// The witness's connection.
+    pub epoch: Epoch,
+}
+
+impl fmt::Display for Stratum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, route, epoch } = self;
+        let again = if *epoch == Epoch::Again { "/again" } else { "" };
+        write!(f, "{kind}/{route}{again}")
+    }
+}
+
+impl FromStr for Stratum {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a stratum is KIND/ROUTE or KIND/ROUTE/again";
+        let mut parts = text.split('/');
+        let kind = parts.next().and_then(|kind| kind.parse().ok()).ok_or(FORM)?;
+        let route = parts.next().and_then(|route| route.parse().ok()).ok_or(FORM)?;
+        let epoch = match (parts.next(), parts.next()) {
+            (None, _) => Epoch::First,
+            (Some("again"), None) => Epoch::Again,
+            _ => return Err(FORM),
+        };
+        Ok(Self { kind, route, epoch })
+    }
+}
+
+impl TryFrom<String> for Stratum {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Stratum> for String {
+    fn from(stratum: Stratum) -> Self {
+        stratum.to_string()
+    }
 }
 
 /// Obligations by outcome. `total` is counted when an obligation opens, the others when it ends;
 /// the books balance when `total = delivered + late + lost + missed_offline + void + pending`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Obligations {
     /// All that were opened.
     pub total: u64,
@@ -88,7 +152,8 @@ impl AddAssign for Obligations {
 }
 
 /// Counts beside the obligations: never instead of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Beside {
     /// Further copies of what a witness already received.
     pub duplicates: u64,
@@ -128,7 +193,7 @@ impl AddAssign for Beside {
 }
 
 /// Why a witness was blind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BlindCause {
     /// The cluster closed the connection with a close frame.
@@ -176,7 +241,7 @@ impl BlindCause {
 }
 
 /// Something worth a line of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentKind {
     /// An obligation ended as lost.
@@ -293,6 +358,19 @@ impl Tally {
         }
         self.incidents_dropped += other.incidents_dropped;
         self.lapped += other.lapped;
+    }
+
+    /// What of it is misrouted.
+    #[must_use]
+    pub fn only_misrouted(&self) -> Self {
+        let mut only = Self::default();
+        for (second, beside) in self.beside.iter().filter(|(_, beside)| beside.misrouted > 0) {
+            let misrouted = Beside { misrouted: beside.misrouted, ..Beside::default() };
+            only.beside.insert(*second, misrouted);
+        }
+        let incidents = self.incidents.iter().filter(|i| i.kind == IncidentKind::Misrouted);
+        only.incidents = incidents.copied().collect();
+        only
     }
 
     /// Notes an incident. Where the tally is full, the latest one is only counted: which ones are

@@ -1,11 +1,13 @@
 //! Findings, the lattice they merge in, and the verdict.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::ClusterRole;
 
 /// How a check ended. Merging takes the worst: pass < inconclusive < fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// What was seen keeps the limit, on enough evidence.
@@ -28,10 +30,10 @@ impl Status {
 }
 
 /// What one check found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The check's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The cluster that it is about; `None` if about both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterRole>,
@@ -43,8 +45,11 @@ pub struct Finding {
     pub observed: Option<f64>,
     /// What was asked, in `unit`.
     pub limit: Option<f64>,
-    /// The unit of both: `ratio`, `count`, `ms`.
-    pub unit: &'static str,
+    /// The published guidance, where there is some, in `unit`: it is shown, and nothing rests on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
+    /// The unit of all three: `ratio`, `count`, `ms`, `probability`.
+    pub unit: Cow<'static, str>,
     /// On how many samples it rests.
     pub evidence: u64,
     /// The same in words.
@@ -52,7 +57,7 @@ pub struct Finding {
 }
 
 /// What may be concluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Every required check passed.
     #[serde(rename = "GO")]
@@ -92,13 +97,14 @@ mod tests {
 
     fn finding(required: bool, status: Status) -> Finding {
         Finding {
-            name: "loss",
+            name: "loss".into(),
             cluster: None,
             required,
             status,
             observed: None,
             limit: None,
-            unit: "ratio",
+            target: None,
+            unit: "ratio".into(),
             evidence: 0,
             detail: String::new(),
         }

@@ -251,6 +251,10 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     assert_eq!(report.verdict(), "NO-GO");
     for finding in report.0["checks"].as_array().unwrap() {
         let name = finding["name"].as_str().unwrap();
+        // They come out when the last connection is closed, and this page with it.
+        if matches!(name, "controls" | "left-behind") {
+            continue;
+        }
         let cluster = finding["cluster"].as_str().unwrap_or("both");
         let status = match finding["status"].as_str().unwrap() {
             "pass" => 0.0,

@@ -113,7 +113,7 @@ fn without_http_routes_only_channels_that_carry_client_events_are_used() {
 #[test]
 fn the_bill_counts_a_publication_and_each_of_its_deliveries() {
     let plan = plan("[canary]\nrate = 10\nwitnesses = 3");
-    assert_eq!((plan.bill.events, plan.bill.messages), (100, 400));
+    assert_eq!((plan.bill.events, plan.bill.messages), (100, 442));
 }
 
 #[test]
@@ -121,16 +121,20 @@ fn what_exceeds_the_budget_is_refused_with_every_reason() {
     let scenario = scenario("[budget]\nmessages_max = 100\nconnections_max = 1");
     let error = Plan::new(&scenario, Overrides::default(), RUN, 7).unwrap_err().to_string();
     assert!(
-        error.contains("1500 messages per app where budget.messages_max allows 100"),
+        error.contains("1542 messages per app where budget.messages_max allows 100"),
         "{error}"
     );
-    assert!(error.contains("2 connections per app where budget.connections_max"), "{error}");
+    assert!(error.contains("4 connections per app where budget.connections_max"), "{error}");
 }
 
 #[test]
 fn overrides_replace_what_the_scenario_says() {
-    let overrides =
-        Overrides { duration: Some(Duration::from_secs(70)), rate: Some(500.0), seed: Some(3) };
+    let overrides = Overrides {
+        duration: Some(Duration::from_secs(70)),
+        rate: Some(500.0),
+        seed: Some(3),
+        ..Overrides::default()
+    };
     let plan = Plan::new(&scenario(""), overrides, RUN, 7).unwrap();
     assert_eq!((plan.bill.events, plan.seed), (35_000, 3));
     assert!(plan.reaches_proof(), "35,000 events rule out 0.01 % at 95 %");

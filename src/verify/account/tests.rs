@@ -5,18 +5,27 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::model::ChannelKind;
-use crate::verify::tally::Tally;
+use crate::model::{ChannelKind, Seq};
+use crate::verify::fact::{
+    ConnectionFact, Fact, PublicationFailure, Publications, PublisherReport, WitnessReport,
+};
+use crate::verify::gather::INCIDENTS_MAX;
+use crate::verify::taint::TaintReason;
+use crate::verify::tally::{
+    Beside, Epoch, Incident, IncidentKind, Obligations, Route, Stratum, Tally,
+};
+use crate::verify::testing::Story;
 
 use ClusterRole::{New, Old};
 
-const STRATUM: Stratum = Stratum { kind: ChannelKind::Private, route: Route::Trigger };
+const STRATUM: Stratum =
+    Stratum { kind: ChannelKind::Private, route: Route::Trigger, epoch: Epoch::First };
 
-fn account() -> Account {
-    Account::new(&ClusterRole::ALL, Vec::new())
+fn account() -> Story {
+    Story::new(&ClusterRole::ALL, Vec::new())
 }
 
-fn begun() -> Account {
+fn begun() -> Story {
     let mut account = account();
     account.apply(Fact::Begun(RunTime::from_millis(5_500)));
     account
@@ -44,24 +53,28 @@ fn with_incidents(incidents: Vec<Incident>) -> Tally {
 }
 
 /// All figures of the new cluster that a fact can change.
-fn figures(account: &Account) -> String {
-    let new = &account.clusters[&New];
-    let latencies = new.latencies();
+fn figures(story: &Story) -> String {
+    let (account, new) = (&story.account, story.figures(New));
+    let latencies = &new.latencies;
     format!(
         "{:?} {:?} {:?} {} {} {:?} {} {:?} {:?} {:?} {:?} {}",
-        new.obligations(),
+        new.obligations_total(),
         new.beside,
         new.publications_total(),
         new.obligations_opened,
-        new.in_flight,
-        new.blindness,
+        new.in_flight(),
+        new.windows,
         latencies.count(),
         latencies.max_ms(),
-        new.unattributed(&account.instrument.tainted),
-        account.instrument.tainted,
+        new.excused,
+        account.tainted,
         new.closed_by_code,
-        account.instrument.lapped,
+        account.figures.lapped,
     )
+}
+
+fn all(story: &Story) -> &Figures {
+    story.account.figures()
 }
 
 fn random_fact(rng: &mut SmallRng) -> Fact {
@@ -94,7 +107,9 @@ fn random_fact(rng: &mut SmallRng) -> Fact {
             let at = RunTime::from_millis(rng.random_range(6_000..9_000));
             let since = RunTime::from_millis(rng.random_range(5_000..6_000));
             let cause = BlindCause::ALL[rng.random_range(0..4)];
-            Fact::Connection(New, at, ConnectionFact::SightRestored { since, cause })
+            let sight =
+                Sight { witness: WitnessIx(0), since, cause, change: SightChange::Restored };
+            Fact::Connection(New, at, ConnectionFact::Sight(sight))
         }
         _ => Fact::Taint(second, TaintReason::RuntimeStall),
     }
@@ -133,13 +148,13 @@ fn what_is_in_flight_is_what_is_sent_and_has_not_ended() {
         Fact::Publisher(New, Box::new(report))
     };
     account.apply(part(10, 3, 1, 1));
-    assert_eq!(account.clusters[&New].in_flight, 5);
+    assert_eq!(account.figures(New).in_flight(), 5);
     account.apply(part(2, 1, 0, 0));
-    assert_eq!(account.clusters[&New].in_flight, 6);
+    assert_eq!(account.figures(New).in_flight(), 6);
     account.apply(part(0, 6, 0, 0));
-    assert_eq!(account.clusters[&New].in_flight, 0);
+    assert_eq!(account.figures(New).in_flight(), 0);
     account.apply(part(0, 1, 0, 0));
-    assert_eq!(account.clusters[&New].in_flight, 0, "and never less than nothing");
+    assert_eq!(account.figures(New).in_flight(), 0, "and never less than nothing");
 }
 
 #[test]
@@ -155,8 +170,8 @@ fn a_taint_excuses_the_anomalies_of_its_second_whichever_comes_first() {
         account.apply(report(0, duplicates(8, 5)));
         for (now, is_end) in [(9_000, false), (30_000, false), (31_000, true)] {
             account.advance(RunTime::from_millis(now), is_end);
-            let new = &account.clusters[&New];
-            let excused = new.unattributed(&account.instrument.tainted);
+            let new = account.figures(New);
+            let excused = new.excused;
             assert_eq!((excused.beside.duplicates, excused.late), (3, 3), "at {now}");
             assert_eq!(new.beside.duplicates, 8, "shown all the same");
         }
@@ -178,9 +193,9 @@ fn publications_that_were_not_sent_taint_their_second_and_excuse_nothing_in_it()
         account.advance(RunTime::from_millis(9_000), false);
         for is_end in [false, true] {
             account.advance(RunTime::from_millis(9_000), is_end);
-            let of = account.clusters[&New].unattributed(&account.instrument.tainted);
+            let of = account.figures(New).excused;
             assert_eq!((of.beside.duplicates, of.late), (excused, excused), "{reasons:?}");
-            assert_eq!(account.tainted_seconds(), 1);
+            assert_eq!(all(&account).tainted_seconds, 1);
         }
     }
 }
@@ -193,7 +208,7 @@ fn anomalies_of_a_second_long_past_are_excused_too() {
     // A copy that was held until its publication was answered.
     account.apply(report(0, duplicates(7, 1)));
     account.advance(RunTime::from_millis(61_000), false);
-    let excused = account.clusters[&New].unattributed(&account.instrument.tainted);
+    let excused = account.figures(New).excused;
     assert_eq!(excused.beside.duplicates, 1);
 }
 
@@ -204,27 +219,27 @@ fn before_publishing_begins_nothing_is_tainted_and_no_second_counts() {
     let vouched = |ms| Fact::Vouched(RunTime::from_millis(ms), Duration::from_secs(1));
     account.apply(vouched(7_500));
     account.advance(RunTime::from_millis(8_000), false);
-    assert_eq!((account.tainted_seconds(), account.seconds()), (0, 0));
+    assert_eq!((all(&account).tainted_seconds, all(&account).seconds), (0, 0));
     account.apply(Fact::Begun(RunTime::from_millis(8_500)));
     account.apply(Fact::Taint(7, TaintReason::RuntimeStall));
-    assert_eq!((account.tainted_seconds(), account.seconds()), (0, 1));
-    assert_eq!(account.instrument.stall_max, Duration::ZERO);
+    assert_eq!((all(&account).tainted_seconds, all(&account).seconds), (0, 1));
+    assert_eq!(all(&account).stall_max, Duration::ZERO);
     account.apply(Fact::Taint(8, TaintReason::RuntimeStall));
     account.apply(Fact::Taint(8, TaintReason::ClockStep));
     account.apply(Fact::Taint(8, TaintReason::ClockStep));
     account.apply(vouched(9_000));
     account.advance(RunTime::from_millis(10_600), false);
     account.advance(RunTime::from_millis(9_000), false);
-    assert_eq!((account.tainted_seconds(), account.seconds()), (1, 3));
-    assert_eq!(account.observed(), Duration::from_millis(1_100));
+    assert_eq!((all(&account).tainted_seconds, all(&account).seconds), (1, 3));
+    assert_eq!(all(&account).observed(), Duration::from_millis(1_100));
     // What is only waited makes no tainted second look small.
     account.apply(Fact::Published(RunTime::from_millis(11_500)));
     account.apply(Fact::Taint(40, TaintReason::RuntimeStall));
     account.advance(RunTime::from_millis(60_000), false);
-    assert_eq!((account.seconds(), account.tainted_seconds()), (4, 1));
-    assert_eq!(account.observed(), Duration::from_secs(2));
-    assert_eq!(account.instrument.stall_max, Duration::from_secs(1));
-    let reasons: Vec<_> = account.taint_reasons().into_iter().collect();
+    assert_eq!((all(&account).seconds, all(&account).tainted_seconds), (4, 1));
+    assert_eq!(all(&account).observed(), Duration::from_secs(2));
+    assert_eq!(all(&account).stall_max, Duration::from_secs(1));
+    let reasons: Vec<_> = all(&account).taint_reasons.clone().into_iter().collect();
     assert_eq!(reasons, [(TaintReason::RuntimeStall, 1), (TaintReason::ClockStep, 1)]);
 }
 
@@ -240,7 +255,7 @@ fn incidents_of_one_event_at_several_witnesses_become_one() {
     account.apply(report(1, with_incidents(vec![late])));
     let old = WitnessReport { tally: with_incidents(vec![lost(100, 1)]), ..Default::default() };
     account.apply(Fact::Witness(Old, Box::new(old)));
-    let (incidents, dropped) = account.incidents();
+    let (incidents, dropped) = account.account.incidents();
     let shown: Vec<_> =
         incidents.iter().map(|i| (i.cluster, i.kind, i.seq.unwrap().0, i.witnesses)).collect();
     let (lost, late) = (IncidentKind::Lost, IncidentKind::Late);
@@ -249,7 +264,7 @@ fn incidents_of_one_event_at_several_witnesses_become_one() {
     // What has no event of its own stays by itself.
     let corrupt = Incident { stream: None, seq: None, kind: IncidentKind::Corrupt, ..late_of(3) };
     account.apply(report(0, with_incidents(vec![corrupt, corrupt])));
-    assert_eq!(account.incidents().0.len(), 6);
+    assert_eq!(account.account.incidents().0.len(), 6);
 }
 
 fn late_of(seq: u64) -> Incident {
@@ -272,12 +287,12 @@ fn the_first_incidents_are_kept_and_the_rest_is_counted() {
     let failures = vec![failure];
     let rejected = PublisherReport { failures, failures_dropped: 7, ..PublisherReport::default() };
     account.apply(Fact::Publisher(New, Box::new(rejected)));
-    let (incidents, dropped) = account.incidents();
+    let (incidents, dropped) = account.account.incidents();
     assert_eq!((incidents.len(), dropped), (INCIDENTS_MAX, 200 + 5 + 1 + 7));
     assert_eq!(incidents[999].seq, Some(Seq(999)));
     // One that is known gains a witness all the same.
     account.apply(report(1, with_incidents(vec![lost(0, 0)])));
-    assert_eq!(account.incidents().0[0].witnesses, 2);
+    assert_eq!(account.account.incidents().0[0].witnesses, 2);
 }
 
 #[test]
@@ -295,15 +310,21 @@ fn the_books_balance_by_the_witnesses_own_count_of_what_is_pending() {
     };
     account.apply(of(0, 2, 1, tally(5, 3)));
     account.apply(of(1, 4, 4, tally(4, 0)));
-    let new = &account.clusters[&New];
-    assert_eq!((new.pending(), new.overdue(), new.is_balanced()), (6, 5, true));
+    let new = account.figures(New);
+    assert_eq!(
+        (new.pending, account.account.clusters[&New].overdue, new.is_balanced()),
+        (6, 5, true)
+    );
     account.apply(of(1, 0, 0, tally(0, 4)));
-    let new = &account.clusters[&New];
-    assert_eq!((new.pending(), new.overdue(), new.is_balanced()), (2, 1, true));
+    let new = account.figures(New);
+    assert_eq!(
+        (new.pending, account.account.clusters[&New].overdue, new.is_balanced()),
+        (2, 1, true)
+    );
     // Settled without being opened, or forgotten: it shows, and nothing overflows.
     account.apply(of(0, 0, 0, tally(0, 9)));
-    let new = &account.clusters[&New];
-    assert_eq!((new.pending(), new.is_balanced()), (0, false));
+    let new = account.figures(New);
+    assert_eq!((new.pending, new.is_balanced()), (0, false));
 }
 
 #[test]
@@ -311,23 +332,40 @@ fn blind_windows_are_added_up_by_cause() {
     let mut account = begun();
     let (cause, other, network) = (BlindCause::Close, BlindCause::Agent, BlindCause::Network);
     let at = RunTime::from_millis;
-    for fact in [
-        (at(6_000), ConnectionFact::SightLost { since: at(6_000), cause }),
-        (at(9_000), ConnectionFact::SightRestored { since: at(6_000), cause }),
-        (at(9_500), ConnectionFact::SightLost { since: at(9_500), cause }),
-        (at(9_600), ConnectionFact::SightRestored { since: at(9_500), cause }),
-        (at(9_700), ConnectionFact::SightLost { since: at(9_700), cause: other }),
-        (at(9_700), ConnectionFact::SightLost { since: at(9_650), cause: other }),
-        (at(9_800), ConnectionFact::SightNotRestored { since: at(9_650), cause: network }),
+    use SightChange::{Lost, NotRestored, Restored};
+    for (witness, now, since, cause, change) in [
+        (0, 6_000, 6_000, cause, Lost),
+        (0, 9_000, 6_000, cause, Restored),
+        (0, 9_500, 9_500, cause, Lost),
+        (0, 9_600, 9_500, cause, Restored),
+        (0, 9_700, 9_700, other, Lost),
+        (1, 9_700, 9_650, other, Lost),
+        (1, 9_800, 9_650, network, NotRestored),
     ] {
-        account.apply(Fact::Connection(New, fact.0, fact.1));
+        let (witness, since) = (WitnessIx(witness), at(since));
+        let sight = Sight { witness, since, cause, change };
+        account.apply(Fact::Connection(New, at(now), ConnectionFact::Sight(sight)));
     }
-    let blind = &account.clusters[&New].blindness;
-    assert_eq!(blind.windows(), [(cause, 2), (other, 1), (network, 1)].into());
-    assert_eq!(blind.ended(), 2);
+    let (figures, blind) = (account.figures(New), &account.account.clusters[&New]);
+    let began = figures.windows.iter().map(|(cause, w)| (*cause, w.began));
+    assert_eq!(began.collect::<BTreeMap<_, _>>(), [(cause, 2), (other, 1), (network, 1)].into());
+    assert_eq!(figures.windows_total().ended, 2);
+    assert_eq!(blind.open_windows(), 2);
     let ms = Duration::from_millis;
-    assert_eq!(blind.lengths(at(9_800)), [(cause, ms(3_100)), (network, ms(150))].into());
-    assert_eq!((blind.longest(at(9_800)), blind.longest(at(19_650))), (ms(3_000), ms(10_000)));
+    let lengths = [(cause, ms(3_100)), (network, ms(150)), (other, ms(0))].into();
+    assert_eq!(blind.lengths(figures, at(9_800)), lengths);
+    let longest = |ms| blind.longest(figures, at(ms));
+    assert_eq!((longest(9_800), longest(19_650)), (ms(3_000), ms(10_000)));
+    let shown: Vec<_> = blind.windows.iter().map(|w| (w.witness.0, w.until, w.cause)).collect();
+    assert_eq!(
+        shown,
+        [
+            (0, Some(at(9_000)), cause),
+            (0, Some(at(9_600)), cause),
+            (0, None, other),
+            (1, None, network)
+        ]
+    );
 }
 
 #[test]
@@ -347,9 +385,9 @@ fn losing_a_connection_is_an_incident_unless_the_agent_wished_it() {
     ] {
         account.apply(Fact::Connection(Old, at, fact));
     }
-    let old = &account.clusters[&Old];
+    let old = account.figures(Old);
     assert_eq!(old.closed_by_code, [(4200, 1)].into());
     assert_eq!((old.given_up, old.recycled), (1, 1));
-    let kinds: Vec<_> = account.incidents().0.iter().map(|i| i.kind).collect();
+    let kinds: Vec<_> = account.account.incidents().0.iter().map(|i| i.kind).collect();
     assert_eq!(kinds, [IncidentKind::Disconnected; 2]);
 }

@@ -1,24 +1,18 @@
 //! Blind windows: the share of obligations missed while offline, but by the agent's own doing.
 
-use crate::verify::account::{Account, ClusterAccount};
+use crate::verify::figures::ClusterFigures;
 use crate::verify::tally::BlindCause;
 
 use super::{Limits, Seen, ratio, shown};
 
-pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted).missed;
-    let all = cluster.obligations();
-    let by_agent = cluster.blindness.missed.get(&BlindCause::Agent).copied().unwrap_or_default();
-    let missed = all.missed_offline.saturating_sub(by_agent + excused);
+pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
+    let all = cluster.obligations_total();
+    let by_agent = cluster.missed(BlindCause::Agent);
+    let missed = all.missed_offline.saturating_sub(by_agent + cluster.excused.missed);
     let owed = all.delivered + all.late + all.lost + missed;
     let (status, observed) = ratio(missed, owed, |r| r <= limits.missed_offline_ratio_max);
-    let windows: u64 = cluster
-        .blindness
-        .windows()
-        .iter()
-        .filter(|(cause, _)| **cause != BlindCause::Agent)
-        .map(|(_, windows)| windows)
-        .sum();
+    let others = cluster.windows.iter().filter(|(cause, _)| **cause != BlindCause::Agent);
+    let windows: u64 = others.map(|(_, windows)| windows.began).sum();
     let detail = format!(
         "{missed} of {owed} missed while offline{}; {windows} blind {}",
         shown(observed, status, limits.missed_offline_ratio_max, "allowed"),
@@ -31,5 +25,6 @@ pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits
         unit: "ratio",
         evidence: owed,
         detail,
+        ..Seen::default()
     }
 }

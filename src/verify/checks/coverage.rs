@@ -1,11 +1,11 @@
-//! Coverage: the exact bound on the rate of events that some client on one of the clusters missed.
+//! Coverage: the bound on the rate of events that some client on one of the clusters missed.
 
-use crate::verify::account::Account;
+use crate::verify::figures::Figures;
 
-use super::{Limits, Seen, bounded};
+use super::{Requirements, Seen, bounded};
 
-pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
-    let events = account.events();
+pub(super) fn check(figures: &Figures, asked: &Requirements) -> Seen {
+    let events = &figures.events;
     let (n, k) = (events.trials, events.failures.values().sum());
     let causes: Vec<_> = events
         .failures
@@ -15,5 +15,5 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
     let because =
         if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
     let what = format!("{k} of {n} events uncovered{because}");
-    bounded(k, n, limits, &what, "no event could be tried")
+    bounded(k, n, asked, &what, "no event could be tried")
 }

@@ -1,29 +1,10 @@
 //! Duplicates: further copies of what a witness already received.
 
-use crate::verify::account::{Account, ClusterAccount};
-use crate::verify::verdict::Status;
+use crate::verify::figures::ClusterFigures;
 
-use super::{Limits, Seen};
+use super::{Limits, Seen, anomalies};
 
-pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted).beside.duplicates;
-    let seen = cluster.beside.duplicates.saturating_sub(excused);
-    let obligations = cluster.obligations();
-    let evidence = obligations.delivered + obligations.late;
-    let status = match seen {
-        n if n > limits.duplicates_max => Status::Fail,
-        _ if evidence == 0 => Status::Inconclusive,
-        _ => Status::Pass,
-    };
-    Seen {
-        status,
-        observed: Some(seen as f64),
-        limit: Some(limits.duplicates_max as f64),
-        unit: "count",
-        evidence,
-        detail: format!(
-            "{seen} further copies among {evidence} deliveries, {} allowed",
-            limits.duplicates_max
-        ),
-    }
+pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
+    let seen = cluster.beside.duplicates.saturating_sub(cluster.excused.beside.duplicates);
+    anomalies(seen, limits.duplicates_max, "further copies", cluster)
 }

@@ -1,30 +1,29 @@
 //! Instrument: a measurement that cannot vouch for itself must neither accuse nor acquit.
 
-use crate::verify::account::{Account, ClusterAccount};
+use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::verdict::Status;
 
 use super::{Limits, Seen, percent};
 
-pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
-    let instrument = account.instrument();
-    let (tainted, seconds) = (account.tainted_seconds(), account.seconds());
+pub(super) fn check(figures: &Figures, limits: &Limits) -> Seen {
+    let (tainted, seconds) = (figures.tainted_seconds, figures.seconds);
     let share = if seconds == 0 { 1.0 } else { tainted as f64 / seconds as f64 };
-    let unbalanced: Vec<_> = account
-        .clusters()
+    let unbalanced: Vec<_> = figures
+        .clusters
         .iter()
         .filter_map(|(role, cluster)| {
-            Some(format!("; on {role} {}", imbalance(cluster, account.is_ended())?))
+            Some(format!("; on {role} {}", imbalance(cluster, figures.is_ended)?))
         })
         .collect();
-    let keeps = seconds > 0 && share <= limits.tainted_ratio_max && instrument.lapped == 0;
+    let keeps = seconds > 0 && share <= limits.tainted_ratio_max && figures.lapped == 0;
     let status = if keeps && unbalanced.is_empty() { Status::Pass } else { Status::Inconclusive };
     let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
-    for (reason, count) in account.taint_reasons() {
+    for (reason, count) in &figures.taint_reasons {
         detail.push_str(&format!("; {} in {count}", reason.as_str()));
     }
     detail.extend(unbalanced);
-    if instrument.lapped > 0 {
-        detail.push_str(&format!("; {} publications lapped", instrument.lapped));
+    if figures.lapped > 0 {
+        detail.push_str(&format!("; {} publications lapped", figures.lapped));
     }
     Seen {
         status,
@@ -33,20 +32,21 @@ pub(super) fn check(account: &Account, limits: &Limits) -> Seen {
         unit: "ratio",
         evidence: seconds,
         detail,
+        ..Seen::default()
     }
 }
 
 /// How a cluster's books do not balance. What publisher and witnesses count can be compared once
 /// both have said everything.
-fn imbalance(cluster: &ClusterAccount, is_ended: bool) -> Option<String> {
-    let (all, opened) = (cluster.obligations(), cluster.obligations_opened);
+fn imbalance(cluster: &ClusterFigures, is_ended: bool) -> Option<String> {
+    let (all, opened) = (cluster.obligations_total(), cluster.obligations_opened);
     let p = cluster.publications_total();
     if !cluster.is_balanced() {
-        let (total, settled, pending) = (all.total, all.settled(), cluster.pending());
+        let (total, settled, pending) = (all.total, all.settled(), cluster.pending);
         Some(format!(
             "the witnesses opened {total} obligations, settled {settled} and hold {pending}"
         ))
-    } else if is_ended && cluster.pending() == 0 && opened != all.total {
+    } else if is_ended && cluster.pending == 0 && opened != all.total {
         let total = all.total;
         Some(format!("the publisher opened {opened} obligations and the witnesses {total}"))
     } else if p.sent < p.accepted + p.rejected + p.unknown {

@@ -1,11 +1,11 @@
-//! Loss: the exact bound on the rate at which a cluster loses publications.
+//! Loss: the bound on the rate at which a cluster loses publications.
 
-use crate::verify::coverage::ClusterTrials;
+use crate::verify::figures::ClusterFigures;
 
-use super::{Limits, Seen, bounded};
+use super::{Requirements, Seen, bounded};
 
-pub(super) fn check(trials: ClusterTrials, limits: &Limits) -> Seen {
-    let (n, k) = (trials.trials, trials.failures());
+pub(super) fn check(cluster: &ClusterFigures, asked: &Requirements) -> Seen {
+    let (n, k) = (cluster.trials.trials, cluster.trials.failures());
     let what = format!("{k} of {n} publications lost");
-    bounded(k, n, limits, &what, "no publication could be tried")
+    bounded(k, n, asked, &what, "no publication could be tried")
 }

@@ -1,28 +1,41 @@
-//! Checks: pure functions from an account and the limits to findings. One file each.
+//! Checks: pure functions from figures and limits to findings. One file each.
 
+mod auth;
 mod blind;
 mod connect;
+mod controls;
 mod coverage;
 mod duplicates;
 mod evidence;
+mod inferiority;
 mod instrument;
 mod integrity;
+mod late;
 mod latency;
+mod left_behind;
 mod loss;
+mod misrouting;
+mod order;
+mod pairs;
 mod publish;
+mod publish_time;
+mod strata;
+mod trend;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::ClusterRole;
+use crate::model::time::human;
 
-use super::account::{Account, ClusterAccount};
-use super::stats;
+use super::figures::{ClusterFigures, Figures};
+use super::latency::Latencies;
+use super::stats::{self, Interval};
 use super::verdict::{Finding, Status};
 
 /// What a run is for; decides which checks the verdict requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Both clusters reached, authorised, and one event each way per channel kind.
@@ -51,7 +64,7 @@ impl Phase {
 }
 
 /// The limits of `[gate]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Highest loss rate, and highest rate of uncovered events (ratio).
     pub loss_rate_max: f64,
@@ -59,57 +72,124 @@ pub struct Limits {
     pub confidence: f64,
     /// Most duplicates.
     pub duplicates_max: u64,
+    /// Most reordered deliveries.
+    pub reordered_max: u64,
     /// Most obligations missed while offline, causes other than the agent's own, of all (ratio).
     pub missed_offline_ratio_max: f64,
     /// Most late deliveries of all (ratio).
     pub late_ratio_max: f64,
     /// The new cluster's p99 latency against the old one's (ratio).
     pub latency_p99_ratio_max: f64,
-    /// Added to the old cluster's p99 before it is compared.
+    /// The median latency of the last third of publishing against that of the first (ratio).
+    pub latency_trend_ratio_max: f64,
+    /// Added to what a latency is compared with.
+    #[serde(with = "human")]
     pub latency_slack: Duration,
     /// Highest p99 latency; `None`: no absolute limit.
+    #[serde(with = "human::option")]
     pub latency_p99_max: Option<Duration>,
     /// Highest p99 time to connect.
+    #[serde(with = "human")]
     pub connect_p99_max: Duration,
+    /// Highest p99 time from taking a publication up to its answer.
+    #[serde(with = "human")]
+    pub publish_p99_max: Duration,
     /// Least share of authorised subscriptions that the cluster confirms (ratio).
     pub auth_success_min: f64,
     /// Least share of publications that the cluster accepts (ratio).
     pub publish_success_min: f64,
+    /// Time within which the cluster's API must show the run's channels as empty after it.
+    #[serde(with = "human")]
+    pub left_behind_within: Duration,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
 
+/// When a bound is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Looks {
+    /// Once, when a run of planned length has ended.
+    #[default]
+    Once,
+    /// Whenever one likes: the bounds hold at all times at once.
+    Anytime,
+}
+
 /// What the findings are judged by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Requirements {
     /// The phase.
     pub phase: Phase,
+    /// When bounds are looked at.
+    pub looks: Looks,
     /// The limits.
     pub limits: Limits,
 }
 
 impl Requirements {
+    /// Trials without a failure that the asked proof takes.
+    pub fn trials_needed(&self) -> u64 {
+        let Limits { loss_rate_max, confidence, .. } = self.limits;
+        match self.looks {
+            Looks::Once => stats::trials_needed(loss_rate_max, confidence),
+            Looks::Anytime => stats::trials_needed_anytime(loss_rate_max, confidence),
+        }
+    }
+
+    /// The rate that so many failures, or fewer, rule out.
+    pub fn upper_bound(&self, failures: u64, trials: u64) -> f64 {
+        let confidence = self.limits.confidence;
+        match self.looks {
+            Looks::Once => stats::upper_bound(failures, trials, confidence),
+            Looks::Anytime => stats::upper_bound_anytime(failures, trials, confidence),
+        }
+    }
+
+    /// The rate that so many failures, or more, rule out.
+    pub fn lower_bound(&self, failures: u64, trials: u64) -> f64 {
+        let confidence = self.limits.confidence;
+        match self.looks {
+            Looks::Once => stats::lower_bound(failures, trials, confidence),
+            Looks::Anytime => stats::lower_bound_anytime(failures, trials, confidence),
+        }
+    }
+
     /// Whether the phase says something of this cluster. A run that lacks it cannot be judged.
-    fn asks_for(&self, role: ClusterRole, account: &Account) -> bool {
+    fn asks_for(&self, role: ClusterRole, figures: &Figures) -> bool {
         match self.phase {
             Phase::Preflight | Phase::DualPublish | Phase::Cutover => true,
             // One cluster, whichever it is.
-            Phase::Steady => {
-                account.clusters().is_empty() || account.clusters().contains_key(&role)
-            }
+            Phase::Steady => figures.clusters.is_empty() || figures.clusters.contains_key(&role),
         }
     }
 
     /// Whether the verdict rests on a check of a cluster that ended so. `both` checks have no
     /// cluster. A preflight has nothing to prove, so what lacks evidence is not required of it; but
     /// what it shows to be broken is broken. How fast both are is not its subject.
-    fn requires(&self, check: &str, cluster: Option<ClusterRole>, status: Status) -> bool {
+    fn requires(&self, check: &str, cluster: Option<ClusterRole>, seen: &Seen) -> bool {
+        let is_shown = match check {
+            // Which cluster is worse; how much either may lose is the subject of loss.
+            "loss-new-vs-old" => true,
+            "latency" => seen.limit.is_none(),
+            _ => false,
+        };
+        if is_shown {
+            return false;
+        }
         match (self.phase, cluster) {
             (Phase::Preflight, _) => {
-                let is_of_speed =
-                    matches!(check, "connect" | "late" | "latency" | "latency-new-vs-old");
-                status == Status::Fail && !is_of_speed
-                    || matches!(check, "evidence" | "auth" | "instrument")
+                let is_of_speed = matches!(
+                    check,
+                    "connect"
+                        | "late"
+                        | "latency"
+                        | "latency-new-vs-old"
+                        | "latency-trend"
+                        | "publish-time"
+                );
+                seen.status == Status::Fail && !is_of_speed
+                    || matches!(check, "evidence" | "strata" | "auth" | "controls" | "instrument")
             }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
@@ -122,13 +202,14 @@ impl Requirements {
     /// What a check saw, as a finding.
     fn finding(&self, name: &'static str, cluster: Option<ClusterRole>, seen: Seen) -> Finding {
         Finding {
-            name,
+            name: name.into(),
             cluster,
-            required: self.requires(name, cluster, seen.status),
+            required: self.requires(name, cluster, &seen),
             status: seen.status,
             observed: seen.observed,
             limit: seen.limit,
-            unit: seen.unit,
+            target: seen.target,
+            unit: seen.unit.into(),
             evidence: seen.evidence,
             detail: seen.detail,
         }
@@ -140,69 +221,89 @@ struct Seen {
     status: Status,
     observed: Option<f64>,
     limit: Option<f64>,
+    target: Option<f64>,
     unit: &'static str,
     evidence: u64,
     detail: String,
 }
 
-/// Judges an account. Every check, for each cluster where it has one, in a fixed order. A cluster
-/// that the phase asks for and the account does not know has a finding too: it lacks evidence.
-pub fn judge(account: &Account, requirements: &Requirements) -> Vec<Finding> {
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            status: Status::Inconclusive,
+            observed: None,
+            limit: None,
+            target: None,
+            unit: "count",
+            evidence: 0,
+            detail: String::new(),
+        }
+    }
+}
+
+/// Judges figures. Every check, for each cluster where it has one, in a fixed order. A cluster that
+/// the phase asks for and the figures do not know has a finding too: it lacks evidence.
+pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let roles = ClusterRole::ALL.into_iter().filter(|r| requirements.asks_for(*r, account));
+    let roles = ClusterRole::ALL.into_iter().filter(|r| asked.asks_for(*r, figures));
     for role in roles {
-        let evidence = evidence::check(account, role, requirements);
-        findings.push(requirements.finding("evidence", Some(role), evidence));
-        if let Some(cluster) = account.clusters().get(&role) {
-            judge_cluster(account, role, cluster, requirements, &mut findings);
+        let evidence = evidence::check(figures, role, asked);
+        findings.push(asked.finding("evidence", Some(role), evidence));
+        if let Some(cluster) = figures.clusters.get(&role) {
+            judge_cluster(figures, role, cluster, asked, &mut findings);
         }
     }
     if let (Some(old), Some(new)) =
-        (account.clusters().get(&ClusterRole::Old), account.clusters().get(&ClusterRole::New))
+        (figures.clusters.get(&ClusterRole::Old), figures.clusters.get(&ClusterRole::New))
     {
-        let both = |name, seen| requirements.finding(name, None, seen);
-        findings.push(both("coverage", coverage::check(account, &requirements.limits)));
-        let seen = latency::new_against_old(old, new, &requirements.limits);
-        findings.push(both("latency-new-vs-old", seen));
+        findings.extend([
+            asked.finding("coverage", None, coverage::check(figures, asked)),
+            asked.finding("loss-new-vs-old", None, pairs::check(figures, &asked.limits)),
+            asked.finding("latency-new-vs-old", None, inferiority::check(old, new, asked)),
+        ]);
     }
-    let seen = instrument::check(account, &requirements.limits);
-    findings.push(requirements.finding("instrument", None, seen));
+    findings.push(asked.finding("instrument", None, instrument::check(figures, &asked.limits)));
     findings
 }
 
 fn judge_cluster(
-    account: &Account,
+    figures: &Figures,
     role: ClusterRole,
-    cluster: &ClusterAccount,
-    requirements: &Requirements,
+    cluster: &ClusterFigures,
+    asked: &Requirements,
     findings: &mut Vec<Finding>,
 ) {
-    let of = |name, seen| requirements.finding(name, Some(role), seen);
-    let limits = &requirements.limits;
+    let of = |name, seen| asked.finding(name, Some(role), seen);
+    let limits = &asked.limits;
     findings.extend([
-        of("loss", loss::check(account.trials(role), limits)),
-        of("duplicates", duplicates::check(account, cluster, limits)),
-        of("integrity", integrity::check(account, cluster)),
-        of("publish", publish::check(account, cluster, limits)),
-        of("blind", blind::check(account, cluster, limits)),
-        of("late", latency::late(account, cluster, limits)),
-        of("connect", connect::time(account, cluster, limits)),
+        of("strata", strata::check(figures, cluster, asked.phase)),
+        of("controls", controls::check(figures, cluster)),
+        of("loss", loss::check(cluster, asked)),
+        of("duplicates", duplicates::check(cluster, limits)),
+        of("order", order::check(cluster, limits)),
+        of("integrity", integrity::check(cluster)),
+        of("misrouting", misrouting::check(cluster)),
+        of("blind", blind::check(cluster, limits)),
+        of("late", late::check(cluster, limits)),
+        of("latency", latency::check(cluster, asked)),
+        of("latency-trend", trend::check(cluster, asked)),
+        of("publish", publish::check(cluster, limits)),
+        of("publish-time", publish_time::check(cluster, limits)),
+        of("connect", connect::check(cluster, limits)),
     ]);
     // Where nothing is signed there is nothing to refuse; that is no lack of evidence.
-    if account.has_signed_channels() {
-        findings.push(of("auth", connect::authorisation(cluster, limits)));
+    if figures.has_signed_channels() {
+        findings.push(of("auth", auth::check(cluster, limits)));
     }
-    if let Some(seen) = latency::absolute(cluster, limits) {
-        findings.push(of("latency", seen));
-    }
+    findings.push(of("left-behind", left_behind::check(cluster, limits)));
 }
 
-/// Judges a rate by its exact bounds: pass if the upper one keeps the limit, fail if the lower one
-/// breaks it. `what` says what was counted, `nothing` what to say where there was no trial.
-fn bounded(failures: u64, trials: u64, limits: &Limits, what: &str, nothing: &str) -> Seen {
-    let (limit, confidence) = (limits.loss_rate_max, limits.confidence);
-    let upper = stats::upper_bound(failures, trials, confidence);
-    let lower = stats::lower_bound(failures, trials, confidence);
+/// Judges a rate by its bounds: pass if the upper one keeps the limit, fail if the lower one breaks
+/// it. `what` says what was counted, `nothing` what to say where there was no trial.
+fn bounded(failures: u64, trials: u64, asked: &Requirements, what: &str, nothing: &str) -> Seen {
+    let (limit, confidence) = (asked.limits.loss_rate_max, asked.limits.confidence);
+    let upper = asked.upper_bound(failures, trials);
+    let lower = asked.lower_bound(failures, trials);
     let (sure, allowed) = (percent(confidence), percent(limit));
     let (below, least) = (percent_above(upper), percent_below(lower));
     let (status, detail) = if trials == 0 {
@@ -223,6 +324,54 @@ fn bounded(failures: u64, trials: u64, limits: &Limits, what: &str, nothing: &st
         unit: "ratio",
         evidence: trials,
         detail,
+        ..Seen::default()
+    }
+}
+
+/// Judges a count of anomalies among the deliveries.
+fn anomalies(seen: u64, allowed: u64, what: &str, cluster: &ClusterFigures) -> Seen {
+    let obligations = cluster.obligations_total();
+    let evidence = obligations.delivered + obligations.late;
+    let status = match seen {
+        n if n > allowed => Status::Fail,
+        _ if evidence == 0 => Status::Inconclusive,
+        _ => Status::Pass,
+    };
+    Seen {
+        status,
+        observed: Some(seen as f64),
+        limit: Some(allowed as f64),
+        unit: "count",
+        evidence,
+        detail: format!("{seen} {what} among {evidence} deliveries, {allowed} allowed"),
+        ..Seen::default()
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Milliseconds for people; a question mark where they are not known.
+fn ms(ms: Option<f64>) -> String {
+    ms.map_or("?".to_owned(), |ms| format!("{ms:.1}"))
+}
+
+/// An interval for people.
+fn range(interval: Interval) -> String {
+    format!("{}–{} ms", ms(interval.lower), ms(interval.upper))
+}
+
+/// Where the quantile `q` lies, in milliseconds.
+fn interval(latencies: &Latencies, q: f64, asked: &Requirements) -> Interval {
+    let (n, confidence) = (latencies.count(), asked.limits.confidence);
+    let (lower, upper) = match asked.looks {
+        Looks::Once => stats::quantile_ranks(n, q, confidence),
+        Looks::Anytime => stats::quantile_ranks_anytime(n, q, confidence),
+    };
+    Interval {
+        lower: lower.and_then(|rank| latencies.rank_ms(rank)),
+        upper: upper.and_then(|rank| latencies.rank_ms(rank)),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Publish success: the share of publications that the cluster accepted, of those that have ended
 //! or could not be sent, because too many were unanswered.
 
-use crate::verify::account::{Account, ClusterAccount};
+use crate::verify::figures::ClusterFigures;
 
 use super::{Limits, Seen, ratio, shown};
 
-pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits) -> Seen {
-    let excused = cluster.unattributed(&account.instrument().tainted);
+pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
+    let excused = cluster.excused;
     let p = cluster.publications_total();
     let unsent = p.unsent.saturating_sub(excused.unsent);
     let ended = p.accepted + (p.rejected + p.unknown).saturating_sub(excused.unaccepted) + unsent;
@@ -30,5 +30,6 @@ pub(super) fn check(account: &Account, cluster: &ClusterAccount, limits: &Limits
         unit: "ratio",
         evidence: ended,
         detail,
+        ..Seen::default()
     }
 }

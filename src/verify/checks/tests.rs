@@ -9,47 +9,31 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{ChannelKind, ChannelName, RunTime, Seq, StreamIx, WitnessIx};
-use crate::verify::account::StreamInfo;
 use crate::verify::book::{Book, Outcome};
-use crate::verify::coverage::SideSpec;
+use crate::verify::coverage::{SideSpec, StreamInfo};
 use crate::verify::fact::{
-    ConnectPhases, ConnectionFact, Fact, Publications, PublisherReport, Shortfall, TaintReason,
-    WitnessReport,
+    ConnectPhases, ConnectionFact, Control, ControlStatus, Fact, Publications, PublisherReport,
+    Shortfall, Sight, SightChange, WitnessReport,
 };
 use crate::verify::latency::Sparse;
-use crate::verify::tally::{Beside, BlindCause, Obligations, Route, Stratum, Tally};
+use crate::verify::taint::TaintReason;
+use crate::verify::tally::{Beside, BlindCause, Epoch, Obligations, Route, Stratum, Tally};
+use crate::verify::testing::{Story, limits};
 use crate::verify::verdict::Verdict;
 
 use ClusterRole::{New, Old};
 use Status::{Fail, Inconclusive, Pass};
 
-const STRATUM: Stratum = Stratum { kind: ChannelKind::Private, route: Route::Trigger };
-
-/// One tenth at 95 %: 29 trials without a failure.
-fn limits() -> Limits {
-    Limits {
-        loss_rate_max: 0.1,
-        confidence: 0.95,
-        duplicates_max: 2,
-        missed_offline_ratio_max: 0.1,
-        late_ratio_max: 0.1,
-        latency_p99_ratio_max: 1.5,
-        latency_slack: Duration::from_millis(10),
-        latency_p99_max: None,
-        connect_p99_max: Duration::from_millis(500),
-        auth_success_min: 0.9,
-        publish_success_min: 0.9,
-        tainted_ratio_max: 0.05,
-    }
-}
+const STRATUM: Stratum =
+    Stratum { kind: ChannelKind::Private, route: Route::Trigger, epoch: Epoch::First };
 
 fn asked(phase: Phase) -> Requirements {
-    Requirements { phase, limits: limits() }
+    Requirements { phase, looks: Looks::Once, limits: limits() }
 }
 
 /// A run of one witness on each cluster, from second 0 on, a hundred seconds long.
 struct Run {
-    account: Account,
+    story: Story,
     roles: Vec<ClusterRole>,
     books: BTreeMap<(usize, ClusterRole), Arc<Book>>,
     witnesses: u32,
@@ -72,9 +56,9 @@ impl Run {
                 .collect(),
         };
         let streams = streams.iter().enumerate().map(&mut stream).collect();
-        let mut account = Account::new(roles, streams);
-        account.apply(Fact::Begun(RunTime::ZERO));
-        Self { account, roles: roles.to_vec(), books, witnesses }
+        let mut story = Story::new(roles, streams);
+        story.apply(Fact::Begun(RunTime::ZERO));
+        Self { story, roles: roles.to_vec(), books, witnesses }
     }
 
     fn new() -> Self {
@@ -82,7 +66,7 @@ impl Run {
     }
 
     fn end(&mut self) -> &mut Self {
-        self.account.advance(RunTime::from_millis(99_999), true);
+        self.story.advance(RunTime::from_millis(99_999), true);
         self
     }
 
@@ -91,7 +75,7 @@ impl Run {
     }
 
     fn report(&mut self, role: ClusterRole, report: WitnessReport) {
-        self.account.apply(Fact::Witness(role, Box::new(report)));
+        self.story.apply(Fact::Witness(role, Box::new(report)));
     }
 
     fn obligations(&mut self, role: ClusterRole, obligations: Obligations) {
@@ -122,16 +106,16 @@ impl Run {
     fn publications(&mut self, role: ClusterRole, counts: Publications, obligations_opened: u64) {
         let publications = BTreeMap::from([(Route::Trigger, counts)]);
         let report = PublisherReport { publications, obligations_opened, ..Default::default() };
-        self.account.apply(Fact::Publisher(role, Box::new(report)));
+        self.story.apply(Fact::Publisher(role, Box::new(report)));
     }
 
     fn connection(&mut self, role: ClusterRole, fact: ConnectionFact) {
-        self.account.apply(Fact::Connection(role, RunTime::from_millis(1), fact));
+        self.story.apply(Fact::Connection(role, RunTime::from_millis(1), fact));
     }
 
     fn taint(&mut self, seconds: std::ops::Range<u64>) {
         for second in seconds {
-            self.account.apply(Fact::Taint(second, TaintReason::RuntimeStall));
+            self.story.apply(Fact::Taint(second, TaintReason::RuntimeStall));
         }
     }
 
@@ -146,14 +130,13 @@ impl Run {
             }
             let lost = if role == lossy { lost } else { 0 };
             let (channel, route) = self.stream(stream);
-            let stratum = Stratum { kind: channel, route };
+            let stratum = Stratum { kind: channel, route, epoch: Epoch::First };
             let ix = StreamIx(stream as u32);
             for witness in 0..self.witnesses {
                 let delivered = events - lost;
                 let counts = Obligations { total: events, delivered, lost, ..Default::default() };
-                let mut latencies = Sparse::default();
-                (0..delivered).for_each(|_| latencies.record(Duration::from_millis(5)));
-                let strata = BTreeMap::from([(stratum, (counts, latencies))]);
+                let strata = BTreeMap::from([(stratum, (counts, Sparse::default()))]);
+                self.deliver_over_time(role, stratum, delivered);
                 let report = WitnessReport {
                     witness: WitnessIx(witness),
                     tally: Tally { strata, ..Tally::default() },
@@ -165,11 +148,47 @@ impl Run {
             }
             let counts = Publications { sent: events, accepted: events, ..Default::default() };
             self.publications(role, counts, events * u64::from(self.witnesses));
+            self.answers(role, events, Duration::from_millis(2));
         }
     }
 
+    /// So many deliveries of 5 ms each, a tenth of them in every tenth of the run.
+    fn deliver_over_time(&mut self, role: ClusterRole, stratum: Stratum, delivered: u64) {
+        for tenth in 0..10 {
+            let mut latencies = Sparse::default();
+            let (from, to) = (delivered * tenth / 10, delivered * (tenth + 1) / 10);
+            (from..to).for_each(|_| latencies.record(Duration::from_millis(5)));
+            let strata = BTreeMap::from([(stratum, (Obligations::default(), latencies))]);
+            self.story.advance(RunTime::from_millis(tenth * 10_000), false);
+            self.tally(role, Tally { strata, ..Tally::default() });
+        }
+        self.story.advance(RunTime::ZERO, false);
+    }
+
+    /// So many publications were answered, each after `took`.
+    fn answers(&mut self, role: ClusterRole, count: u64, took: Duration) {
+        let mut report = PublisherReport::default();
+        (0..count).for_each(|_| report.durations.record(took));
+        self.story.apply(Fact::Publisher(role, Box::new(report)));
+    }
+
+    /// Every control fires, and after the run nothing is left behind.
+    fn prove(&mut self) {
+        for role in self.roles.clone() {
+            for control in Control::ALL {
+                self.story.apply(Fact::Control(role, control, ControlStatus::Pass));
+            }
+            self.story.apply(Fact::LeftBehind(role, Some(0)));
+        }
+    }
+
+    fn sight_lost(&mut self, role: ClusterRole, witness: u32, since: RunTime, cause: BlindCause) {
+        let (witness, change) = (WitnessIx(witness), SightChange::Lost);
+        self.connection(role, ConnectionFact::Sight(Sight { witness, since, cause, change }));
+    }
+
     fn stream(&self, stream: usize) -> (ChannelKind, Route) {
-        let planned = self.account.channel(StreamIx(stream as u32)).unwrap().kind();
+        let planned = self.story.account.channel(StreamIx(stream as u32)).unwrap().kind();
         (planned, if stream == 0 { Route::Trigger } else { Route::Batch })
     }
 
@@ -180,6 +199,7 @@ impl Run {
             let took = Duration::from_millis(1);
             self.connection(role, ConnectionFact::Authorized { took, confirmed: true });
         }
+        self.prove();
     }
 
     /// A run of which every check approves.
@@ -192,7 +212,7 @@ impl Run {
 
     fn judge(&mut self, phase: Phase) -> Vec<Finding> {
         self.end();
-        judge(&self.account, &asked(phase))
+        judge(self.story.account.figures(), &asked(phase))
     }
 
     fn verdict(&mut self, phase: Phase) -> Verdict {
@@ -210,7 +230,7 @@ impl Run {
         asked: &Requirements,
     ) -> Finding {
         self.end();
-        let found = judge(&self.account, asked);
+        let found = judge(self.story.account.figures(), asked);
         let mut found = found.into_iter().filter(|f| f.name == name && f.cluster == cluster);
         let finding = found.next().unwrap();
         assert_eq!(found.next(), None, "each check ends once");

@@ -18,7 +18,9 @@ fn random(rng: &mut SmallRng) -> Tally {
     for _ in 0..rng.random_range(0..4) {
         let kind = ChannelKind::ALL[rng.random_range(0..3)];
         let route = Route::ALL[rng.random_range(0..3)];
-        let (obligations, latencies) = tally.strata.entry(Stratum { kind, route }).or_default();
+        let epoch = [Epoch::First, Epoch::Again][rng.random_range(0..2)];
+        let stratum = Stratum { kind, route, epoch };
+        let (obligations, latencies) = tally.strata.entry(stratum).or_default();
         obligations.total += rng.random_range(0..9);
         obligations.delivered += rng.random_range(0..9);
         obligations.lost += rng.random_range(0..9);

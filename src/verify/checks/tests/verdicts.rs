@@ -3,39 +3,53 @@
 use super::*;
 
 /// The checks of one cluster, and the joint ones.
-const OF_A_CLUSTER: [&str; 10] = [
+const OF_A_CLUSTER: [&str; 17] = [
     "evidence",
+    "strata",
+    "controls",
     "loss",
     "duplicates",
+    "order",
     "integrity",
-    "publish",
+    "misrouting",
     "blind",
     "late",
+    "latency",
+    "latency-trend",
+    "publish",
+    "publish-time",
     "connect",
     "auth",
-    "latency",
+    "left-behind",
 ];
-const JOINT: [&str; 3] = ["coverage", "latency-new-vs-old", "instrument"];
+const JOINT: [&str; 4] = ["coverage", "loss-new-vs-old", "latency-new-vs-old", "instrument"];
+const OF_SPEED: [&str; 6] =
+    ["connect", "late", "latency", "latency-new-vs-old", "latency-trend", "publish-time"];
+
+/// What a check saw that ended so, where a limit was set.
+fn seen(status: Status) -> Seen {
+    Seen { status, limit: Some(1.0), ..Seen::default() }
+}
 
 #[test]
 fn each_phase_requires_what_the_model_says() {
     let all = OF_A_CLUSTER.as_slice();
-    let preflight: &[&str] = &["evidence", "auth"];
+    let preflight: &[&str] = &["evidence", "strata", "controls", "auth"];
     let instrument: &[&str] = &["instrument"];
     for (phase, old, new, joint) in [
         (Phase::Preflight, preflight, preflight, instrument),
-        (Phase::DualPublish, all, all, JOINT.as_slice()),
+        (Phase::DualPublish, all, all, &["coverage", "latency-new-vs-old", "instrument"]),
         (Phase::Cutover, &["evidence", "publish"], all, instrument),
         (Phase::Steady, all, all, instrument),
     ] {
         let asked = asked(phase);
         for check in OF_A_CLUSTER {
-            let is = |role| asked.requires(check, Some(role), Inconclusive);
+            let is = |role| asked.requires(check, Some(role), &seen(Inconclusive));
             assert_eq!(is(Old), old.contains(&check), "{phase:?} {check}");
             assert_eq!(is(New), new.contains(&check), "{phase:?} {check}");
         }
         for check in JOINT {
-            let is = asked.requires(check, None, Inconclusive);
+            let is = asked.requires(check, None, &seen(Inconclusive));
             assert_eq!(is, joint.contains(&check), "{phase:?} {check}");
         }
     }
@@ -45,8 +59,8 @@ fn each_phase_requires_what_the_model_says() {
 fn a_preflight_requires_nothing_that_is_open_but_everything_that_is_broken() {
     let asked = asked(Phase::Preflight);
     for check in OF_A_CLUSTER.iter().chain(&JOINT) {
-        let is_of_speed = ["connect", "late", "latency", "latency-new-vs-old"].contains(check);
-        assert_eq!(asked.requires(check, Some(New), Fail), !is_of_speed, "{check}");
+        let is_shown = OF_SPEED.contains(check) || *check == "loss-new-vs-old";
+        assert_eq!(asked.requires(check, Some(New), &seen(Fail)), !is_shown, "{check}");
     }
     let mut run = Run::good();
     run.live(0, 400, 300, New);
@@ -58,11 +72,11 @@ fn a_cluster_that_no_witness_sees_at_the_end_is_never_go() {
     for phase in Phase::ALL {
         let mut run = Run::good();
         let since = RunTime::from_millis(98_000);
-        run.connection(New, ConnectionFact::SightLost { since, cause: BlindCause::Network });
+        run.sight_lost(New, 0, since, BlindCause::Network);
         assert_eq!(run.verdict(phase), Verdict::Inconclusive, "{phase:?}");
         // But nobody is kept on a lossy old cluster.
         let mut run = Run::good();
-        run.connection(Old, ConnectionFact::SightLost { since, cause: BlindCause::Network });
+        run.sight_lost(Old, 0, since, BlindCause::Network);
         let is_cutover = phase == Phase::Cutover;
         assert_eq!(run.verdict(phase) == Verdict::Go, is_cutover, "{phase:?}");
     }
@@ -70,12 +84,8 @@ fn a_cluster_that_no_witness_sees_at_the_end_is_never_go() {
 
 #[test]
 fn every_check_ends_once_in_a_fixed_order() {
-    let mut with_latency = asked(Phase::DualPublish);
-    with_latency.limits.latency_p99_max = Some(Duration::from_secs(1));
-    let mut run = Run::good();
-    run.end();
-    let found = judge(&run.account, &with_latency);
-    let names: Vec<_> = found.iter().map(|f| (f.name, f.cluster)).collect();
+    let found = Run::good().judge(Phase::DualPublish);
+    let names: Vec<_> = found.iter().map(|f| (&*f.name, f.cluster)).collect();
     let of = |role| OF_A_CLUSTER.map(|name| (name, Some(role)));
     let expected = [of(Old).as_slice(), of(New).as_slice(), &JOINT.map(|n| (n, None))].concat();
     assert_eq!(names, expected);
@@ -172,13 +182,14 @@ fn a_cluster_that_was_no_part_of_the_run_is_missed_where_the_phase_asks_for_it()
             assert_eq!(run.verdict(phase), Verdict::Inconclusive, "{phase:?} without {missing}");
             let found = run.finding_by("evidence", Some(missing), &asked(phase));
             let expected = Finding {
-                name: "evidence",
+                name: "evidence".into(),
                 cluster: Some(missing),
                 required: true,
                 status: Inconclusive,
                 observed: None,
                 limit: None,
-                unit: "count",
+                target: None,
+                unit: "count".into(),
                 evidence: 0,
                 detail: "the cluster was not part of the run".to_owned(),
             };

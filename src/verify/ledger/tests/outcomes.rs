@@ -365,8 +365,10 @@ fn every_stratum_is_counted_by_itself() {
     world.books[1].settle(Seq(0), Outcome::Accepted, Some(ms(1_010)));
     world.finish();
     let strata: Vec<_> = world.sum.strata.iter().map(|(s, (o, _))| (*s, *o)).collect();
-    let private = Stratum { kind: ChannelKind::Private, route: Route::Trigger };
-    let cache = Stratum { kind: ChannelKind::PrivateCache, route: Route::Batch };
+    let private =
+        Stratum { kind: ChannelKind::Private, route: Route::Trigger, epoch: Epoch::First };
+    let cache =
+        Stratum { kind: ChannelKind::PrivateCache, route: Route::Batch, epoch: Epoch::First };
     assert_eq!(
         strata,
         [

@@ -1,0 +1,148 @@
+//! Where reports go: files and streams, opened before anything is measured.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::cli::ReportArgs;
+use crate::exit::Exit;
+use crate::report::Report;
+
+use super::{Stop, print};
+
+/// A form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+}
+
+impl Form {
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Json => "--report-json",
+        }
+    }
+
+    fn render(self, report: &Report) -> String {
+        match self {
+            Self::Json => report.to_json(),
+        }
+    }
+}
+
+/// What one form is written to. A file is opened before the first connection, so that a run does
+/// not end in a missing folder, and keeps what it held until there is something to take its place.
+enum Sink {
+    Stdout,
+    File(File),
+}
+
+impl Sink {
+    fn open(path: &Path) -> Result<Self, Stop> {
+        if is_stdout(path) {
+            return Ok(Self::Stdout);
+        }
+        let opened = File::options().write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|error| {
+            Stop::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
+        })?;
+        Ok(Self::File(file))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout();
+                match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    written => written,
+                }
+            }
+            Self::File(file) => {
+                // A pipe or a terminal has no length to set.
+                if file.metadata()?.is_file() {
+                    file.set_len(0)?;
+                }
+                file.write_all(text.as_bytes())?;
+                file.flush()
+            }
+        }
+    }
+}
+
+/// Whether a path means standard output.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Refuses to write two things to standard output.
+///
+/// # Errors
+/// Two flags say `-`.
+pub(super) fn check_stdout(asked: &[(&'static str, Option<&Path>)]) -> Result<(), Stop> {
+    let on_stdout = asked.iter().filter(|(_, path)| path.is_some_and(is_stdout));
+    let flags: Vec<_> = on_stdout.map(|(flag, _)| *flag).collect();
+    match flags.as_slice() {
+        [] | [_] => Ok(()),
+        [first, second, ..] => {
+            let message = format!("{first} and {second} cannot both be -; name a file for one");
+            Err(Stop::new(Exit::Usage, message))
+        }
+    }
+}
+
+/// Where the report goes.
+pub(super) struct Sinks {
+    forms: Vec<(Form, Sink)>,
+    /// Stdout is for something else.
+    table_on_stderr: bool,
+    quiet: bool,
+}
+
+impl Sinks {
+    /// Opens what the command line asks for; `others` are other files that are written.
+    ///
+    /// # Errors
+    /// A file cannot be opened, or two things go to standard output.
+    pub(super) fn open(
+        args: &ReportArgs,
+        others: &[(&'static str, Option<&Path>)],
+    ) -> Result<Self, Stop> {
+        let forms = [(Form::Json, args.report_json.as_deref())];
+        let mut asked = others.to_vec();
+        asked.extend(forms.iter().map(|(form, path)| (form.flag(), *path)));
+        check_stdout(&asked)?;
+        let opened = forms.into_iter().filter_map(|(form, path)| {
+            let sink = Sink::open(path?);
+            Some(sink.map(|sink| (form, sink)))
+        });
+        Ok(Self {
+            forms: opened.collect::<Result<_, _>>()?,
+            table_on_stderr: asked.iter().any(|(_, path)| path.is_some_and(is_stdout)),
+            quiet: args.quiet,
+        })
+    }
+
+    /// Writes what was asked for. What cannot be written keeps nothing else from it.
+    ///
+    /// # Errors
+    /// The first thing that could not be written.
+    pub(super) fn write(&mut self, report: &Report) -> Result<(), Stop> {
+        let mut first = Ok(());
+        for (form, sink) in &mut self.forms {
+            let written = sink.write(&form.render(report));
+            let written = written
+                .map_err(|error| Stop::new(Exit::Failed, format!("{}: {error}", form.flag())));
+            first = first.and(written);
+        }
+        if !self.quiet {
+            let text = report.to_text();
+            if self.table_on_stderr {
+                let _ = anstream::stderr().write_all(text.as_bytes());
+            } else {
+                first = first.and(print(&text));
+            }
+        }
+        first
+    }
+}

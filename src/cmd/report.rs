@@ -1,0 +1,30 @@
+//! `report`: judges a recorded run again, and renders it.
+
+use crate::cli::RecordArgs;
+pub(super) use crate::cli::RecordArgs as Args;
+use crate::exit::Exit;
+use crate::journal;
+use crate::report::Report;
+
+use super::output::Sinks;
+use super::{Stop, complain};
+
+pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
+    let RecordArgs { journal: path, output, .. } = args;
+    let mut sinks = Sinks::open(output, &[])?;
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|error| {
+        Stop::new(Exit::Usage, format!("cannot read the journal {shown}: {error}"))
+    })?;
+    let recorded = journal::read(&text)
+        .map_err(|error| Stop::new(Exit::Inconclusive, format!("journal {shown}: {error}")))?;
+    if recorded.is_cut {
+        complain(&format!("{shown}: the last line is cut off and left out"));
+    }
+    if recorded.end.is_none() {
+        complain(&format!("{shown}: the end of the run is missing; judged is what there is"));
+    }
+    let report = Report::new(&recorded.account, recorded.end.as_ref());
+    sinks.write(&report)?;
+    Ok(report.verdict.into())
+}

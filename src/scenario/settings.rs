@@ -1,0 +1,85 @@
+//! A scenario's settings as they are shown: every default filled in, and no secret.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::file::{Cluster, Scenario};
+
+/// Settings that tell one scenario from another: runs that differ in others may be judged together.
+const IDENTITY: [&str; 10] = [
+    "scenario.name",
+    "scenario.phase",
+    "clusters",
+    "gate",
+    "canary.channels",
+    "canary.routes",
+    "canary.witnesses",
+    "canary.payload_bytes",
+    "canary.deadline",
+    "canary.horizon",
+];
+
+/// The settings of a scenario, with what the command line changed.
+pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) -> Value {
+    let mut canary = value(&scenario.canary);
+    if let Some(canary) = canary.as_object_mut() {
+        canary.insert("rate".to_owned(), json!(rate));
+    }
+    let clusters = if scenario.clusters_are_embedded {
+        json!("embedded")
+    } else {
+        let clusters = scenario.clusters.iter();
+        Value::Object(clusters.map(|(r, c)| (r.as_str().to_owned(), cluster(c))).collect())
+    };
+    let mut gate = value(&scenario.limits);
+    if let Some(gate) = gate.as_object_mut() {
+        // It is no key of a scenario.
+        gate.remove("tainted_ratio_max");
+    }
+    json!({
+        "scenario": {
+            "name": scenario.name,
+            "phase": scenario.phase,
+            "duration": humantime::format_duration(duration).to_string(),
+            "seed": seed,
+        },
+        "clusters": clusters,
+        "canary": canary,
+        "gate": gate,
+        "instrument": value(&scenario.instrument),
+        "budget": value(&scenario.budget),
+    })
+}
+
+/// What all settings here are made of can be written as JSON.
+fn value(settings: &impl serde::Serialize) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+fn cluster(cluster: &Cluster) -> Value {
+    let mut shown = Map::new();
+    let mut show = |key: &str, value: String| shown.insert(key.to_owned(), Value::String(value));
+    show("ws_url", cluster.ws_url.to_string());
+    show("http_url", cluster.http_url.to_string());
+    show("app_id", cluster.app_id.to_string());
+    show("key", cluster.key.to_string());
+    if cluster.ca_pem.is_some() {
+        show("tls.ca_file", "given".to_owned());
+    }
+    Value::Object(shown)
+}
+
+/// A short text that is the same for runs of one scenario, whatever their length, rate and seed.
+pub fn digest(settings: &Value) -> String {
+    let mut identity = Sha256::new();
+    for path in IDENTITY {
+        let found = path.split('.').try_fold(settings, |value, key| value.get(key));
+        // Keys of an object are in order: the same settings are the same text.
+        identity.update(format!("{path}={}\n", found.unwrap_or(&Value::Null)));
+    }
+    let mut digest = hex::encode(identity.finalize());
+    digest.truncate(16);
+    digest
+}

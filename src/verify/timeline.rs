@@ -1,0 +1,156 @@
+//! How a run went over time, in a bounded number of slots: when they run out, each two become one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::{ClusterRole, RunTime};
+
+use super::latency::{Latencies, Sparse};
+
+/// Most slots of a timeline.
+pub const SLOTS_MAX: usize = 240;
+
+/// What one cluster did in a slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// From sending to receipt, tainted seconds left out.
+    pub latencies: Sparse,
+    /// Obligations that ended as delivered or late.
+    pub arrived: u64,
+    /// Publications sent.
+    pub sent: u64,
+    /// Publications that were rejected, or whose fate is unknown.
+    pub unaccepted: u64,
+}
+
+impl Slot {
+    fn merge(&mut self, other: &Self) {
+        self.latencies.merge(&other.latencies);
+        self.arrived += other.arrived;
+        self.sent += other.sent;
+        self.unaccepted += other.unaccepted;
+    }
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    start: RunTime,
+    width: Duration,
+    slots: BTreeMap<ClusterRole, Vec<Slot>>,
+}
+
+impl Timeline {
+    /// A timeline that starts at `start`, with slots of a second at first.
+    pub const fn new(start: RunTime) -> Self {
+        Self { start, width: Duration::from_secs(1), slots: BTreeMap::new() }
+    }
+
+    /// When it starts.
+    pub const fn start(&self) -> RunTime {
+        self.start
+    }
+
+    /// The length of a slot.
+    pub const fn width(&self) -> Duration {
+        self.width
+    }
+
+    /// One cluster's slots, from the start on.
+    pub fn slots(&self, role: ClusterRole) -> &[Slot] {
+        self.slots.get(&role).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds what happened at `at`. What was before the start belongs to the first slot.
+    pub fn add(&mut self, role: ClusterRole, at: RunTime, what: &Slot) {
+        while self.place(at) >= SLOTS_MAX {
+            self.widen();
+        }
+        let place = self.place(at);
+        let slots = self.slots.entry(role).or_default();
+        if place >= slots.len() {
+            slots.resize(place + 1, Slot::default());
+        }
+        if let Some(slot) = slots.get_mut(place) {
+            slot.merge(what);
+        }
+    }
+
+    fn place(&self, at: RunTime) -> usize {
+        let place = at.since(self.start).as_nanos() / self.width.as_nanos();
+        usize::try_from(place).unwrap_or(usize::MAX)
+    }
+
+    fn widen(&mut self) {
+        self.width *= 2;
+        for slots in self.slots.values_mut() {
+            let wide = slots.chunks(2).map(|pair| {
+                let mut sum = Slot::default();
+                pair.iter().for_each(|slot| sum.merge(slot));
+                sum
+            });
+            *slots = wide.collect();
+        }
+    }
+
+    /// The latencies of the first and of the last third of the time until `end`.
+    pub fn thirds(&self, role: ClusterRole, end: RunTime) -> (Latencies, Latencies) {
+        let (mut opening, mut closing) = (Latencies::default(), Latencies::default());
+        let slots = self.slots(role);
+        let published = (self.place(end) + 1).min(slots.len());
+        let third = published / 3;
+        for slot in slots.iter().take(third) {
+            opening.add(&slot.latencies);
+        }
+        // What comes after the last event was sent in the last third as well.
+        if third > 0 {
+            for slot in slots.iter().skip(published - third) {
+                closing.add(&slot.latencies);
+            }
+        }
+        (opening, closing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(ms: u64) -> Slot {
+        let mut slot = Slot { arrived: 1, sent: 1, ..Slot::default() };
+        slot.latencies.record(Duration::from_millis(ms));
+        slot
+    }
+
+    #[test]
+    fn slots_stay_bounded_and_keep_every_count() {
+        let mut timeline = Timeline::new(RunTime::from_millis(5_000));
+        for second in 0..100_000_u64 {
+            let at = RunTime::from_millis(5_000 + 1_000 * second);
+            timeline.add(ClusterRole::New, at, &slot(second / 1_000));
+        }
+        let slots = timeline.slots(ClusterRole::New);
+        assert!(slots.len() <= SLOTS_MAX && slots.len() > SLOTS_MAX / 2, "{}", slots.len());
+        assert_eq!(timeline.width(), Duration::from_secs(512));
+        assert_eq!(slots.iter().map(|s| s.arrived).sum::<u64>(), 100_000);
+        assert_eq!(slots.first().unwrap().arrived, 512);
+        assert!(timeline.slots(ClusterRole::Old).is_empty());
+    }
+
+    #[test]
+    fn thirds_are_those_of_publishing_time() {
+        let mut timeline = Timeline::new(RunTime::ZERO);
+        for second in 0..9 {
+            let at = RunTime::from_millis(1_000 * second + 500);
+            timeline.add(ClusterRole::New, at, &slot(second + 1));
+        }
+        let (opening, closing) = timeline.thirds(ClusterRole::New, RunTime::from_millis(8_900));
+        assert_eq!((opening.count(), closing.count()), (3, 3));
+        assert!(opening.max_ms() < Some(3.1) && closing.min_ms() > Some(6.9));
+        // In one slot there is nothing to compare.
+        let mut short = Timeline::new(RunTime::ZERO);
+        short.add(ClusterRole::New, RunTime::from_millis(1), &slot(1));
+        let (opening, closing) = short.thirds(ClusterRole::New, RunTime::from_millis(900));
+        assert_eq!((opening.count(), closing.count()), (0, 0));
+    }
+}
