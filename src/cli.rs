@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
 
 use crate::agent::Task;
+use crate::model::RunId;
 use crate::model::fault::Fault;
 
 /// Proves that a live migration between two Pusher Channels clusters loses no message.
@@ -37,6 +39,8 @@ pub enum Command {
     Run(RunArgs),
     /// Judge a recorded run again, also one that was killed, and render its report
     Report(RecordArgs),
+    /// Judge finished runs together, without new traffic: the gate before a cutover
+    Gate(GateArgs),
 }
 
 /// Flags that every command has.
@@ -68,6 +72,9 @@ pub struct OverrideArgs {
     /// Publish so many canary events per second over HTTP instead of the scenario's rate
     #[arg(long, value_parser = parse_rate)]
     pub rate: Option<f64>,
+    /// End as soon as the proof stands or has failed; the duration is the longest that it may take
+    #[arg(long)]
+    pub until_proven: bool,
     /// Seed of everything random, instead of the scenario's or a new one
     #[arg(long)]
     pub seed: Option<u64>,
@@ -183,6 +190,39 @@ pub struct RecordArgs {
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// `gate`.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// A finished run: its report as JSON, or its journal; repeatable
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub report: Vec<PathBuf>,
+    /// Runs that ended longer ago are stale, and prove nothing of today
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(default_value = "24h")]
+    pub max_age: Duration,
+    /// Leave a run out, and say why; repeatable
+    #[arg(long, value_name = "RUN=REASON", value_parser = parse_exclusion)]
+    pub exclude: Vec<(RunId, String)>,
+    /// Write the outcome as JSON to this file; - is stdout, and the table then goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub report_json: Option<PathBuf>,
+    /// Do not print the table
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+fn parse_exclusion(text: &str) -> Result<(RunId, String), String> {
+    let (run, reason) = text.split_once('=').ok_or("must be RUN=REASON")?;
+    let run = Uuid::parse_str(run).map_err(|_| "must begin with a run's id, a UUID".to_owned())?;
+    if reason.trim().is_empty() {
+        return Err("must say why the run is left out".to_owned());
+    }
+    Ok((RunId(run), reason.trim().to_owned()))
 }
 
 fn parse_publishing_time(text: &str) -> Result<Duration, String> {

@@ -83,6 +83,22 @@ const COMMANDS: &[(&str, Tested)] = &[
         "pusher-canary run scenarios/steady.toml",
         Here(&["run", "short/steady.toml", "--duration", "2s"], &[3]),
     ),
+    (
+        "pusher-canary run scenarios/cutover.toml --until-proven",
+        Here(&["run", "short/cutover.toml", "--until-proven", "--duration", "2s"], &[3]),
+    ),
+    (
+        "pusher-canary run scenarios/cutover.toml --journal cutover.journal",
+        Here(&["run", "short/cutover.toml", "--journal", "short/j", "--duration", "2s"], &[3]),
+    ),
+    (
+        "pusher-canary report cutover.journal --report-json report.json",
+        Here(&["report", "short/j", "--report-json", "short/r"], &[3]),
+    ),
+    (
+        "pusher-canary gate --report report.json cutover.journal",
+        Here(&["gate", "--report", "short/r", "short/j"], &[3]),
+    ),
     ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
     (
         "pusher-canary rehearse --hold --ca-file ca.pem",

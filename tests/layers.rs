@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["scenario", "net", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
-    ("journal", &["verify"]),
+    ("journal", &["verify", "model"]),
     ("metrics", &["scenario", "verify", "model"]),
     ("model", &[]),
     ("net", &["pusher", "model"]),

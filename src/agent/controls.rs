@@ -1,5 +1,5 @@
-//! Negative controls of one cluster: a witness of its own, whose deliveries are tampered with, and a
-//! subscription that the cluster must refuse.
+//! Negative controls of one cluster: a witness of its own, whose deliveries are tampered with, and
+//! a subscription that the cluster must refuse.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -131,8 +131,8 @@ impl Controls {
                     if now >= next_round {
                         let may_go_on = rounds < ROUNDS_MAX && !phases.published.is_cancelled();
                         if may_go_on && !proofs.is_complete() {
-                            let publish = publish(Arc::clone(&wire), Arc::clone(&book), channel.clone());
-                            round = Some(Box::pin(publish));
+                            let (wire, book) = (Arc::clone(&wire), Arc::clone(&book));
+                            round = Some(Box::pin(publish(wire, book, channel.clone())));
                             rounds += 1;
                             let patience = pong_timeout_of(self.horizon) + 2 * TALLY_PERIOD;
                             next_round = now.after(self.horizon + patience);
@@ -169,8 +169,8 @@ async fn state(
     let _ = facts.send(Fact::Control(role, control, status)).await;
 }
 
-/// States what the ledger found. Nothing of the control stream is handed on but that; a canary event
-/// on one of these channels is misrouted, as it would be anywhere.
+/// States what the ledger found. Nothing of the control stream is handed on but that; a canary
+/// event on one of these channels is misrouted, as it would be anywhere.
 async fn settle(
     ledger: &mut Ledger,
     proofs: &mut Proofs,

@@ -152,6 +152,8 @@ pub struct Hooks<O> {
     pub clusters_within: bool,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
+    /// Cancelled when enough is known: publishing ends, as it would at the end of the schedule.
+    pub enough: CancellationToken,
     /// Called about once a second with the sum so far, and with what was added to it last.
     pub observe: O,
     /// A task that shall panic once publishing has begun, to prove that this is found.
@@ -245,7 +247,8 @@ struct Running {
 /// See [`RunError`].
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
     let (stop, observe) = (CancellationToken::new(), |_: &Account, _: Option<&Second>| {});
-    let hooks = Hooks { clusters_within: false, stop, observe, sabotage: None };
+    let enough = stop.child_token();
+    let hooks = Hooks { clusters_within: false, stop, enough, observe, sabotage: None };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
     finish(&mut tasks, None).await;
@@ -260,7 +263,7 @@ pub async fn run<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Finish
 where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
-    let stop = hooks.stop.clone();
+    let (stop, enough) = (hooks.stop.clone(), hooks.enough.clone());
     let Running { mut tasks, parts, warm, facts, standing, collector, phases, tracker } =
         begin(plan, clock, hooks).await?;
     let start = clock.now().after(LEAD);
@@ -277,8 +280,9 @@ where
     }
     drop(slow_down);
     let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
-    let (schedule, stop_pace) = (plan.schedule.clone(), stop.clone());
-    let pace = pace::run(clock, schedule, start, outlets, slow_down_in, stop_pace, facts.clone());
+    let schedule = (plan.schedule.clone(), start);
+    let ends = [stop.clone(), enough];
+    let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, facts.clone());
     tasks.spawn(Task::Pacer, pace);
     phases.publishing.cancel();
     tracing::info!("publishing begins");
@@ -319,7 +323,7 @@ async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running,
 where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
-    let Hooks { clusters_within, stop, observe, sabotage } = hooks;
+    let Hooks { clusters_within, stop, observe, sabotage, .. } = hooks;
     check_descriptors(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);

@@ -65,15 +65,14 @@ impl Outlet {
     }
 }
 
-/// Works the schedule off, from `start` on, until its end or `stop`. `slow_down` says for how long
-/// nothing shall be published.
+/// Works the schedule off, from the given instant on, until its end or one of `ends`. `slow_down`
+/// says for how long nothing shall be published.
 pub async fn run(
     clock: Clock,
-    mut schedule: Schedule,
-    start: RunTime,
+    (mut schedule, start): (Schedule, RunTime),
     outlets: Vec<Outlet>,
     mut slow_down: mpsc::Receiver<Duration>,
-    stop: CancellationToken,
+    [stop, enough]: [CancellationToken; 2],
     facts: mpsc::Sender<Fact>,
 ) {
     let mut start = start;
@@ -85,6 +84,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            () = enough.cancelled() => break,
             Some(pause) = slow_down.recv() => {
                 // The events that are due keep their order and their distance.
                 let resume = clock.now().after(pause.min(PAUSE_MAX));

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
 use crate::scenario::plan::Plan;
-use crate::verify::checks::{Phase, percent};
+use crate::verify::checks::{Looks, Phase, Requirements, percent};
 
 use super::live::runtime;
 use super::{Stop, make_plan, new_run, print, read_scenario};
@@ -60,7 +60,12 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         .collect();
     writeln!(out, "channels       {}", kinds.join(", "))?;
     let bill = plan.bill;
-    writeln!(out, "connections    {} to each app", bill.connections)?;
+    writeln!(
+        out,
+        "connections    {} to each app, of which the negative controls have one, and one more for a \
+         moment",
+        bill.connections
+    )?;
     writeln!(
         out,
         "events         {} in {}, {:.1} per second, to each cluster",
@@ -70,26 +75,37 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "messages       {} billed to each app, {} together",
+        "messages       {} billed to each app, {} together; at most {} of each for controls",
         bill.messages,
-        bill.messages * plan.clusters.len() as u64
+        bill.messages * plan.clusters.len() as u64,
+        bill.control_messages
     )?;
-    let needed = plan.trials_needed();
     if plan.requirements.phase == Phase::Preflight {
         return writeln!(out, "proof          none asked: a preflight shows that all works once");
     }
     writeln!(
         out,
-        "proof          a loss rate below {} at {} confidence takes {needed} events without a loss,",
+        "proof          a loss rate below {} at {} confidence, if nothing is lost, takes",
         percent(limits.loss_rate_max),
         percent(limits.confidence)
     )?;
-    let seconds = (needed as f64 / plan.schedule.rate()).ceil();
-    let reach = if plan.reaches_proof() {
-        "this run has enough"
-    } else {
-        "this run has TOO FEW: its verdict cannot be GO"
-    };
-    let time = show(std::time::Duration::from_secs_f64(seconds));
-    writeln!(out, "               that is {time} at this rate; {reach}")
+    for (looks, what) in
+        [(Looks::Once, "this run as planned:"), (Looks::Anytime, "--until-proven:")]
+    {
+        let asked = Requirements { looks, ..plan.requirements.clone() };
+        let needed = asked.trials_needed();
+        let seconds = (needed as f64 / plan.schedule.rate()).ceil();
+        let time = show(std::time::Duration::from_secs_f64(seconds));
+        let messages = needed.saturating_mul(1 + plan.witnesses_per_channel());
+        let reach = if bill.events >= needed {
+            "the duration suffices".to_owned()
+        } else {
+            format!("the duration gives {}: the verdict CANNOT be GO", bill.events)
+        };
+        writeln!(
+            out,
+            "  {what:<20} {needed} events, {messages} messages to each app, {time}; {reach}"
+        )?;
+    }
+    Ok(())
 }

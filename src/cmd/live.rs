@@ -22,7 +22,7 @@ use crate::model::{Clock, ClusterRole, RunTime};
 use crate::report::{self, Report};
 use crate::scenario::plan::Plan;
 use crate::verify::account::Account;
-use crate::verify::checks::percent;
+use crate::verify::checks::{self, Looks, Proof, percent};
 use crate::verify::record::{End, Record, Second};
 
 use super::journal::{Journal, Target};
@@ -105,7 +105,15 @@ impl Live<'_> {
         // Tasks that are left are cut off: every one that mattered was joined. A name that is still
         // being resolved would otherwise hold up a start that failed for as long as the resolver.
         runtime.shutdown_background();
-        let finished = finished?;
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(stop) => {
+                // A run that cannot be recorded is stopped, which says nothing of why.
+                let journal = lock(&journal).take().map_or(Ok(()), Journal::finish);
+                journal.map_err(journal_failed)?;
+                return Err(stop);
+            }
+        };
         // Whatever happened to the clusters, what was measured is kept.
         let (rehearsal, failed) = match rehearsal() {
             Ok(counts) => (counts, Ok(())),
@@ -129,9 +137,14 @@ impl Live<'_> {
         sinks.write(&report)?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
         failed?;
-        recorded.map_err(|error| Stop::new(Exit::Failed, format!("--journal: {error}")))?;
+        recorded.map_err(journal_failed)?;
         Ok(report.verdict.into())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err calls")]
+fn journal_failed(error: io::Error) -> Stop {
+    Stop::new(Exit::Failed, format!("--journal: {error}"))
 }
 
 /// A journal that the run and what comes after it both write to.
@@ -192,15 +205,23 @@ impl Measured<'_> {
             }
         };
         let mut progress = Progress::new(plan, clock, quiet);
+        let enough = stop.child_token();
+        let asked = &plan.requirements;
+        let wanted = (asked.looks == Looks::Anytime).then(|| (asked.clone(), enough.clone()));
         let is_served = server.is_some();
         let observe = move |account: &Account, second: Option<&Second>| {
             record(&journal, account, second);
             progress.show(account, clock.now());
+            if let Some((asked, enough)) = &wanted
+                && checks::proof(account.figures(), asked) != Proof::Open
+            {
+                enough.cancel();
+            }
             if is_served {
                 page.send_replace(registry::render(account).into());
             }
         };
-        let hooks = Hooks { clusters_within, stop, observe, sabotage };
+        let hooks = Hooks { clusters_within, stop, enough, observe, sabotage };
         let finished = tokio::select! {
             finished = agent::run(plan, clock, hooks) => finished,
             never = obeying => match never {},

@@ -1,6 +1,7 @@
 //! One file per command: composes and prints. What deserves a unit test lives below.
 
 mod check;
+mod gate;
 mod journal;
 mod live;
 mod output;
@@ -22,6 +23,7 @@ use crate::exit::Exit;
 use crate::model::RunId;
 use crate::scenario::file::{self, Clusters, Scenario, Surroundings};
 use crate::scenario::plan::{Overrides, Plan};
+use crate::verify::checks::Looks;
 
 /// Whether anything panicked, in whatever task or thread.
 static PANICKED: AtomicBool = AtomicBool::new(false);
@@ -46,13 +48,15 @@ fn dispatch(cli: &Cli) -> Exit {
     let (Command::Rehearse(rehearse::Args { log, .. })
     | Command::Check(check::Args { log, .. })
     | Command::Run(run::Args { log, .. })
-    | Command::Report(report::Args { log, .. })) = &cli.command;
+    | Command::Report(report::Args { log, .. })
+    | Command::Gate(gate::Args { log, .. })) = &cli.command;
     start_log(log);
     let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Run(args) => run::execute(args),
         Command::Report(args) => report::execute(args),
+        Command::Gate(args) => gate::execute(args),
     };
     match done {
         Ok(exit) => exit,
@@ -159,7 +163,7 @@ fn make_plan(scenario: &Scenario, args: &OverrideArgs, run: RunId) -> Result<Pla
         duration: args.duration,
         rate: args.rate,
         seed: args.seed,
-        ..Overrides::default()
+        looks: if args.until_proven { Looks::Anytime } else { Looks::Once },
     };
     // A v7 UUID ends in random bits. Seeds are read aloud and typed again: six digits are enough.
     let fallback = run.0.as_u64_pair().1 % 1_000_000;

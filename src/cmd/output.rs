@@ -32,13 +32,19 @@ impl Form {
 
 /// What one form is written to. A file is opened before the first connection, so that a run does
 /// not end in a missing folder, and keeps what it held until there is something to take its place.
-enum Sink {
+pub(super) enum Sink {
+    /// Standard output.
     Stdout,
+    /// A file.
     File(File),
 }
 
 impl Sink {
-    fn open(path: &Path) -> Result<Self, Stop> {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn open(path: &Path) -> Result<Self, Stop> {
         if is_stdout(path) {
             return Ok(Self::Stdout);
         }
@@ -49,7 +55,12 @@ impl Sink {
         Ok(Self::File(file))
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    pub(super) const fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
+    /// Writes all of it, in place of what was there.
+    pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout();

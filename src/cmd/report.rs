@@ -16,8 +16,10 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let text = std::fs::read(path).map_err(|error| {
         Stop::new(Exit::Usage, format!("cannot read the journal {shown}: {error}"))
     })?;
-    let recorded = journal::read(&text)
-        .map_err(|error| Stop::new(Exit::Inconclusive, format!("journal {shown}: {error}")))?;
+    let recorded = journal::read(&text).map_err(|error| {
+        let message = format!("{shown} {error}; nothing is concluded from it");
+        Stop::new(Exit::Inconclusive, message)
+    })?;
     if recorded.is_cut {
         complain(&format!("{shown}: the last line is cut off and left out"));
     }

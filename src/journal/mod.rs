@@ -88,10 +88,7 @@ pub enum JournalError {
     #[error("holds no whole line: nothing of the run was recorded")]
     Empty,
     /// A line is not what was written.
-    #[error(
-        "line {0} does not fit the lines before it: the journal was changed or damaged there, and \
-         nothing is concluded from it"
-    )]
+    #[error("line {0} does not fit the lines before it: the journal was changed or damaged there")]
     Broken(usize),
     /// A line fits, and cannot be understood.
     #[error("line {line} cannot be read: {why}; use the version of pusher-canary that wrote it")]
@@ -104,6 +101,11 @@ pub enum JournalError {
     /// A line stands where it cannot.
     #[error("line {0} is not in its place: a record begins once, and ends once")]
     Misplaced(usize),
+}
+
+/// Whether a text begins as a journal does.
+pub fn is_journal(text: &[u8]) -> bool {
+    text.starts_with(HEAD.as_bytes())
 }
 
 /// What a journal tells of a run.
@@ -126,11 +128,8 @@ pub fn read(text: &[u8]) -> Result<Recorded, JournalError> {
     let (mut last, mut account, mut end) = (Link::default(), None::<Account>, None);
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let (lines, cut) = text.split_at(whole);
+    let Some(lines) = lines.strip_suffix(b"\n") else { return Err(JournalError::Empty) };
     for (number, line) in (1..).zip(lines.split(|byte| *byte == b'\n')) {
-        // What follows the last line break.
-        if line.is_empty() && number > 1 {
-            continue;
-        }
         let record = unchain(line, &mut last).ok_or(JournalError::Broken(number))?;
         let unreadable = |why: serde_json::Error| JournalError::Unreadable {
             line: number,
@@ -155,3 +154,6 @@ fn unchain<'a>(line: &'a [u8], last: &mut Link) -> Option<&'a str> {
     (chain.strip_suffix("\"}")? == next.0).then(|| *last = next)?;
     Some(record)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use crate::verify::stats;
 use crate::verify::timeline::Slot;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::reason::Grounds;
 use super::{
     AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
@@ -54,7 +55,10 @@ impl Report {
                 (role, cluster_report(figures, cluster, known, &begin.requirements, at))
             })
             .collect();
-        let mut report = Self {
+        let asked = &begin.requirements;
+        let grounds = Grounds { verdict, findings: &findings, figures, asked };
+        let reason = grounds.of_run(end);
+        Self {
             schema: SCHEMA,
             tool: Tool { name: TOOL.into(), version: begin.version.clone() },
             run: begin.run,
@@ -71,7 +75,7 @@ impl Report {
             cut_short: end.is_some_and(|end| end.cut_short),
             complete: end.is_some(),
             verdict,
-            reason: String::new(),
+            reason,
             checks: findings,
             clusters,
             events: events_report(begin, figures),
@@ -84,9 +88,7 @@ impl Report {
             timeline: timeline(account),
             gate: begin.requirements.limits.clone(),
             settings: begin.settings.clone(),
-        };
-        report.reason = report.reasons();
-        report
+        }
     }
 }
 

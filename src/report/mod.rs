@@ -3,6 +3,7 @@
 mod build;
 mod figures;
 mod json;
+mod pool;
 mod reason;
 mod text;
 
@@ -22,6 +23,7 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route,
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 pub use json::ReadError;
+pub use pool::{Excluded, Pool, PoolError, Rules, Source};
 pub use text::live;
 
 /// The version of the report's form.

@@ -1,98 +1,119 @@
-//! The verdict's reasons in one paragraph.
+//! The verdict's reasons, in words.
 
-use crate::verify::checks::{Phase, percent, percent_above};
+use crate::model::ClusterRole;
+use crate::verify::checks::{Phase, Requirements, percent, percent_above};
+use crate::verify::fact::ControlStatus;
+use crate::verify::figures::Figures;
+use crate::verify::record::End;
+use crate::verify::stats;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
-use super::Report;
 use super::text::grouped;
 
-impl Report {
-    /// The verdict's reasons in one paragraph.
-    pub(super) fn reasons(&self) -> String {
-        if let Some(failed) = &self.instrument.failed {
+/// What a verdict rests on.
+pub(super) struct Grounds<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) findings: &'a [Finding],
+    pub(super) figures: &'a Figures,
+    pub(super) asked: &'a Requirements,
+}
+
+fn named(finding: &Finding) -> String {
+    let on = finding.cluster.map_or(String::new(), |c| format!(" on {c}"));
+    format!("{}{on}", finding.name)
+}
+
+impl Grounds<'_> {
+    /// The reasons of one run, in one paragraph.
+    pub(super) fn of_run(&self, end: Option<&End>) -> String {
+        if let Some(failed) = end.and_then(|end| end.failed.as_ref()) {
             return format!("the agent itself failed: {failed}");
         }
+        let against = self.against();
+        if !against.is_empty() {
+            return against.join("; ");
+        }
+        if end.is_none() {
+            return "the record has no end: what came after it is not known".to_owned();
+        }
+        self.in_favour()
+    }
+
+    /// What speaks against GO: the required checks that brought the verdict about.
+    pub(super) fn against(&self) -> Vec<String> {
         let worst: Vec<_> =
-            self.checks.iter().filter(|f| f.required && f.status != Status::Pass).collect();
+            self.findings.iter().filter(|f| f.required && f.status != Status::Pass).collect();
         let wanted = match self.verdict {
             Verdict::NoGo => Status::Fail,
             Verdict::Go | Verdict::Inconclusive => Status::Inconclusive,
         };
         // Where evidence is what lacks, bounds without a failure only say so again.
         let lacks = |on| worst.iter().any(|f| f.name == "evidence" && f.cluster == on);
+        let loses = |role: ClusterRole| {
+            self.figures.clusters.get(&role).is_some_and(|c| c.trials.failures() > 0)
+        };
         let says_it_again = |f: &Finding| match (&*f.name, f.cluster) {
-            ("loss", Some(role)) => {
-                lacks(Some(role)) && self.clusters.get(&role).is_none_or(|c| c.failures() == 0)
-            }
+            ("loss", Some(role)) => lacks(Some(role)) && !loses(role),
             ("coverage", _) => {
-                self.events.uncovered == 0 && worst.iter().any(|f| f.name == "evidence")
+                let lacks_some = worst.iter().any(|f| f.name == "evidence");
+                self.figures.events.uncovered_total() == 0 && lacks_some
             }
             _ => false,
         };
-        let named: Vec<_> = worst
+        worst
             .iter()
             .filter(|f| f.status == wanted && !(wanted == Status::Inconclusive && says_it_again(f)))
-            .map(|f| {
-                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
-                format!("{}{on}: {}", f.name, f.detail)
-            })
-            .collect();
-        if !named.is_empty() {
-            return named.join("; ");
-        }
-        if !self.complete {
-            return "the record has no end: what came after it is not known".to_owned();
-        }
-        if self.phase == Phase::Preflight {
-            let works = "every kind of channel works on each cluster; a preflight proves no rate \
-                         of loss";
-            return format!("{works}{}{}", self.proven(), self.not_required());
-        }
-        format!("{}{}{}", self.bounds(), self.proven(), self.not_required())
+            .map(|f| format!("{}: {}", named(f), f.detail))
+            .collect()
+    }
+
+    /// What speaks for it.
+    pub(super) fn in_favour(&self) -> String {
+        let claim = if self.asked.phase == Phase::Preflight {
+            "every kind of channel works on each cluster; a preflight proves no rate of loss"
+                .to_owned()
+        } else {
+            self.bounds()
+        };
+        format!("{claim}{}{}", self.proven(), self.not_required())
     }
 
     /// That the detector was seen to detect.
     fn proven(&self) -> &'static str {
-        let is_proven = self.controls.iter().all(|control| control.status == Status::Pass);
-        if is_proven && !self.controls.is_empty() { "; detector proven" } else { "" }
+        let Figures { clusters, controls, .. } = self.figures;
+        let is_proven = clusters.values().all(|cluster| {
+            controls.iter().all(|c| cluster.controls.get(c) == Some(&ControlStatus::Pass))
+        });
+        if is_proven && !controls.is_empty() { "; detector proven" } else { "" }
     }
 
     /// What failed though the verdict does not rest on it: nobody shall say that it was hidden.
     fn not_required(&self) -> String {
-        let failed = self.checks.iter().filter(|f| !f.required && f.status == Status::Fail);
-        let names: Vec<_> = failed
-            .map(|f| {
-                let on = f.cluster.map_or(String::new(), |c| format!(" on {c}"));
-                format!("{}{on}", f.name)
-            })
-            .collect();
+        let failed = self.findings.iter().filter(|f| !f.required && f.status == Status::Fail);
+        let names: Vec<_> = failed.map(named).collect();
         if names.is_empty() {
-            String::new()
-        } else {
-            format!("; failed, but not asked of {}: {}", self.phase.as_str(), names.join(", "))
+            return String::new();
         }
+        format!("; failed, but not asked of {}: {}", self.asked.phase.as_str(), names.join(", "))
     }
 
     /// What is ruled out, and how surely.
     fn bounds(&self) -> String {
-        let bounds: Vec<_> = self
-            .clusters
+        let confidence = self.asked.limits.confidence;
+        let hours = self.figures.observed().as_secs_f64() / 3_600.0;
+        let clusters = &self.figures.clusters;
+        let bounds: Vec<_> = clusters
             .iter()
-            .map(|(role, c)| {
-                format!(
-                    "{role}: {} of {} publications lost, below {}",
-                    c.failures(),
-                    grouped(c.trials),
-                    percent_above(c.loss_upper_bound)
-                )
+            .map(|(role, cluster)| {
+                let (k, n) = (cluster.trials.failures(), cluster.trials.trials);
+                let below = percent_above(self.asked.upper_bound(k, n));
+                format!("{role}: {k} of {} publications lost, below {below}", grouped(n))
             })
             .collect();
-        let confidence = self.clusters.values().next().map_or(0.0, |c| c.confidence);
-        let bursts = self
-            .clusters
-            .values()
-            .filter_map(|c| c.incidents_per_hour_upper_bound)
-            .fold(None, |worst: Option<f64>, rate| Some(worst.map_or(rate, |w| w.max(rate))));
+        let bursts = clusters.values().filter(|c| hours > 0.0 && c.trials.trials > 0);
+        let bursts = bursts
+            .map(|c| stats::poisson_upper_bound(c.trials.incidents, confidence) / hours)
+            .reduce(f64::max);
         let bursts = bursts.map_or(String::new(), |rate| {
             // Rounded up: "below" must stay true.
             let rate = match rate {

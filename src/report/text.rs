@@ -62,9 +62,9 @@ impl Report {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = self.write_table(&mut out);
-        let _ = self.write_checks(&mut out);
+        let _ = write_checks(&mut out, &self.checks);
         let _ = self.write_incidents(&mut out);
-        let _ = self.write_verdict(&mut out);
+        let _ = write_verdict(&mut out, self.verdict, &self.reason);
         out
     }
 
@@ -123,27 +123,6 @@ impl Report {
         writeln!(out)
     }
 
-    /// Failed and open checks with their details, what passed by name only.
-    fn write_checks(&self, out: &mut String) -> std::fmt::Result {
-        for finding in self.checks.iter().filter(|f| f.status != Status::Pass) {
-            let Finding { name, cluster, required, status, detail, .. } = finding;
-            let required = if *required { "" } else { " (not required)" };
-            let head = format!("{:<5}{name:<19}", cluster.map_or("both", ClusterRole::as_str));
-            write_check(out, *status, &head, &format!("{detail}{required}"))?;
-        }
-        let mut passed = BTreeMap::<&str, Vec<&str>>::new();
-        for finding in self.checks.iter().filter(|f| f.status == Status::Pass) {
-            let on = finding.cluster.map_or("both", ClusterRole::as_str);
-            passed.entry(on).or_default().push(&finding.name);
-        }
-        for on in ["old", "new", "both"] {
-            if let Some(names) = passed.get(on) {
-                write_check(out, Status::Pass, &format!("{on:<5}"), &names.join(", "))?;
-            }
-        }
-        writeln!(out)
-    }
-
     fn write_incidents(&self, out: &mut String) -> std::fmt::Result {
         if self.incidents.is_empty() {
             return Ok(());
@@ -196,17 +175,39 @@ impl Report {
         telling.sort_by(|a, b| a.at.cmp(&b.at));
         telling
     }
+}
 
-    fn write_verdict(&self, out: &mut String) -> std::fmt::Result {
-        let style = verdict_style(self.verdict);
-        let word = self.verdict.as_str();
-        let mut lines = wrap(&self.reason, WIDTH - word.len() - 2).into_iter();
-        writeln!(out, "{style}{word}{style:#}  {}", lines.next().unwrap_or_default())?;
-        for line in lines {
-            writeln!(out, "{:indent$}{line}", "", indent = word.len() + 2)?;
-        }
-        Ok(())
+/// Failed and open checks with their details, what passed by name only.
+pub(super) fn write_checks(out: &mut String, checks: &[Finding]) -> std::fmt::Result {
+    for finding in checks.iter().filter(|f| f.status != Status::Pass) {
+        let Finding { name, cluster, required, status, detail, .. } = finding;
+        let required = if *required { "" } else { " (not required)" };
+        let head = format!("{:<5}{name:<19}", cluster.map_or("both", ClusterRole::as_str));
+        write_check(out, *status, &head, &format!("{detail}{required}"))?;
     }
+    let mut passed = BTreeMap::<&str, Vec<&str>>::new();
+    for finding in checks.iter().filter(|f| f.status == Status::Pass) {
+        let on = finding.cluster.map_or("both", ClusterRole::as_str);
+        passed.entry(on).or_default().push(&finding.name);
+    }
+    for on in ["old", "new", "both"] {
+        if let Some(names) = passed.get(on) {
+            write_check(out, Status::Pass, &format!("{on:<5}"), &names.join(", "))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// The verdict with its reasons.
+pub(super) fn write_verdict(out: &mut String, verdict: Verdict, reason: &str) -> std::fmt::Result {
+    let style = verdict_style(verdict);
+    let word = verdict.as_str();
+    let mut lines = wrap(reason, WIDTH - word.len() - 2).into_iter();
+    writeln!(out, "{style}{word}{style:#}  {}", lines.next().unwrap_or_default())?;
+    for line in lines {
+        writeln!(out, "{:indent$}{line}", "", indent = word.len() + 2)?;
+    }
+    Ok(())
 }
 
 /// One check, or several that passed: status, what it is about, and a text that is wrapped.

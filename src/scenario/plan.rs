@@ -374,6 +374,11 @@ impl Plan {
         }
     }
 
+    /// Witnesses of each channel on each cluster.
+    pub fn witnesses_per_channel(&self) -> u64 {
+        self.witnesses.iter().map(|w| u64::from(w.replica) + 1).max().unwrap_or_default()
+    }
+
     /// Whether the schedule has enough events for the asked proof.
     pub fn reaches_proof(&self) -> bool {
         self.bill.events >= self.trials_needed()

@@ -1,5 +1,5 @@
-//! Negative controls: what is done to the agent's own deliveries between socket and ledger, and what
-//! the ledger must find of it. Pure.
+//! Negative controls: what is done to the agent's own deliveries between socket and ledger, and
+//! what the ledger must find of it. Pure.
 //!
 //! A round is a handful of events on a stream of its own, published one after the other. Each is
 //! tampered with by its place in the round. They reach a ledger that nothing else reaches, so they

@@ -344,8 +344,8 @@ impl Coverage {
         ClusterTrials { incidents, ..self.trials.get(&role).copied().unwrap_or_default() }
     }
 
-    /// One cluster's trials by stratum since the last call. One that was tried by witnesses on their
-    /// first connection and by others on a later one counts in both.
+    /// One cluster's trials by stratum since the last call. One that was tried by witnesses on
+    /// their first connection and by others on a later one counts in both.
     pub fn take_strata(&mut self, role: ClusterRole) -> BTreeMap<Stratum, u64> {
         self.strata.remove(&role).unwrap_or_default()
     }

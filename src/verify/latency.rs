@@ -18,8 +18,8 @@ const MAX_US: u64 = 3_600_000_000;
 /// Counts by bucket, in the order of the buckets: what a ledger hands on. Buckets are log-linear
 /// over microseconds.
 ///
-/// Serialised as base64 of LEB128 numbers: for each bucket its distance from the one before, and its
-/// count. As lists of decimal numbers, latencies would be most of a journal.
+/// Serialised as base64 of LEB128 numbers: for each bucket its distance from the one before, and
+/// its count. As lists of decimal numbers, latencies would be most of a journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sparse {
     buckets: Vec<(u16, u32)>,
@@ -144,8 +144,9 @@ pub struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
     fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "constant bounds that the crate documents as sound")]
-        Self(Histogram::new_with_bounds(1, MAX_US, 3).expect("sound bounds"))
+        // It grows with the longest value: most of these never hold one of a second.
+        #[expect(clippy::expect_used, reason = "three digits are among those that the crate takes")]
+        Self(Histogram::new(3).expect("three digits"))
     }
 }
 
@@ -153,24 +154,29 @@ impl Latencies {
     /// Adds what a ledger handed on.
     pub fn add(&mut self, sparse: &Sparse) {
         for (bucket, count) in &sparse.buckets {
-            self.0.saturating_record_n(middle(*bucket), u64::from(*count));
+            self.count_value(middle(*bucket), u64::from(*count));
         }
     }
 
     /// Adds one value.
     pub fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+        self.count_value(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), 1);
+    }
+
+    fn count_value(&mut self, us: u64, count: u64) {
+        // It grows as far as this, so nothing can be out of range.
+        let _ = self.0.record_n(us.min(MAX_US), count);
     }
 
     /// Adds another histogram.
     pub fn merge(&mut self, other: &Self) {
-        // Equal bounds: nothing can be out of range.
+        // It grows as far as the other did: nothing can be out of range.
         let _ = self.0.add(&other.0);
     }
 
     /// Takes away what is part of it.
     pub fn subtract(&mut self, part: &Self) {
-        // Equal bounds, and a part: nothing can be out of range, or be missing.
+        // A part of it: nothing can be out of range, or be missing.
         let _ = self.0.subtract(&part.0);
     }
 
@@ -244,10 +250,10 @@ impl Latencies {
         use hdrhistogram::serialization::Deserializer;
         let bytes = STANDARD.decode(text).ok()?;
         let read: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
-        // Other bounds would be another program's; added up, they may lose what is out of range.
+        // Other digits, or longer values, would be another program's.
         let mut latencies = Self::default();
-        (read.sigfig() == latencies.0.sigfig() && read.high() == latencies.0.high())
-            .then(|| latencies.0.add(&read).ok())??;
+        let is_ours = read.sigfig() == latencies.0.sigfig() && read.max() <= 2 * MAX_US;
+        is_ours.then(|| latencies.0.add(&read).ok())??;
         Some(latencies)
     }
 }

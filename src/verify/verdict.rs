@@ -45,7 +45,7 @@ pub struct Finding {
     pub observed: Option<f64>,
     /// What was asked, in `unit`.
     pub limit: Option<f64>,
-    /// The published guidance, where there is some, in `unit`: it is shown, and nothing rests on it.
+    /// The published guidance, where there is some, in `unit`: shown, and nothing rests on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<f64>,
     /// The unit of all three: `ratio`, `count`, `ms`, `probability`.

@@ -12,6 +12,10 @@
 mod exits;
 // Each kind of fault alone moves its own figure, to the unit.
 mod faults;
+// Finished runs, judged together.
+mod gate;
+// A run's record: killed, changed, judged again.
+mod journal;
 // The page is complete, declared, and ends as the report says.
 mod metrics;
 // Many faults at once, against an account that shares no code with the ledger.

@@ -233,6 +233,13 @@ pub fn canary<I: AsRef<str>>(args: impl IntoIterator<Item = I>) -> Canary {
     Canary { command, shown }
 }
 
+/// A rehearsal of this scenario, with nothing asked for but what `more` says.
+pub fn rehearsal(scenario: &Path, seed: u64, more: &[&str]) -> Canary {
+    let seed = seed.to_string();
+    let args = ["rehearse", scenario.to_str().unwrap(), "--seed", &seed];
+    canary(args.into_iter().chain(more.iter().copied()))
+}
+
 /// `rehearse SCENARIO --report-json - --seed SEED` and more.
 pub fn rehearse(scenario: &Path, seed: u64, more: &[&str]) -> Canary {
     let seed = seed.to_string();

@@ -266,6 +266,37 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     findings
 }
 
+/// What a run that ends as soon as it can is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Every required check that can be decided by now passes, on enough trials.
+    Stands,
+    /// A required check of a rate or a quantile fails. It has said so by a bound that holds at all
+    /// times, so no more trials are owed to it.
+    Failed,
+    /// Neither.
+    Open,
+}
+
+/// How the proof stands. To be asked again and again only where the bounds hold at all times.
+pub fn proof(figures: &Figures, asked: &Requirements) -> Proof {
+    // These come out only when the last connection is closed.
+    const AT_THE_END: [&str; 3] = ["controls", "evidence", "left-behind"];
+    const INFERENTIAL: [&str; 4] = ["coverage", "latency", "latency-new-vs-old", "loss"];
+    let findings = judge(figures, asked);
+    let mut required = findings.iter().filter(|finding| finding.required);
+    let has_failed =
+        |finding: &Finding| finding.status == Status::Fail && INFERENTIAL.contains(&&*finding.name);
+    if required.clone().any(has_failed) {
+        return Proof::Failed;
+    }
+    let is_enough = |finding: &Finding| match &*finding.name {
+        "evidence" => finding.limit.is_some_and(|needed| finding.evidence as f64 >= needed),
+        name => finding.status == Status::Pass || AT_THE_END.contains(&name),
+    };
+    if required.all(is_enough) { Proof::Stands } else { Proof::Open }
+}
+
 fn judge_cluster(
     figures: &Figures,
     role: ClusterRole,

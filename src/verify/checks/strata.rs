@@ -1,5 +1,5 @@
-//! Strata: every kind of channel was tried by every route, and where witnesses reconnect on purpose,
-//! on a later connection as well.
+//! Strata: every kind of channel was tried by every route, and where witnesses reconnect on
+//! purpose, on a later connection as well.
 
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::tally::Stratum;

@@ -1,5 +1,6 @@
 //! Literal accounts that make each check pass, fail and stay open; whole findings are compared.
 
+mod conduct;
 mod findings;
 mod latencies;
 mod verdicts;

@@ -1,0 +1,67 @@
+//! `gate`: judges finished runs together.
+
+use std::io::Write;
+use std::path::Path;
+
+pub(super) use crate::cli::GateArgs as Args;
+use crate::exit::Exit;
+use crate::journal;
+use crate::model::Clock;
+use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
+
+use super::output::Sink;
+use super::{Stop, print};
+
+pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
+    let sink = args.report_json.as_deref().map(Sink::open).transpose()?;
+    let mut sources = Vec::new();
+    for path in &args.report {
+        sources.push(Source { name: path.display().to_string(), report: read(path)? });
+    }
+    let excluded = args.exclude.iter();
+    let rules = Rules {
+        now: Clock::start().wall_now(),
+        max_age: args.max_age,
+        excluded: excluded
+            .map(|(run, reason)| Excluded { run: *run, reason: reason.clone() })
+            .collect(),
+    };
+    let pool = Pool::new(sources, &rules).map_err(|error| {
+        let exit = match error {
+            PoolError::Nothing | PoolError::OtherScenario(..) => Exit::Usage,
+            PoolError::Contradiction(..) | PoolError::Histogram(..) => Exit::Inconclusive,
+        };
+        Stop::new(exit, error)
+    })?;
+    let mut on_stderr = false;
+    if let Some(mut sink) = sink {
+        on_stderr = sink.is_stdout();
+        sink.write(&pool.to_json())
+            .map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))?;
+    }
+    if !args.quiet {
+        let text = pool.to_text();
+        if on_stderr {
+            let _ = anstream::stderr().write_all(text.as_bytes());
+        } else {
+            print(&text)?;
+        }
+    }
+    Ok(pool.verdict.into())
+}
+
+/// A report, or a journal that is judged anew.
+fn read(path: &Path) -> Result<Report, Stop> {
+    let shown = path.display();
+    let text = std::fs::read(path)
+        .map_err(|error| Stop::new(Exit::Usage, format!("cannot read {shown}: {error}")))?;
+    let unfit = |why: &dyn std::fmt::Display| {
+        Stop::new(Exit::Inconclusive, format!("{shown} {why}; nothing is concluded from it"))
+    };
+    if journal::is_journal(&text) {
+        let recorded = journal::read(&text).map_err(|error| unfit(&error))?;
+        return Ok(Report::new(&recorded.account, recorded.end.as_ref()));
+    }
+    let text = String::from_utf8(text).map_err(|_| unfit(&"is no text"))?;
+    Report::from_json(&text).map_err(|error| unfit(&error))
+}

@@ -1,0 +1,295 @@
+//! Several runs of one scenario, judged together: their figures are added up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::model::{ClusterRole, RunId};
+use crate::verify::checks::{self, Looks, Phase, Requirements};
+use crate::verify::figures::Figures;
+use crate::verify::verdict::{Finding, Verdict};
+
+use super::figures::BrokenHistogram;
+use super::reason::Grounds;
+use super::text::{grouped, write_checks, write_verdict};
+use super::{Report, SCHEMA};
+
+/// A run may have ended so much later than now: clocks differ.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
+
+/// A run that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// Which.
+    pub run: RunId,
+    /// Why, as whoever left it out said.
+    pub reason: String,
+}
+
+/// One of the runs that were judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PooledRun {
+    /// Which.
+    pub run: RunId,
+    /// When its publishing began: RFC 3339.
+    pub started_at: String,
+    /// When it ended: RFC 3339.
+    pub ended_at: String,
+    /// Its own verdict.
+    pub verdict: Verdict,
+    /// Whether its clusters were a rehearsal's own.
+    pub rehearsed: bool,
+    /// Where it is from: a file, or the history.
+    pub source: String,
+    /// Trials on each cluster.
+    pub trials: BTreeMap<ClusterRole, u64>,
+}
+
+/// Why runs cannot be judged together.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PoolError {
+    /// There is none.
+    #[error("there is no run to judge: every one was left out")]
+    Nothing,
+    /// They are of different scenarios.
+    #[error(
+        "{0} and {1} are of different scenarios, or of the same with other clusters or limits; \
+         judge them apart"
+    )]
+    OtherScenario(String, String),
+    /// One says two things of the same run.
+    #[error("{0} and {1} tell of the same run, and not the same; one of them was changed")]
+    Contradiction(String, String),
+    /// A histogram cannot be read.
+    #[error("{0}: {1}")]
+    Histogram(String, BrokenHistogram),
+}
+
+/// What several runs say together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The version of this form.
+    pub schema: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Equal for runs of one scenario, whatever their length, rate and seed.
+    pub scenario_digest: String,
+    /// What it was for.
+    pub phase: Phase,
+    /// When bounds were looked at: `once` for one run of planned length. Who may run again until it
+    /// says GO looks again and again, so several are judged by bounds that hold at all times.
+    pub looks: Looks,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Its reasons, in one paragraph.
+    pub reason: String,
+    /// What it rests on.
+    pub checks: Vec<Finding>,
+    /// The runs, in the order of their beginning.
+    pub runs: Vec<PooledRun>,
+    /// Runs that were left out.
+    pub excluded: Vec<Excluded>,
+}
+
+/// A report with its source, as people would name it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// The report.
+    pub report: Report,
+}
+
+/// What runs may be judged by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The present time of day: since the Unix epoch.
+    pub now: Duration,
+    /// Runs that ended longer ago are stale.
+    pub max_age: Duration,
+    /// Runs that are left out.
+    pub excluded: Vec<Excluded>,
+}
+
+impl Report {
+    /// How long before `now` the run ended; `None` if it says no such time, or ended after it.
+    fn age(&self, now: Duration) -> Option<Duration> {
+        let ended = OffsetDateTime::parse(&self.ended_at, &Rfc3339).ok()?;
+        let ended = u64::try_from(ended.unix_timestamp_nanos()).ok().map(Duration::from_nanos)?;
+        (now + CLOCK_SLACK).checked_sub(ended).map(|age| age.saturating_sub(CLOCK_SLACK))
+    }
+}
+
+impl Pool {
+    /// Judges runs together.
+    ///
+    /// # Errors
+    /// See [`PoolError`].
+    pub fn new(sources: Vec<Source>, rules: &Rules) -> Result<Self, PoolError> {
+        let mut sources = distinct(sources)?;
+        let is_excluded =
+            |source: &Source| rules.excluded.iter().any(|e| e.run == source.report.run);
+        sources.retain(|source| !is_excluded(source));
+        sources.sort_by(|a, b| a.report.started_at.cmp(&b.report.started_at));
+        let Some(first) = sources.first() else { return Err(PoolError::Nothing) };
+        if let Some(other) =
+            sources.iter().find(|s| s.report.scenario_digest != first.report.scenario_digest)
+        {
+            return Err(PoolError::OtherScenario(first.name.clone(), other.name.clone()));
+        }
+        let asked = Requirements {
+            phase: first.report.phase,
+            looks: looks(&sources),
+            limits: first.report.gate.clone(),
+        };
+        let figures = add_up(&sources)?;
+        let findings = checks::judge(&figures, &asked);
+        let unfit = unfit(&sources, rules);
+        let verdict = match Verdict::of(&findings) {
+            Verdict::Go if !unfit.is_empty() => Verdict::Inconclusive,
+            verdict => verdict,
+        };
+        let grounds = Grounds { verdict, findings: &findings, figures: &figures, asked: &asked };
+        let mut against = grounds.against();
+        against.extend(unfit);
+        let reason = match against.as_slice() {
+            [] => grounds.in_favour(),
+            against => against.join("; "),
+        };
+        Ok(Self {
+            schema: SCHEMA,
+            scenario: first.report.scenario.clone(),
+            scenario_digest: first.report.scenario_digest.clone(),
+            phase: asked.phase,
+            looks: asked.looks,
+            verdict,
+            reason,
+            checks: findings,
+            runs: sources.iter().map(run).collect(),
+            excluded: rules.excluded.clone(),
+        })
+    }
+
+    /// The outcome as JSON with a newline at its end.
+    pub fn to_json(&self) -> String {
+        // Every map key is a string, so this cannot fail.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The outcome for a terminal.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let several = if self.runs.len() == 1 { "run" } else { "runs together" };
+        writeln!(
+            out,
+            "{} ({}), {} {several}\n",
+            self.scenario,
+            self.phase.as_str(),
+            self.runs.len()
+        )?;
+        for run in &self.runs {
+            let rehearsed = if run.rehearsed { ", rehearsed" } else { "" };
+            let (start, run_id, verdict) = (&run.started_at, run.run, run.verdict.as_str());
+            writeln!(out, "{start} {run_id} {verdict}{rehearsed}")?;
+            let trials: Vec<_> =
+                run.trials.iter().map(|(role, n)| format!("{} on {role}", grouped(*n))).collect();
+            writeln!(out, "  trials: {}; from {}", trials.join(", "), run.source)?;
+        }
+        for Excluded { run, reason } in &self.excluded {
+            writeln!(out, "left out {run}: {reason}")?;
+        }
+        if self.looks == Looks::Anytime {
+            writeln!(out, "judged by bounds that hold however often one looks")?;
+        }
+        writeln!(out)?;
+        write_checks(out, &self.checks)?;
+        write_verdict(out, self.verdict, &self.reason)
+    }
+}
+
+/// Each run once. Two sources that tell of one run must tell the same.
+fn distinct(sources: Vec<Source>) -> Result<Vec<Source>, PoolError> {
+    let mut distinct: Vec<Source> = Vec::new();
+    for source in sources {
+        match distinct.iter().find(|known| known.report.run == source.report.run) {
+            None => distinct.push(source),
+            Some(known) if known.report == source.report => {}
+            Some(known) => {
+                return Err(PoolError::Contradiction(known.name.clone(), source.name));
+            }
+        }
+    }
+    Ok(distinct)
+}
+
+fn looks(sources: &[Source]) -> Looks {
+    match sources {
+        [only] => only.report.looks,
+        _ => Looks::Anytime,
+    }
+}
+
+fn add_up(sources: &[Source]) -> Result<Figures, PoolError> {
+    let mut sum: Option<Figures> = None;
+    for source in sources {
+        let broken = |error| PoolError::Histogram(source.name.clone(), error);
+        let figures = source.report.figures().map_err(broken)?;
+        match &mut sum {
+            None => sum = Some(figures),
+            Some(sum) => sum.merge(&figures),
+        }
+    }
+    sum.ok_or(PoolError::Nothing)
+}
+
+/// What keeps runs from being evidence, whatever they say.
+fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
+    let mut unfit = Vec::new();
+    let allowed = humantime::format_duration(rules.max_age);
+    for Source { name, report } in sources {
+        match report.age(rules.now) {
+            None => unfit.push(format!(
+                "{name} says no time of its end, or one that has not come; check the clocks"
+            )),
+            Some(age) if age > rules.max_age => {
+                let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+                unfit.push(format!(
+                    "{name} is stale: it ended {age} ago, at most {allowed} is allowed"
+                ));
+            }
+            Some(_) => {}
+        }
+        if !report.complete {
+            unfit.push(format!("{name} has no end: what came after it is not known"));
+        }
+        if let Some(failed) = &report.instrument.failed {
+            unfit.push(format!("{name}: the agent itself failed: {failed}"));
+        }
+    }
+    unfit
+}
+
+fn run(source: &Source) -> PooledRun {
+    let Source { name, report } = source;
+    PooledRun {
+        run: report.run,
+        started_at: report.started_at.clone(),
+        ended_at: report.ended_at.clone(),
+        verdict: report.verdict,
+        rehearsed: report.rehearsal.is_some(),
+        source: name.clone(),
+        trials: report.clusters.iter().map(|(role, cluster)| (*role, cluster.trials)).collect(),
+    }
+}
