@@ -139,8 +139,26 @@ impl Sparse {
 }
 
 /// A dense histogram over microseconds, with three significant digits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Latencies(Histogram<u64>);
+
+impl std::fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (min, max) = (self.min_ms(), self.max_ms());
+        write!(f, "Latencies({} from {min:?} to {max:?} ms)", self.count())
+    }
+}
+
+/// By what was counted, however far either has grown.
+impl PartialEq for Latencies {
+    fn eq(&self, other: &Self) -> bool {
+        let counted = |latencies: &Self| {
+            let buckets = latencies.0.iter_recorded();
+            buckets.map(|b| (b.value_iterated_to(), b.count_at_value())).collect::<Vec<_>>()
+        };
+        counted(self) == counted(other)
+    }
+}
 
 impl Default for Latencies {
     fn default() -> Self {
