@@ -332,3 +332,12 @@ fn every_key_of_a_scenario_is_documented() {
         }
     }
 }
+
+#[test]
+fn every_known_failure_is_in_the_troubleshooting_guide() {
+    let guide = read(&root().join("docs/troubleshooting.md"));
+    for known in pusher_canary::model::known::ALL {
+        let row = format!("| {} | {} | {} |", known.name, known.cause, known.cure);
+        assert!(guide.contains(&row), "docs/troubleshooting.md lacks {row}");
+    }
+}

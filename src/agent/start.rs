@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::model::{ChannelName, Clock, ClusterRole};
+use crate::model::{ChannelName, Clock, ClusterRole, known};
 use crate::net::dial::{self, DialError};
 use crate::pusher::close::CloseCode;
 use crate::pusher::session::Cause;
@@ -110,9 +110,10 @@ impl StartFailure {
             }),
             Self::Subscription { role, channel, why } => {
                 let channel = channel.as_ref().map_or(String::new(), |c| format!(" to {c}"));
+                let advice = known::of_text(why).map_or(String::new(), |k| format!("{} ", k.cause));
                 let message = format!(
-                    "a subscription{channel} was refused: {why}; check that clusters.{role}.key \
-                     and .secret belong together and to this cluster"
+                    "a subscription{channel} was refused: {why}. {advice}Check that \
+                     clusters.{role}.key and .secret belong together and to this cluster."
                 );
                 Some(StartError::Refused { role: *role, message })
             }
@@ -131,17 +132,22 @@ fn closed(
     last: bool,
 ) -> Option<StartError> {
     if gave_up {
-        let cure = match cause {
-            Cause::Closed(CloseCode::Code(4000)) => "use a wss:// URL",
-            Cause::Closed(CloseCode::Code(4001)) => {
-                "check clusters.KEY and that the app lives in this cluster"
-            }
-            Cause::Closed(CloseCode::Code(4003)) => "enable the app in its settings",
-            Cause::Closed(CloseCode::Code(4004)) => "raise the plan's connection quota",
-            _ => "check the app's settings",
+        let known = match cause {
+            Cause::Closed(CloseCode::Code(code)) => known::of_code(*code),
+            _ => None,
         };
-        let cure = cure.replace("KEY", &format!("{role}.key"));
-        let message = format!("{}; {cure}", describe(cause, why));
+        let advice = match known {
+            // It is our own scenario that says so, and here the key has a name.
+            Some(known) if known.name == "4001" => {
+                format!(
+                    "{} Check clusters.{role}.key, and the cluster's name or host.",
+                    known.cause
+                )
+            }
+            Some(known) => format!("{} {}", known.cause, known.cure),
+            None => "Check the app's settings.".to_owned(),
+        };
+        let message = format!("{}. {advice}", describe(cause, why));
         return Some(StartError::Refused { role, message });
     }
     // What a dial met is told by its own failure.

@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod fault;
 pub mod id;
+pub mod known;
 pub mod secret;
 pub mod time;
 

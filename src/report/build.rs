@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::model::known::{self, Known};
 use crate::model::{ClusterRole, RunTime};
 use crate::scenario::settings;
 use crate::verify::account::{Account, ClusterAccount};
@@ -18,13 +19,13 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::reason::Grounds;
 use super::{
-    AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
+    Advice, AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
     SCHEMA, SlotReport, StratumReport, Summary, TOOL, TaintReport, TimelineReport, Tool,
 };
 
 /// An instant as RFC 3339, to the millisecond, always of the same length.
-fn rfc3339(begin: &Begin, at: RunTime) -> String {
+pub(super) fn rfc3339(begin: &Begin, at: RunTime) -> String {
     let wall = begin.origin + at.since(RunTime::ZERO);
     let nanos = i128::try_from(wall.as_nanos()).unwrap_or_default();
     let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else { return String::new() };
@@ -84,6 +85,7 @@ impl Report {
             instrument: instrument_report(figures, end.and_then(|end| end.failed.clone())),
             incidents: incidents.iter().map(|i| incident(account, i)).collect(),
             incidents_dropped,
+            advice: advice(account),
             blind_windows: blind_windows(account),
             timeline: timeline(account),
             gate: begin.requirements.limits.clone(),
@@ -246,6 +248,37 @@ fn instrument_report(figures: &Figures, failed: Option<String>) -> InstrumentRep
         unwatched: figures.unwatched.clone(),
         failed,
     }
+}
+
+/// Known failures: by the codes of closes, the status of answers, and what the first incidents say.
+fn advice(account: &Account) -> Vec<Advice> {
+    let (incidents, _) = account.incidents();
+    let mut advice = Vec::new();
+    for (role, cluster, _) in account.clusters() {
+        let mut seen: BTreeMap<&str, (&Known, u64)> = BTreeMap::new();
+        let mut note = |found: Option<&'static Known>, count: u64| {
+            if let Some(found) = found {
+                seen.entry(found.name).or_insert((found, 0)).1 += count;
+            }
+        };
+        for (code, count) in &cluster.closed_by_code {
+            note(known::of_code(*code), *count);
+        }
+        for (status, count) in &cluster.responses {
+            note(known::of_status(*status), *count);
+        }
+        for incident in incidents.iter().filter(|incident| incident.cluster == role) {
+            note(known::of_text(&incident.detail), 1);
+        }
+        advice.extend(seen.into_values().map(|(known, count)| Advice {
+            cluster: role,
+            failure: known.name.into(),
+            count,
+            cause: known.cause.into(),
+            cure: known.cure.into(),
+        }));
+    }
+    advice
 }
 
 fn blind_windows(account: &Account) -> Vec<BlindWindowReport> {

@@ -85,6 +85,9 @@ pub struct Report {
     pub incidents: Vec<IncidentReport>,
     /// How many more were stated, at each witness by itself, and found no room.
     pub incidents_dropped: u64,
+    /// Known failures among what was seen, each with its cause and its cure.
+    #[serde(default)]
+    pub advice: Vec<Advice>,
     /// Blind windows, in the order of their beginning.
     pub blind_windows: Vec<BlindWindowReport>,
     /// How it went over time.
@@ -377,6 +380,21 @@ pub struct IncidentReport {
     /// More, in a few words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+/// A known failure that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// On which cluster.
+    pub cluster: ClusterRole,
+    /// Its name: a code, a status, or what the cluster says.
+    pub failure: Cow<'static, str>,
+    /// How often it was seen.
+    pub count: u64,
+    /// Why it comes about.
+    pub cause: Cow<'static, str>,
+    /// What to do about it.
+    pub cure: Cow<'static, str>,
 }
 
 /// A blind window of one witness. Seconds are counted from the beginning of publishing.

@@ -5,14 +5,15 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::ClusterRole;
+use crate::model::{ClusterRole, RunTime};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks::percent_above;
 use crate::verify::figures::ClusterFigures;
 use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
-use super::{ClusterReport, IncidentReport, Report, Summary};
+use super::build::rfc3339;
+use super::{Advice, ClusterReport, IncidentReport, Report, Summary};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -64,6 +65,7 @@ impl Report {
         let _ = self.write_table(&mut out);
         let _ = write_checks(&mut out, &self.checks);
         let _ = self.write_incidents(&mut out);
+        let _ = self.write_advice(&mut out);
         let _ = write_verdict(&mut out, self.verdict, &self.reason);
         out
     }
@@ -102,6 +104,11 @@ impl Report {
                 covered.push_str(&format!(", {} unsent", grouped(self.events.unsent)));
             }
             writeln!(out, "{:<34}{covered:>36}", "events covered on both")?;
+        }
+        let Self { events, .. } = self;
+        if let Some(mark) = watermark(events.covered_since.as_ref(), events.covered_until.as_ref())
+        {
+            writeln!(out, "{:<34}{mark:>36}", "watermark (UTC)")?;
         }
         if let Some(rehearsal) = &self.rehearsal {
             for (role, counts) in rehearsal {
@@ -160,6 +167,18 @@ impl Report {
             writeln!(out, "and {} more incidents; --report-json names {named}", grouped(more))?;
         }
         writeln!(out)
+    }
+
+    /// What is known of the failures that were seen.
+    fn write_advice(&self, out: &mut String) -> std::fmt::Result {
+        for Advice { cluster, failure, count, cause, cure } in &self.advice {
+            let line = format!("{cluster} {failure} ({} times): {cause} {cure}", grouped(*count));
+            for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                writeln!(out, "{indent}{part}")?;
+            }
+        }
+        if self.advice.is_empty() { Ok(()) } else { writeln!(out) }
     }
 
     /// The first incident of each kind on each cluster, then others, in the order of time. What the
@@ -307,6 +326,16 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// From when to when every event was covered; `None` before the first one is settled.
+fn watermark(since: Option<&String>, until: Option<&String>) -> Option<String> {
+    let clock = |at: &String| at.get(11..19).unwrap_or(at).to_owned();
+    match (since.map(clock), until.map(clock)) {
+        (Some(since), Some(until)) => Some(format!("covered {since} to {until}")),
+        (None, Some(until)) => Some(format!("not covered at {until}")),
+        (_, None) => None,
+    }
+}
+
 /// The line of live counts while a run goes on. What is wrong stands out by being there at all: on
 /// 80 columns there is no room for noughts.
 pub fn live(account: &Account) -> String {
@@ -326,5 +355,9 @@ pub fn live(account: &Account) -> String {
         }
         line
     };
-    account.clusters().map(cluster).collect::<Vec<_>>().join(" · ")
+    let mut parts: Vec<_> = account.clusters().map(cluster).collect();
+    let events = &account.figures().events;
+    let at = |at: Option<RunTime>| at.map(|at| rfc3339(account.begin(), at));
+    parts.extend(watermark(at(events.covered_since).as_ref(), at(events.covered_until).as_ref()));
+    parts.join(" · ")
 }
