@@ -1,9 +1,11 @@
 //! The report: one value, from which every form is rendered.
 
+pub mod availability;
 mod build;
 mod figures;
 mod json;
 mod reason;
+pub mod runs;
 mod text;
 
 use std::borrow::Cow;
