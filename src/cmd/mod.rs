@@ -1,6 +1,7 @@
 //! One file per command: composes and prints. What deserves a unit test lives below.
 
 mod check;
+mod history;
 mod journal;
 mod live;
 mod output;
@@ -46,13 +47,15 @@ fn dispatch(cli: &Cli) -> Exit {
     let (Command::Rehearse(rehearse::Args { log, .. })
     | Command::Check(check::Args { log, .. })
     | Command::Run(run::Args { log, .. })
-    | Command::Report(report::Args { log, .. })) = &cli.command;
+    | Command::Report(report::Args { log, .. })
+    | Command::History(history::Args { log, .. })) = &cli.command;
     start_log(log);
     let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Run(args) => run::execute(args),
         Command::Report(args) => report::execute(args),
+        Command::History(args) => history::execute(args),
     };
     match done {
         Ok(exit) => exit,

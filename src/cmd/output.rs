@@ -32,13 +32,19 @@ impl Form {
 
 /// What one form is written to. A file is opened before the first connection, so that a run does
 /// not end in a missing folder, and keeps what it held until there is something to take its place.
-enum Sink {
+pub(super) enum Sink {
+    /// Standard output.
     Stdout,
+    /// A file.
     File(File),
 }
 
 impl Sink {
-    fn open(path: &Path) -> Result<Self, Stop> {
+    /// Opens a file, or standard output if the path says `-`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn open(path: &Path) -> Result<Self, Stop> {
         if is_stdout(path) {
             return Ok(Self::Stdout);
         }
@@ -49,7 +55,11 @@ impl Sink {
         Ok(Self::File(file))
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    /// Writes the text, in place of what the file held.
+    ///
+    /// # Errors
+    /// It cannot be written. A reader of standard output that has read enough is none.
+    pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout();
@@ -71,7 +81,7 @@ impl Sink {
 }
 
 /// Whether a path means standard output.
-fn is_stdout(path: &Path) -> bool {
+pub(super) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
