@@ -22,7 +22,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  GO; check: sound
+  0  GO; check: sound; history: shown, but for `history show`, which ends as the run did
   1  NO-GO
   2  something must be changed: command line, scenario, key or secret, budget; nothing was measured
   3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached
@@ -41,16 +41,18 @@ pub enum Command {
     Report(RecordArgs),
     /// Judge finished runs together, without new traffic: the gate before a cutover
     Gate(GateArgs),
+    /// Show the runs that were kept, and how available each cluster was, day by day
+    History(HistoryArgs),
 }
 
 /// Flags that every command has.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
     /// Log more: -v what happens, -vv every detail
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// How the log is written
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
 }
 
@@ -174,6 +176,9 @@ pub struct RunArgs {
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Where the run is kept.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -208,9 +213,40 @@ pub struct GateArgs {
     /// Write the outcome as JSON to this file; - is stdout, and the table then goes to stderr
     #[arg(long, value_name = "FILE")]
     pub report_json: Option<PathBuf>,
+    /// Judge these runs alone, and not those of their scenario that the history holds as well
+    #[arg(long, conflicts_with = "history")]
+    pub no_history: bool,
+    /// The history, if it is not $XDG_STATE_HOME/pusher-canary/history.sqlite
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Do not print the table
     #[arg(short, long)]
     pub quiet: bool,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where a run is kept.
+#[derive(Clone, Debug, Args)]
+pub struct KeepArgs {
+    /// Keep the run in this history, not in $XDG_STATE_HOME/pusher-canary/history.sqlite
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Keep the run in no history
+    #[arg(long, conflicts_with = "history")]
+    pub no_history: bool,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// What to show.
+    #[command(subcommand)]
+    pub command: HistoryCommand,
+    /// The history, if it is not $XDG_STATE_HOME/pusher-canary/history.sqlite
+    #[arg(long, global = true, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -224,6 +260,50 @@ fn parse_exclusion(text: &str) -> Result<(RunId, String), String> {
     }
     Ok((RunId(run), reason.trim().to_owned()))
 }
+
+/// What to show of the history.
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// List past runs, the newest first
+    List {
+        /// Only runs of the scenario with this name
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+        /// List at most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+    },
+    /// Print the report of a past run, and end with the exit code of its verdict
+    Show {
+        /// The run's id, or enough of its beginning
+        run: String,
+        /// Where the report goes.
+        #[command(flatten)]
+        output: ReportArgs,
+    },
+    /// Show how available each cluster was, by component and day; unknown below 100 samples
+    Availability(AvailabilityArgs),
+}
+
+/// `history availability`.
+#[derive(Debug, Args)]
+pub struct AvailabilityArgs {
+    /// So many days up to today, in UTC
+    #[arg(
+        long, value_name = "N", default_value_t = 90,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(DAYS_MAX)),
+    )]
+    pub days: u16,
+    /// Only runs of the scenario with this name
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<String>,
+    /// Write it as an HTML page to this file; - is stdout, and the text then goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// Most days that can be shown at once.
+const DAYS_MAX: u16 = 366;
 
 fn parse_publishing_time(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod cli;
 pub mod cmd;
 pub mod exit;
+pub mod history;
 pub mod journal;
 pub mod metrics;
 pub mod model;

@@ -99,6 +99,12 @@ const COMMANDS: &[(&str, Tested)] = &[
         "pusher-canary gate --report report.json cutover.journal",
         Here(&["gate", "--report", "short/r", "short/j"], &[3]),
     ),
+    ("pusher-canary history list", Here(&["history", "list"], &[0])),
+    ("pusher-canary history show 01a20437", By("tests/it/history.rs", r#"["history", "show", "#)),
+    (
+        "pusher-canary history availability --html availability.html",
+        Here(&["history", "availability", "--html", "-"], &[0]),
+    ),
     ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
     (
         "pusher-canary rehearse --hold --ca-file ca.pem",
@@ -173,7 +179,7 @@ fn every_documented_command_is_run_by_a_test() {
 /// The real binary at the root of the work tree, on a pair of clusters for its variables.
 fn program(pair: &Pair, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
-    command.current_dir(root()).stdin(Stdio::null());
+    command.current_dir(root()).stdin(Stdio::null()).env("XDG_STATE_HOME", folder);
     for argument in arguments {
         match argument.strip_prefix(SHORT) {
             Some(name) => command.arg(folder.join(name)),
@@ -265,7 +271,9 @@ fn a_held_pair_says_where_it_is_and_ends_by_a_signal() {
 
 #[test]
 fn help_is_there_for_every_command() {
-    for arguments in [vec!["--help"], vec!["rehearse", "--help"], vec!["check", "-h"]] {
+    for arguments in
+        [&["--help"][..], &["rehearse", "--help"], &["check", "-h"], &["history", "list", "-h"]]
+    {
         let output = Command::new(env!("CARGO_BIN_EXE_pusher-canary")).args(arguments).output();
         assert!(output.unwrap().status.success());
     }

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["scenario", "net", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
+    ("history", &["report", "verify", "model"]),
     ("journal", &["verify", "model"]),
     ("metrics", &["scenario", "verify", "model"]),
     ("model", &[]),

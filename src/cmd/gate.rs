@@ -9,6 +9,7 @@ use crate::journal;
 use crate::model::Clock;
 use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
 
+use super::history;
 use super::output::Sink;
 use super::{Stop, print};
 
@@ -18,9 +19,18 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     for path in &args.report {
         sources.push(Source { name: path.display().to_string(), report: read(path)? });
     }
+    let now = Clock::start().wall_now();
+    // Whoever runs again until it says GO leaves the other runs behind: they count as well.
+    if let (false, Some(first)) = (args.no_history, sources.first()) {
+        let since = now.saturating_sub(args.max_age);
+        let digest = first.report.scenario_digest.clone();
+        for run in history::runs_since(args.history.as_deref(), &digest, since)? {
+            sources.push(Source { name: "the history".to_owned(), report: run.report });
+        }
+    }
     let excluded = args.exclude.iter();
     let rules = Rules {
-        now: Clock::start().wall_now(),
+        now,
         max_age: args.max_age,
         excluded: excluded
             .map(|(run, reason)| Excluded { run: *run, reason: reason.clone() })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::verify::record::{End, Record, Second};
 
 use super::journal::{Journal, Target};
 use super::output::Sinks;
-use super::{Stop, complain};
+use super::{Stop, complain, history};
 
 /// What the rehearsal clusters counted, by cluster and fault.
 pub(super) type RehearsalCounts = BTreeMap<ClusterRole, BTreeMap<String, u64>>;
@@ -66,6 +66,8 @@ pub(super) struct Live<'a> {
     pub(super) plan: &'a Plan,
     /// Where the outcome goes.
     pub(super) outputs: Outputs,
+    /// The history that it is kept in.
+    pub(super) history: Option<PathBuf>,
     /// Where metrics are served.
     pub(super) listen: Option<SocketAddr>,
     /// Whether the clusters live in this process.
@@ -81,7 +83,7 @@ impl Live<'_> {
         self,
         rehearsal: impl FnOnce() -> Result<Option<RehearsalCounts>, Stop>,
     ) -> Result<Exit, Stop> {
-        let Self { plan, outputs, listen, clusters_within, sabotage } = self;
+        let Self { plan, outputs, history, listen, clusters_within, sabotage } = self;
         let Outputs { mut sinks, journal, quiet } = outputs;
         if !plan.reaches_proof() {
             complain(&format!(
@@ -134,10 +136,14 @@ impl Live<'_> {
             end.failed = Some(format!("the journal could not be written: {error}"));
         }
         let report = Report::new(&finished.account, Some(&end));
-        sinks.write(&report)?;
+        // What cannot be written keeps nothing else from it.
+        let written = sinks.write(&report);
+        let kept = history.map_or(Ok(()), |path| history::keep(&path, &report));
+        written?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
         failed?;
         recorded.map_err(journal_failed)?;
+        kept?;
         Ok(report.verdict.into())
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod gate;
+mod history;
 mod journal;
 mod live;
 mod output;
@@ -49,7 +50,8 @@ fn dispatch(cli: &Cli) -> Exit {
     | Command::Check(check::Args { log, .. })
     | Command::Run(run::Args { log, .. })
     | Command::Report(report::Args { log, .. })
-    | Command::Gate(gate::Args { log, .. })) = &cli.command;
+    | Command::Gate(gate::Args { log, .. })
+    | Command::History(history::Args { log, .. })) = &cli.command;
     start_log(log);
     let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
@@ -57,6 +59,7 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Run(args) => run::execute(args),
         Command::Report(args) => report::execute(args),
         Command::Gate(args) => gate::execute(args),
+        Command::History(args) => history::execute(args),
     };
     match done {
         Ok(exit) => exit,

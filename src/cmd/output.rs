@@ -82,7 +82,7 @@ impl Sink {
 }
 
 /// Whether a path means standard output.
-fn is_stdout(path: &Path) -> bool {
+pub(super) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 

@@ -51,8 +51,14 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     put_clusters(&mut scenario, &pair)?;
     let plan = make_plan(&scenario, &overrides, run)?;
     let listen = args.output.listen;
-    let live =
-        Live { plan: &plan, outputs, listen, clusters_within: true, sabotage: args.panic_in };
+    let live = Live {
+        plan: &plan,
+        outputs,
+        history: None,
+        listen,
+        clusters_within: true,
+        sabotage: args.panic_in,
+    };
     live.execute(|| {
         pair.stop().map_err(failed)?;
         counts(&pair).map(Some)

@@ -5,13 +5,15 @@ use crate::exit::Exit;
 use crate::scenario::file::Clusters;
 
 use super::live::{Live, Outputs};
-use super::{Stop, make_plan, new_run, read_scenario};
+use super::{Stop, history, make_plan, new_run, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let plan = make_plan(&scenario, &args.overrides, new_run())?;
+    let history = history::prepare(&args.keep)?;
     let outputs = Outputs::open(&args.output, None)?;
     let listen = args.output.listen;
-    let live = Live { plan: &plan, outputs, listen, clusters_within: false, sabotage: None };
+    let live =
+        Live { plan: &plan, outputs, history, listen, clusters_within: false, sabotage: None };
     live.execute(|| Ok(None))
 }

@@ -1,10 +1,12 @@
 //! The report: one value, from which every form is rendered.
 
+pub mod availability;
 mod build;
 mod figures;
 mod json;
 mod pool;
 mod reason;
+pub mod runs;
 mod text;
 
 use std::borrow::Cow;

@@ -32,7 +32,7 @@ fn status_style(status: Status) -> Style {
     }
 }
 
-fn verdict_style(verdict: Verdict) -> Style {
+pub(super) fn verdict_style(verdict: Verdict) -> Style {
     status_style(match verdict {
         Verdict::Go => Status::Pass,
         Verdict::NoGo => Status::Fail,

@@ -267,6 +267,8 @@ impl Servers {
     /// The real binary with every variable that the scenarios read.
     fn canary(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+        // These runs are no part of the user's history.
+        command.env("XDG_STATE_HOME", self.folder.path());
         for (role, server, app) in [("OLD", &self.old, &OLD), ("NEW", &self.new, &NEW)] {
             command
                 .env(format!("{role}_WS_URL"), format!("ws://127.0.0.1:{}", server.port))

@@ -226,7 +226,7 @@ fn a_live_pair_passes_the_check() {
 
 /// Sound but for what a test changes; whoever contacts these clusters is noticed.
 pub struct Untouched {
-    folder: Folder,
+    pub folder: Folder,
     doors: [Doorbell; 2],
     clusters: String,
 }
@@ -253,16 +253,20 @@ impl Untouched {
         Self { folder: Folder::new(), doors, clusters }
     }
 
-    /// Starts `run` on [`scenario`] with these clusters.
-    pub fn start(&self, changes: &[(&str, &str)], more: &[&str]) -> Running {
+    /// `run` on [`scenario`] with these clusters.
+    pub fn canary(&self, changes: &[(&str, &str)], more: &[&str]) -> Canary {
         let text = format!("{}\n{}", scenario(changes), self.clusters);
         let path = self.folder.write("scenario.toml", &text);
         let args = ["run", path.to_str().unwrap()];
         let canary = canary(args.iter().chain(more)).within(self.folder.path());
-        canary.env("PC_OLD_SECRET", "s").env("PC_NEW_SECRET", "s").start()
+        canary.env("PC_OLD_SECRET", "s").env("PC_NEW_SECRET", "s")
     }
 
-    fn run(&self, changes: &[(&str, &str)], more: &[&str]) -> Outcome {
+    pub fn start(&self, changes: &[(&str, &str)], more: &[&str]) -> Running {
+        self.canary(changes, more).start()
+    }
+
+    pub fn run(&self, changes: &[(&str, &str)], more: &[&str]) -> Outcome {
         let outcome = self.start(changes, more).finish();
         assert!(self.doors.iter().all(|door| !door.rang()), "a cluster was contacted");
         outcome

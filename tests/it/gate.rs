@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::util::{Folder, Outcome, canary, rehearsal, scenario, turn};
+use crate::util::{Clusters, Folder, Outcome, canary, rehearsal, scenario, turn};
 
 /// A folder with runs of one scenario, each as a report and as a journal: a and b too short for the
 /// proof, lossy with losses, and one that is of another scenario.
@@ -155,4 +155,36 @@ fn a_run_until_proven_ends_when_the_proof_stands_or_has_failed() {
     let report = failed.judged();
     assert_eq!(report.verdict(), "NO-GO");
     assert!(report.0["publishing_seconds"].as_f64().unwrap() < 20.0);
+}
+
+#[test]
+fn runs_that_the_history_holds_count_whether_they_are_named_or_not() {
+    let (folder, clusters) = (Folder::new(), Clusters::start());
+    let path = folder.write("scenario.toml", &clusters.scenario(&[("rate", "80.0")]));
+    let (history, report) = (folder.file("history"), folder.file("report.json"));
+    let history = ["--history", history.to_str().unwrap()];
+    let files = ["-q", "--report-json", report.to_str().unwrap()];
+    {
+        let _turn = turn();
+        for _ in 0..2 {
+            let run = [&["run", path.to_str().unwrap()], &history[..], &files].concat();
+            canary(run).envs(clusters.variables()).run().assert_code(3);
+        }
+    }
+    let json = ["--report-json", "-"];
+    let outcome = gate(&folder, &["report.json"], &[&history[..], &json].concat());
+    outcome.assert_code(0);
+    let runs = judged(&outcome)["runs"].as_array().unwrap().clone();
+    let sources: Vec<_> = runs.iter().map(|run| run["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["the history", "report.json"]);
+    // Left out, it is named; alone, the other has too few trials.
+    let exclusion = format!("{}=a rehearsal of the gate", runs[0]["run"].as_str().unwrap());
+    let outcome = gate(
+        &folder,
+        &["report.json"],
+        &[&history[..], &json, &["--exclude", &exclusion]].concat(),
+    );
+    outcome.assert_code(3);
+    assert_eq!(judged(&outcome)["excluded"][0]["reason"], "a rehearsal of the gate");
+    gate(&folder, &["report.json"], &["--no-history"]).assert_code(3);
 }

@@ -18,6 +18,8 @@ mod gate;
 mod journal;
 // The page is complete, declared, and ends as the report says.
 mod metrics;
+// Runs that are kept, listed, shown and added up by day.
+mod history;
 // Many faults at once, against an account that shares no code with the ledger.
 mod oracle;
 // A cluster that takes publications while its witnesses cannot reach it.

@@ -429,8 +429,9 @@ fn what_the_built_in_rehearsal_drops_is_lost_to_the_unit_and_nothing_is_written_
     let args = ["rehearse", "--fault", "new:drop=0.02", "--report-json", "-", "--seed", "3"];
     let home = folder.path().to_str().unwrap();
     let mut canary = canary(args).within(folder.path());
-    for variable in ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
-        canary = canary.env(variable, home);
+    canary = canary.env("HOME", home).env("TMPDIR", home);
+    for kind in ["CACHE", "CONFIG", "DATA", "STATE"] {
+        canary = canary.env(&format!("XDG_{kind}_HOME"), home);
     }
     let outcome = canary.run();
     let report = outcome.judged();

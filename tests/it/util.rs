@@ -218,19 +218,23 @@ impl Clusters {
 pub struct Canary {
     command: Command,
     shown: String,
+    /// What it keeps for itself.
+    state: Folder,
 }
 
-/// The binary with these arguments, in an environment of which it sees only what the test sets.
+/// The binary with these arguments, in an environment of which it sees only what the test sets. Its
+/// folder for state is one that goes with its outcome: no test writes into the user's history.
 pub fn canary<I: AsRef<str>>(args: impl IntoIterator<Item = I>) -> Canary {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
-    command.env_clear().stdin(Stdio::null());
+    let state = Folder::new();
+    command.env_clear().env("XDG_STATE_HOME", state.path()).stdin(Stdio::null());
     let mut shown = "pusher-canary".to_owned();
     for arg in args {
         command.arg(arg.as_ref());
         shown.push(' ');
         shown.push_str(arg.as_ref());
     }
-    Canary { command, shown }
+    Canary { command, shown, state }
 }
 
 /// A rehearsal of this scenario, with nothing asked for but what `more` says.
@@ -301,7 +305,7 @@ impl Canary {
 
     /// Starts it, to be watched.
     pub fn start(self) -> Running {
-        let Self { mut command, shown } = self;
+        let Self { mut command, shown, state } = self;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let clock = Clock::start();
         let mut child = command.spawn().unwrap();
@@ -334,6 +338,7 @@ impl Canary {
             stdout: String::new(),
             stderr: String::new(),
             took: Duration::ZERO,
+            _state: state,
         };
         Running { child, events, clock, ends: 0, stdout: Vec::new(), outcome: Some(outcome) }
     }
@@ -472,6 +477,8 @@ pub struct Outcome {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    /// Its folder for state.
+    _state: Folder,
 }
 
 impl Outcome {
