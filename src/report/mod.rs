@@ -3,8 +3,13 @@
 mod build;
 mod figures;
 mod json;
+mod junit;
+mod markdown;
 mod reason;
 mod text;
+
+#[cfg(test)]
+mod testing;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
