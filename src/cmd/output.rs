@@ -14,18 +14,24 @@ use super::{Stop, print};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
+    Junit,
+    Markdown,
 }
 
 impl Form {
     const fn flag(self) -> &'static str {
         match self {
             Self::Json => "--report-json",
+            Self::Junit => "--report-junit",
+            Self::Markdown => "--report-markdown",
         }
     }
 
     fn render(self, report: &Report) -> String {
         match self {
             Self::Json => report.to_json(),
+            Self::Junit => report.to_junit(),
+            Self::Markdown => report.to_markdown(),
         }
     }
 }
@@ -119,7 +125,11 @@ impl Sinks {
         args: &ReportArgs,
         others: &[(&'static str, Option<&Path>)],
     ) -> Result<Self, Stop> {
-        let forms = [(Form::Json, args.report_json.as_deref())];
+        let forms = [
+            (Form::Json, args.report_json.as_deref()),
+            (Form::Junit, args.report_junit.as_deref()),
+            (Form::Markdown, args.report_markdown.as_deref()),
+        ];
         let mut asked = others.to_vec();
         asked.extend(forms.iter().map(|(form, path)| (form.flag(), *path)));
         check_stdout(&asked)?;

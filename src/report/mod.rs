@@ -4,10 +4,15 @@ pub mod availability;
 mod build;
 mod figures;
 mod json;
+mod junit;
+mod markdown;
 mod pool;
 mod reason;
 pub mod runs;
 mod text;
+
+#[cfg(test)]
+mod testing;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::build::rfc3339;
-use super::{Advice, ClusterReport, IncidentReport, Report, Summary};
+use super::{Advice, ClusterReport, EventsReport, IncidentReport, Report, Summary};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -53,8 +53,41 @@ pub(super) fn grouped(count: u64) -> String {
     out
 }
 
-fn millis(ms: Option<f64>) -> String {
+/// Milliseconds, or a dash where they are not known.
+pub(super) fn millis(ms: Option<f64>) -> String {
     ms.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"))
+}
+
+/// What stands for a character in a text of one line: blanks for breaks, and the sign for an
+/// unknown one for what has no shape of its own or changes the direction of writing.
+pub(super) fn printable(c: char) -> char {
+    match c {
+        '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// What a check observed or asked, in its unit: to four digits, so that a bound which was rounded
+/// up in words is not contradicted.
+pub(super) fn figure(value: f64, unit: &str) -> String {
+    let (value, suffix) = match unit {
+        "ratio" => (value * 100.0, " %"),
+        "ms" => (value, " ms"),
+        _ => (value, ""),
+    };
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
+        return format!("{}{suffix}", grouped(value as u64));
+    }
+    let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 12.0);
+    let text = format!("{:.*}", decimals as usize, value);
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &*text };
+    format!("{text}{suffix}")
 }
 
 impl Report {
@@ -85,25 +118,15 @@ impl Report {
             write!(out, "{:>18}", role.as_str())?;
         }
         writeln!(out)?;
-        for row in ROWS {
-            let cells: Vec<_> = self.clusters.values().map(row.cell).collect();
-            // A row of zeroes says nothing that its absence does not.
-            if row.hide_zero && cells.iter().all(|c| c == "0") {
-                continue;
-            }
-            write!(out, "{:<34}", row.label)?;
+        for (label, cells) in self.rows() {
+            write!(out, "{label:<34}")?;
             for cell in cells {
                 write!(out, "{cell:>18}")?;
             }
             writeln!(out)?;
         }
-        if roles.len() > 1 {
-            let mut covered =
-                format!("{} of {}", grouped(self.events.covered), grouped(self.events.total));
-            if self.events.unsent > 0 {
-                covered.push_str(&format!(", {} unsent", grouped(self.events.unsent)));
-            }
-            writeln!(out, "{:<34}{covered:>36}", "events covered on both")?;
+        if let Some((label, covered)) = self.covered() {
+            writeln!(out, "{label:<34}{covered:>36}")?;
         }
         let Self { events, .. } = self;
         if let Some(mark) = watermark(events.covered_since.as_ref(), events.covered_until.as_ref())
@@ -112,11 +135,7 @@ impl Report {
         }
         if let Some(rehearsal) = &self.rehearsal {
             for (role, counts) in rehearsal {
-                let done: Vec<_> = counts
-                    .iter()
-                    .filter(|(_, n)| **n > 0)
-                    .map(|(what, n)| format!("{} {}", grouped(*n), what.replace('_', " ")))
-                    .collect();
+                let done = faults_done(counts);
                 if done.is_empty() {
                     continue;
                 }
@@ -130,12 +149,34 @@ impl Report {
         writeln!(out)
     }
 
+    /// The table of old and new: each row's label, which says by its indent what it is part of, and
+    /// what stands under each cluster.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> {
+        let rows = ROWS.iter().map(|row| {
+            let cells: Vec<_> = self.clusters.values().map(row.cell).collect();
+            (row, cells)
+        });
+        // A row of zeroes says nothing that its absence does not.
+        let telling = rows.filter(|(row, cells)| !row.hide_zero || cells.iter().any(|c| c != "0"));
+        telling.map(|(row, cells)| (row.label, cells))
+    }
+
+    /// The table's last row, about both clusters; one cluster alone has none.
+    pub(super) fn covered(&self) -> Option<(&'static str, String)> {
+        let EventsReport { covered, total, unsent, .. } = self.events;
+        let mut text = format!("{} of {}", grouped(covered), grouped(total));
+        if unsent > 0 {
+            text.push_str(&format!(", {} unsent", grouped(unsent)));
+        }
+        (self.clusters.len() > 1).then_some(("events covered on both", text))
+    }
+
     fn write_incidents(&self, out: &mut String) -> std::fmt::Result {
         if self.incidents.is_empty() {
             return Ok(());
         }
-        for incident in self.telling_incidents() {
-            let time = incident.at.get(11..23).unwrap_or(&incident.at);
+        for incident in self.telling_incidents(INCIDENTS_SHOWN) {
+            let time = incident.time();
             let which = match (&incident.channel, incident.seq) {
                 (Some(channel), Some(seq)) => format!(" {channel} #{seq}"),
                 _ => String::new(),
@@ -144,10 +185,9 @@ impl Report {
                 n if n > 1 => format!(" at {n} witnesses"),
                 _ => String::new(),
             };
-            let why = match (incident.detail.as_str(), incident.cause) {
-                ("", None) => String::new(),
-                ("", Some(cause)) => format!(": {}", cause.meaning()),
-                (detail, _) => format!(": {detail}"),
+            let why = match incident.why() {
+                "" => String::new(),
+                why => format!(": {why}"),
             };
             let (cluster, kind) = (incident.cluster, incident.kind);
             let line = format!("{time} {cluster} {}{which}{witnesses}{why}", kind.as_str());
@@ -183,14 +223,13 @@ impl Report {
 
     /// The first incident of each kind on each cluster, then others, in the order of time. What the
     /// agent did on purpose must not push out what happened to it, nor one kind another.
-    fn telling_incidents(&self) -> Vec<&IncidentReport> {
+    pub(super) fn telling_incidents(&self, at_most: usize) -> Vec<&IncidentReport> {
         let (own, others): (Vec<_>, Vec<_>) =
             self.incidents.iter().partition(|i| i.cause == Some(BlindCause::Agent));
         let mut kinds = BTreeSet::new();
         let (first, rest): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|i| kinds.insert((i.cluster, i.kind)));
-        let mut telling: Vec<_> =
-            first.into_iter().chain(rest).chain(own).take(INCIDENTS_SHOWN).collect();
+        let mut telling: Vec<_> = first.into_iter().chain(rest).chain(own).take(at_most).collect();
         telling.sort_by(|a, b| a.at.cmp(&b.at));
         telling
     }
@@ -201,13 +240,12 @@ pub(super) fn write_checks(out: &mut String, checks: &[Finding]) -> std::fmt::Re
     for finding in checks.iter().filter(|f| f.status != Status::Pass) {
         let Finding { name, cluster, required, status, detail, .. } = finding;
         let required = if *required { "" } else { " (not required)" };
-        let head = format!("{:<5}{name:<19}", cluster.map_or("both", ClusterRole::as_str));
+        let head = format!("{:<5}{name:<19}", on(*cluster));
         write_check(out, *status, &head, &format!("{detail}{required}"))?;
     }
     let mut passed = BTreeMap::<&str, Vec<&str>>::new();
     for finding in checks.iter().filter(|f| f.status == Status::Pass) {
-        let on = finding.cluster.map_or("both", ClusterRole::as_str);
-        passed.entry(on).or_default().push(&finding.name);
+        passed.entry(on(finding.cluster)).or_default().push(&finding.name);
     }
     for on in ["old", "new", "both"] {
         if let Some(names) = passed.get(on) {
@@ -229,15 +267,46 @@ pub(super) fn write_verdict(out: &mut String, verdict: Verdict, reason: &str) ->
     Ok(())
 }
 
+impl IncidentReport {
+    /// The time of its day.
+    pub(super) fn time(&self) -> &str {
+        self.at.get(11..23).unwrap_or(&self.at)
+    }
+
+    /// Why, in words; empty if that is not known.
+    pub(super) fn why(&self) -> &str {
+        match (self.detail.as_str(), self.cause) {
+            ("", cause) => cause.map_or("", BlindCause::meaning),
+            (detail, _) => detail,
+        }
+    }
+}
+
+/// What a check is about.
+pub(super) fn on(cluster: Option<ClusterRole>) -> &'static str {
+    cluster.map_or("both", ClusterRole::as_str)
+}
+
+/// How a check ended, in the words of the table.
+pub(super) const fn word(status: Status) -> &'static str {
+    match status {
+        Status::Inconclusive => "open",
+        other => other.as_str(),
+    }
+}
+
+/// The faults that a cluster counted, but for those that it did not do.
+pub(super) fn faults_done(counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let done = counts.iter().filter(|(_, n)| **n > 0);
+    done.map(|(what, n)| format!("{} {}", grouped(*n), what.replace('_', " "))).collect()
+}
+
 /// One check, or several that passed: status, what it is about, and a text that is wrapped.
 fn write_check(out: &mut String, status: Status, head: &str, text: &str) -> std::fmt::Result {
     let style = status_style(status);
-    let word = match status {
-        Status::Inconclusive => "open",
-        other => other.as_str(),
-    };
+    let word = word(status);
     let indent = 6 + head.chars().count();
-    let mut lines = wrap(text, WIDTH - indent).into_iter();
+    let mut lines = wrap(text, WIDTH.saturating_sub(indent)).into_iter();
     let first = lines.next().unwrap_or_default();
     writeln!(out, "{style}{word:<5}{style:#} {head}{first}")?;
     for line in lines {
@@ -360,4 +429,28 @@ pub fn live(account: &Account) -> String {
     let at = |at: Option<RunTime>| at.map(|at| rfc3339(account.begin(), at));
     parts.extend(watermark(at(events.covered_since).as_ref(), at(events.covered_until).as_ref()));
     parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_has_four_digits_and_its_unit() {
+        for (value, unit, shown) in [
+            (0.0, "count", "0"),
+            (4560.0, "count", "4,560"),
+            (0.000_656_78, "ratio", "0.06568 %"),
+            (1e-4, "ratio", "0.01 %"),
+            (1.0, "ratio", "100 %"),
+            (12.3456, "ms", "12.35 ms"),
+            (0.4, "ms", "0.4 ms"),
+            (0.03125, "probability", "0.03125"),
+            (12345.6, "ms", "12346 ms"),
+            (-2.5, "ms", "-2.5 ms"),
+            (f64::NAN, "ms", "–"),
+        ] {
+            assert_eq!(figure(value, unit), shown);
+        }
+    }
 }

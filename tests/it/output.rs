@@ -145,6 +145,62 @@ fn json_in_a_file_leaves_the_table_on_stdout() {
     assert_eq!(report["verdict"], "NO-GO");
 }
 
+/// Every form with the flag that asks for it, and the file that these tests have it written to.
+const FORMS: [(&str, &str); 3] = [
+    ("--report-json", "report.json"),
+    ("--report-junit", "report.xml"),
+    ("--report-markdown", "report.md"),
+];
+
+#[test]
+fn all_forms_of_one_run_tell_the_same_verdict_and_its_journal_gives_the_same_bytes() {
+    let folder = Folder::new();
+    let flags: Vec<_> = FORMS.iter().flat_map(|(flag, file)| [*flag, *file]).collect();
+    eventful(&folder, &[&flags[..], &["--journal", "run.journal"]].concat());
+    let written = FORMS.map(|(_, file)| folder.read(file));
+    let [json, junit, markdown] = &written;
+    let report: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(report["verdict"], "NO-GO");
+    assert!(junit.contains("<property name=\"verdict\" value=\"NO-GO\"/>"), "{junit}");
+    assert!(!junit.contains(" failures=\"0\""), "{junit}");
+    assert!(markdown.starts_with("## ❌ NO-GO: it\n"), "{markdown}");
+    let checks = report["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|c| c["required"] == true && c["status"] == "fail");
+    for finding in failed {
+        let name = finding["name"].as_str().unwrap();
+        let on = finding["cluster"].as_str().unwrap_or("both");
+        let case = format!("<testcase name=\"{name}\" classname=\"pusher-canary.it.{on}\">\n");
+        assert!(junit.contains(&format!("{case}      <failure type=\"fail\"")), "{junit}");
+        assert!(markdown.contains(&format!("| ❌ fail | {name} | {on} | ")), "{markdown}");
+    }
+    let again = Folder::new();
+    let journal = folder.file("run.journal");
+    let args = ["report", journal.to_str().unwrap()].into_iter().chain(flags);
+    canary(args).within(again.path()).run().assert_code(1);
+    for ((flag, file), written) in FORMS.iter().zip(&written) {
+        assert_eq!(&again.read(file), written, "{flag} of the journal");
+    }
+}
+
+#[test]
+fn one_form_may_go_to_stdout_and_two_may_not() {
+    let folder = Folder::new();
+    for (at, (first, _)) in FORMS.iter().enumerate() {
+        for (second, _) in &FORMS[at + 1..] {
+            let outcome = canary(["rehearse", first, "-", second, "-"]).run();
+            outcome.assert_code(2);
+            let sentence = format!("{first} and {second} cannot both be -; name a file for one");
+            assert_eq!(outcome.sentence(), sentence);
+        }
+    }
+    let path = folder.write("scenario.toml", &scenario(&[]));
+    let args = ["rehearse", path.to_str().unwrap(), "--duration", "1s", "--report-markdown", "-"];
+    let _turn = turn();
+    let outcome = canary(args).run();
+    assert!(outcome.stdout.starts_with("## ⚠️ INCONCLUSIVE: it\n"));
+    assert!(outcome.stderr.contains("\nINCONCLUSIVE  "));
+}
+
 #[test]
 fn quiet_prints_nothing() {
     let folder = Folder::new();

@@ -1,0 +1,381 @@
+//! The report as Markdown, for a comment on a pull request or a job's summary on GitHub: the
+//! verdict and its reasons first, what can wait folded away. Everything in it is bounded, so that
+//! it always fits.
+
+use std::fmt::Write;
+
+use crate::verify::verdict::{Finding, Status, Verdict};
+
+use super::text::{faults_done, grouped, millis, on, printable, word};
+use super::{IncidentReport, Report};
+
+/// GitHub takes 65,536 characters; below this there is room for what others write around it. The
+/// bounds below add up to less.
+#[cfg(test)]
+const CHARS_MAX: usize = 60_000;
+/// Characters of the scenario's name, and of any other short text.
+const NAME_MAX: usize = 200;
+/// Characters of the verdict's reasons.
+const REASON_MAX: usize = 6_000;
+/// Characters of a check's detail, or an incident's.
+const DETAIL_MAX: usize = 400;
+/// Failed and open checks.
+const CHECKS_MAX: usize = 40;
+/// Checks that passed.
+const PASSED_MAX: usize = 40;
+/// Incidents.
+const INCIDENTS_MAX: usize = 10;
+/// Characters of what the clusters of a rehearsal counted.
+const FAULTS_MAX: usize = 1_000;
+/// Characters of the configuration.
+const SETTINGS_MAX: usize = 8_000;
+
+const fn sign(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "✅",
+        Status::Inconclusive => "⚠️",
+        Status::Fail => "❌",
+    }
+}
+
+impl Report {
+    /// The report as Markdown, with a newline at its end and never more than 60,000 characters.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_head(&mut out);
+        let _ = self.write_comparison(&mut out);
+        let _ = self.write_open_checks(&mut out);
+        let _ = self.write_telling_incidents(&mut out);
+        let _ = self.write_passed_checks(&mut out);
+        let _ = self.write_vital_signs(&mut out);
+        let _ = self.write_settings(&mut out);
+        out
+    }
+
+    fn write_head(&self, out: &mut String) -> std::fmt::Result {
+        let sign = sign(match self.verdict {
+            Verdict::Go => Status::Pass,
+            Verdict::NoGo => Status::Fail,
+            Verdict::Inconclusive => Status::Inconclusive,
+        });
+        let name = inline(&self.scenario, NAME_MAX);
+        writeln!(out, "## {sign} {}: {name}\n", self.verdict.as_str())?;
+        writeln!(out, "{}\n", inline(&self.reason, REASON_MAX))?;
+        let mut facts = vec![self.phase.as_str().to_owned()];
+        if self.rehearsal.is_some() {
+            facts.push("**rehearsed**, on clusters that the canary brought along".to_owned());
+        }
+        if !self.proof {
+            facts.push("**an alarm, no proof**".to_owned());
+        }
+        facts.push(format!("{:.1} s of publishing", self.publishing_seconds));
+        if self.cut_short {
+            facts.push("**cut short by a signal**".to_owned());
+        }
+        if !self.complete {
+            facts.push("**the record has no end**".to_owned());
+        }
+        if !self.started_at.is_empty() {
+            facts.push(inline(&self.started_at, NAME_MAX));
+        }
+        facts.push(format!("run `{}`", self.run));
+        writeln!(out, "{}\n", facts.join(" · "))
+    }
+
+    fn write_comparison(&self, out: &mut String) -> std::fmt::Result {
+        if self.clusters.is_empty() {
+            return writeln!(out, "Nothing was measured on any cluster.\n");
+        }
+        let roles: Vec<_> = self.clusters.keys().map(|role| role.as_str()).collect();
+        writeln!(out, "| | {} |", roles.join(" | "))?;
+        writeln!(out, "|:--|{}", "--:|".repeat(roles.len()))?;
+        for (label, cells) in self.rows() {
+            let bare = label.trim_start();
+            let indent = "&emsp;".repeat((label.len() - bare.len()) / 2);
+            writeln!(out, "| {indent}{bare} | {} |", cells.join(" | "))?;
+        }
+        if let Some((label, covered)) = self.covered() {
+            writeln!(out, "| {label} | | {covered} |")?;
+        }
+        writeln!(out)
+    }
+
+    fn write_open_checks(&self, out: &mut String) -> std::fmt::Result {
+        let mut open: Vec<_> = self.checks.iter().filter(|f| f.status != Status::Pass).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        // What the verdict rests on comes first, and of that the worst.
+        open.sort_by_key(|f| (!f.required, std::cmp::Reverse(f.status)));
+        writeln!(out, "### Failed and open checks\n")?;
+        writeln!(out, "| | check | on | what was seen |\n|:--|:--|:--|:--|")?;
+        for finding in open.iter().take(CHECKS_MAX) {
+            let sign = sign(finding.status);
+            let not_required = if finding.required { "" } else { " (not required)" };
+            let row = row(finding);
+            writeln!(out, "| {sign} {} | {row}{not_required} |", word(finding.status))?;
+        }
+        write_more(out, open.len(), CHECKS_MAX, "checks")
+    }
+
+    fn write_telling_incidents(&self, out: &mut String) -> std::fmt::Result {
+        if self.incidents.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "### Incidents\n")?;
+        for incident in self.telling_incidents(INCIDENTS_MAX) {
+            writeln!(out, "- {}", line(incident))?;
+        }
+        let all = self.incidents.len() as u64 + self.incidents_dropped;
+        let more = all - self.incidents.len().min(INCIDENTS_MAX) as u64;
+        if more > 0 {
+            writeln!(out, "\nand {} more incidents", grouped(more))?;
+        }
+        writeln!(out)
+    }
+
+    fn write_passed_checks(&self, out: &mut String) -> std::fmt::Result {
+        let passed: Vec<_> = self.checks.iter().filter(|f| f.status == Status::Pass).collect();
+        if passed.is_empty() {
+            return Ok(());
+        }
+        let count = passed.len();
+        let checks = if count == 1 { "check" } else { "checks" };
+        writeln!(out, "<details><summary>{count} {checks} passed</summary>\n")?;
+        writeln!(out, "| check | on | what was seen |\n|:--|:--|:--|")?;
+        for finding in passed.iter().take(PASSED_MAX) {
+            let not_required = if finding.required { "" } else { " (not required)" };
+            writeln!(out, "| {}{not_required} |", row(finding))?;
+        }
+        write_more(out, count, PASSED_MAX, "checks")?;
+        writeln!(out, "</details>\n")
+    }
+
+    fn write_vital_signs(&self, out: &mut String) -> std::fmt::Result {
+        let instrument = &self.instrument;
+        writeln!(out, "<details><summary>Instrument and negative controls</summary>\n")?;
+        if let Some(failed) = &instrument.failed {
+            writeln!(out, "- the agent itself failed: {}", inline(failed, DETAIL_MAX))?;
+        }
+        let (tainted, seconds) = (grouped(instrument.tainted_seconds), grouped(instrument.seconds));
+        writeln!(out, "- tainted seconds: {tainted} of {seconds}")?;
+        for taint in &instrument.reasons {
+            writeln!(out, "  - {}: {}", taint.reason.as_str(), grouped(taint.seconds))?;
+        }
+        let lag = &instrument.schedule_lag_ms;
+        let (p99, max) = (millis(lag.p99), millis(lag.max));
+        writeln!(out, "- schedule lag: p99 {p99}, at most {max}")?;
+        let stall = millis(Some(instrument.runtime_stall_ms_max));
+        writeln!(out, "- longest stall of the runtime: {stall}")?;
+        let fired = self.controls.iter().filter(|c| c.status == Status::Pass).count();
+        writeln!(out, "- negative controls: {fired} of {} fired", self.controls.len())?;
+        for (role, counts) in self.rehearsal.iter().flatten() {
+            let done = faults_done(counts);
+            let done = if done.is_empty() { "none".to_owned() } else { done.join(", ") };
+            writeln!(out, "- faults done by {role}: {}", inline(&done, FAULTS_MAX))?;
+        }
+        writeln!(out, "\n</details>\n")
+    }
+
+    fn write_settings(&self, out: &mut String) -> std::fmt::Result {
+        // What comes from outside stands in quotes here, behind the indent: no line of JSON can end
+        // the block.
+        let json = serde_json::to_string_pretty(&self.settings).unwrap_or_default();
+        let mut shown: String = json.chars().take(SETTINGS_MAX).map(printable_line).collect();
+        if shown.len() < json.len() {
+            shown.push_str("\n…");
+        }
+        writeln!(out, "<details><summary>Configuration</summary>\n")?;
+        writeln!(out, "```json\n{shown}\n```\n\n</details>")
+    }
+}
+
+fn printable_line(c: char) -> char {
+    if c == '\n' { c } else { printable(c) }
+}
+
+/// A check as the cells of a row, the last one still open.
+fn row(finding: &Finding) -> String {
+    let name = inline(&finding.name, NAME_MAX);
+    format!("{name} | {} | {}", on(finding.cluster), inline(&finding.detail, DETAIL_MAX))
+}
+
+fn write_more(out: &mut String, all: usize, shown: usize, what: &str) -> std::fmt::Result {
+    if all > shown {
+        writeln!(out, "\nand {} more {what}", grouped((all - shown) as u64))?;
+    }
+    writeln!(out)
+}
+
+/// One incident. Its number is not written with a hash: GitHub would link an issue.
+fn line(incident: &IncidentReport) -> String {
+    let time = inline(incident.time(), NAME_MAX);
+    let mut line = format!("{time} {} {}", incident.cluster, incident.kind.as_str());
+    line = line.replace('_', " ");
+    if let Some(channel) = &incident.channel {
+        let _ = write!(line, " on {}", inline(channel, NAME_MAX));
+    }
+    if let Some(seq) = incident.seq {
+        let _ = write!(line, " seq {seq}");
+    }
+    if incident.witnesses > 1 {
+        let _ = write!(line, " at {} witnesses", grouped(incident.witnesses));
+    }
+    match incident.why() {
+        "" => line,
+        why => line + ": " + &inline(why, DETAIL_MAX),
+    }
+}
+
+/// A text within a line, of at most `chars_max` characters and an ellipsis: nothing in it is
+/// markup, a mention, a reference, a link or a formula.
+fn inline(text: &str, chars_max: usize) -> String {
+    let (mut out, mut left) = (String::new(), chars_max);
+    let mut before = ' ';
+    for c in text.chars().map(printable) {
+        let mut buffer = [0; 4];
+        // An empty comment parts what GitHub looks for in the text: `@name`, `#1`, `://`, `www.`.
+        let written: &str = match c {
+            '@' => "@<!-- -->",
+            '#' => "\\#<!-- -->",
+            '/' if before == ':' => "<!-- -->/",
+            '.' if matches!(before, 'w' | 'W') => "<!-- -->.",
+            // The way that GitHub's documentation has for a dollar that begins no formula.
+            '$' => "<span>$</span>",
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '|' | '~' | '!' => {
+                out.push('\\');
+                left = left.saturating_sub(1);
+                c.encode_utf8(&mut buffer)
+            }
+            // What begins a list, a quotation or a rule begins it only at a line's start.
+            '+' | '-' | '=' if out.is_empty() => {
+                out.push('\\');
+                c.encode_utf8(&mut buffer)
+            }
+            _ => c.encode_utf8(&mut buffer),
+        };
+        let length = written.chars().count();
+        if length > left {
+            out.push('…');
+            return out;
+        }
+        left -= length;
+        out.push_str(written);
+        before = c;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn the_verdict_comes_first_as_a_word_and_then_its_reasons() {
+        for (verdict, heading) in [
+            (Verdict::Go, "## ✅ GO: cutover"),
+            (Verdict::NoGo, "## ❌ NO-GO: cutover"),
+            (Verdict::Inconclusive, "## ⚠️ INCONCLUSIVE: cutover"),
+        ] {
+            let report = Report { verdict, ..testing::report() };
+            let text = report.to_markdown();
+            let lines: Vec<_> = text.lines().take(5).collect();
+            let reason = "old: 0 of 1,000 publications lost, below 0.30 %";
+            assert_eq!(lines[..3], [heading, "", reason], "{text}");
+            assert!(lines[4].contains("**rehearsed**"), "{text}");
+        }
+    }
+
+    #[test]
+    fn old_and_new_stand_side_by_side_with_the_labels_of_the_table() {
+        let text = testing::report().to_markdown();
+        assert!(text.contains("| | old | new |\n|:--|--:|--:|\n"), "{text}");
+        assert!(text.contains("| publications sent | 1,000 | 1,000 |"), "{text}");
+        assert!(text.contains("| &emsp;lost | 0 | 3 |"), "{text}");
+        assert!(text.contains("| events covered on both | | 997 of 1,000 |"), "{text}");
+        let text = testing::steady().to_markdown();
+        assert!(text.contains("| | new |\n|:--|--:|\n"), "{text}");
+        assert!(!text.contains("covered on both"), "{text}");
+    }
+
+    #[test]
+    fn failed_and_open_checks_are_shown_and_the_required_ones_first() {
+        let mut report = testing::report();
+        report.checks = vec![
+            testing::finding("connect", "old", false, Status::Fail),
+            testing::finding("loss", "new", true, Status::Inconclusive),
+            testing::finding("coverage", "both", true, Status::Fail),
+            testing::finding("late", "new", true, Status::Pass),
+        ];
+        let text = report.to_markdown();
+        let rows: Vec<_> = text.lines().filter(|l| l.contains(" what ")).collect();
+        let expected = [
+            "| | check | on | what was seen |",
+            "| ❌ fail | coverage | both | what coverage saw on both |",
+            "| ⚠️ open | loss | new | what loss saw on new |",
+            "| ❌ fail | connect | old | what connect saw on old (not required) |",
+            "| check | on | what was seen |",
+            "| late | new | what late saw on new |",
+        ];
+        assert_eq!(rows, expected, "{text}");
+    }
+
+    #[test]
+    fn ten_incidents_are_named_and_the_others_counted() {
+        let mut report = testing::report();
+        report.incidents_dropped = 5;
+        let first = report.incidents[0].clone();
+        report.incidents.extend(vec![first; 20]);
+        let text = report.to_markdown();
+        let named = text.lines().filter(|l| l.starts_with("- 04:00:")).count();
+        assert_eq!(named, INCIDENTS_MAX, "{text}");
+        assert!(text.contains("\nand 18 more incidents\n"), "{text}");
+        let one = "- 04:00:02.500 new lost on private-pc-1 seq 77 at 2 witnesses\n";
+        assert!(text.contains(one), "{text}");
+    }
+
+    #[test]
+    fn hostile_text_is_no_markup() {
+        let text = inline(testing::HOSTILE, usize::MAX);
+        assert!(!text.contains('\n') && !text.contains('\u{1b}') && !text.contains('\u{202e}'));
+        for markup in ["<script", "<img", "@everyone", "://", "www.", "#1", " $x$", "<!-- \u{fffd}"]
+        {
+            assert!(!text.contains(markup), "{markup} in {text}");
+        }
+        let is_escaped = |c: char| {
+            let at = text.match_indices(c);
+            at.into_iter().all(|(at, _)| text[..at].ends_with('\\'))
+        };
+        assert!("`|*_[]~".chars().all(is_escaped), "{text}");
+        assert_eq!(inline("- a", 9), "\\- a");
+        assert_eq!(inline("abc", 2), "ab…");
+        // A table keeps its columns.
+        let report = testing::hostile().to_markdown();
+        let rows = report.lines().filter(|line| line.starts_with("| ❌ "));
+        for row in rows {
+            assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
+        }
+    }
+
+    #[test]
+    fn it_always_fits_a_comment() {
+        let text = testing::monstrous().to_markdown();
+        let count = text.chars().count();
+        assert!(count < CHARS_MAX && count > CHARS_MAX / 3, "{count} characters");
+        assert!(text.contains("and 1,960 more checks"), "{text}");
+        assert!(text.contains("and 17,335 more incidents"), "{text}");
+        assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
+    }
+
+    #[test]
+    fn a_run_without_anything_says_so() {
+        let text = testing::empty().to_markdown();
+        assert!(text.contains("Nothing was measured on any cluster."), "{text}");
+        assert!(text.contains("**the record has no end**"), "{text}");
+    }
+}

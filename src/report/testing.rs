@@ -1,0 +1,312 @@
+//! Reports for the tests of their forms: written down, not measured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::model::{ClusterRole, RunId};
+use crate::verify::checks::{Looks, Phase};
+use crate::verify::coverage::Pairs;
+use crate::verify::fact::{Control, Publications};
+use crate::verify::figures::Anomalies;
+use crate::verify::latency::Latencies;
+use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
+use crate::verify::testing::limits;
+use crate::verify::verdict::{Finding, Status, Verdict};
+
+use super::{
+    AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
+    ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
+    SCHEMA, SlotReport, Summary, TOOL, TimelineReport, Tool,
+};
+
+/// Text that tries to leave wherever it is put.
+pub(super) const HOSTILE: &str = "</title></script><script>alert('x')</script><img src=x \
+     onerror=alert(1)>\"'`|\n# heading\n---\n```\n]]> &amp; \u{1b}[31m\u{0} @everyone #1 \
+     https://example.com www.example.com $x$ *a* _b_ [c](d) ~~e~~ <!-- \u{202e}";
+
+/// A check that found something.
+pub(super) fn finding(name: &'static str, on: &str, required: bool, status: Status) -> Finding {
+    Finding {
+        name: name.into(),
+        cluster: on.parse().ok(),
+        required,
+        status,
+        observed: Some(0.036),
+        limit: Some(0.001),
+        target: None,
+        unit: "ratio".into(),
+        evidence: 4_560,
+        detail: format!("what {name} saw on {on}"),
+    }
+}
+
+/// One thousand latencies of this many microseconds and upwards.
+pub(super) fn summary(us: u64) -> Summary {
+    let mut latencies = Latencies::default();
+    for step in 0..1_000 {
+        latencies.record(Duration::from_micros(us + step * step / 100));
+    }
+    Summary::of(&latencies)
+}
+
+fn none() -> Summary {
+    Summary::of(&Latencies::default())
+}
+
+/// A cluster that lost some of a thousand publications.
+pub(super) fn cluster(lost: u64, us: u64) -> ClusterReport {
+    ClusterReport {
+        publications: Publications { sent: 1_000, accepted: 1_000, ..Publications::default() },
+        publications_by_route: BTreeMap::new(),
+        obligations_opened: 2_000,
+        obligations: ObligationsReport {
+            counted: Obligations {
+                total: 2_000,
+                delivered: 2_000 - lost,
+                lost,
+                ..Obligations::default()
+            },
+            pending: 0,
+        },
+        strata: BTreeMap::new(),
+        publications_lost: 0,
+        publications_partially_lost: lost,
+        trials: 1_000,
+        unattributed: 0,
+        unattributed_losses: 0,
+        excused: Anomalies::default(),
+        beside: Beside::default(),
+        loss_upper_bound: 0.003,
+        confidence: 0.95,
+        loss_incidents: lost.min(1),
+        incidents_per_hour_upper_bound: Some(1_079.0),
+        latency_ms: summary(us),
+        latency_tainted_ms: none(),
+        latency_opening_ms: none(),
+        latency_closing_ms: none(),
+        latency_first_witness_ms: none(),
+        connect_ms: summary(2 * us),
+        connect_steps_ms: BTreeMap::new(),
+        slowest_connect_tainted: false,
+        publish_ms: summary(us),
+        auth_ms: none(),
+        authorised: AuthorisedReport { confirmed: 4, refused: 0 },
+        connections: ConnectionsReport {
+            opened: 2,
+            failed: 0,
+            closed_by_code: BTreeMap::new(),
+            given_up: 0,
+            recycled: 0,
+        },
+        blind: BlindReport {
+            windows: 0,
+            ended: 0,
+            seconds: 0.0,
+            longest_seconds: 0.0,
+            longest_ended_seconds: 0.0,
+            windows_by_cause: BTreeMap::new(),
+            missed_by_cause: BTreeMap::new(),
+            by_cause: BTreeMap::new(),
+        },
+        http_responses: BTreeMap::from([(200, 1_000)]),
+        throttled: 0,
+        left_behind: Some(0),
+    }
+}
+
+/// An incident in this second.
+pub(super) fn incident(second: i64, cluster: ClusterRole, kind: IncidentKind) -> IncidentReport {
+    IncidentReport {
+        at: format!("2026-02-03T04:{:02}:{:02}.500Z", second.div_euclid(60), second % 60),
+        second,
+        kind,
+        cluster,
+        channel: Some("private-pc-1".to_owned()),
+        stream: Some(3),
+        seq: Some(77),
+        witnesses: 2,
+        cause: None,
+        detail: String::new(),
+    }
+}
+
+/// A run on two clusters that ended in GO, with something in every list.
+pub(super) fn report() -> Report {
+    let (old, new) = (ClusterRole::Old, ClusterRole::New);
+    let slot = |p50| SlotReport {
+        sent: 100,
+        unaccepted: 0,
+        arrived: 200,
+        p50,
+        p90: p50.map(|ms| ms * 2.0),
+        max: p50.map(|ms| ms * 9.0),
+    };
+    let window =
+        |cluster, until, cause| BlindWindowReport { cluster, witness: 1, from: 3.25, until, cause };
+    Report {
+        schema: SCHEMA,
+        tool: Tool { name: TOOL.into(), version: "0.1.0".to_owned() },
+        run: RunId(Uuid::from_u128(0x01a2_0437_b28f_7614_831d_82bb_3eff_32ce)),
+        scenario: "cutover".to_owned(),
+        scenario_digest: "0123456789abcdef".to_owned(),
+        phase: Phase::DualPublish,
+        proof: true,
+        looks: Looks::Once,
+        seed: 7,
+        started_at: "2026-02-03T04:05:06.000Z".to_owned(),
+        ended_at: "2026-02-03T04:05:20.000Z".to_owned(),
+        publishing_seconds: 11.4,
+        planned_seconds: 11.4,
+        cut_short: false,
+        complete: true,
+        verdict: Verdict::Go,
+        reason: "old: 0 of 1,000 publications lost, below 0.30 %".to_owned(),
+        checks: vec![
+            finding("loss", "old", true, Status::Pass),
+            finding("loss", "new", true, Status::Pass),
+            finding("coverage", "both", true, Status::Pass),
+        ],
+        clusters: BTreeMap::from([(old, cluster(0, 400)), (new, cluster(3, 700))]),
+        events: EventsReport {
+            total: 1_000,
+            covered: 997,
+            uncovered: 3,
+            uncovered_by_cause: BTreeMap::new(),
+            trials: 1_000,
+            failures_by_cause: BTreeMap::new(),
+            unsent: 0,
+            pairs: Pairs::default(),
+            covered_since: None,
+            covered_until: None,
+        },
+        controls: vec![ControlReport {
+            name: Control::SeesLoss,
+            cluster: new,
+            status: Status::Pass,
+        }],
+        rehearsal: Some(BTreeMap::from([(new, BTreeMap::from([("dropped".to_owned(), 3)]))])),
+        instrument: InstrumentReport {
+            tainted_seconds: 1,
+            seconds: 12,
+            reasons: Vec::new(),
+            schedule_lag_ms: summary(100),
+            runtime_stall_ms_max: 1.5,
+            lapped: 0,
+            unwatched: BTreeMap::new(),
+            failed: None,
+        },
+        incidents: vec![
+            incident(2, new, IncidentKind::Lost),
+            incident(3, new, IncidentKind::Disconnected),
+            incident(5, old, IncidentKind::Late),
+        ],
+        incidents_dropped: 0,
+        advice: Vec::new(),
+        blind_windows: vec![
+            window(new, Some(3.75), BlindCause::Close),
+            window(old, None, BlindCause::Network),
+        ],
+        timeline: TimelineReport {
+            slot_seconds: 1.0,
+            clusters: [(old, 0.4), (new, 0.7)]
+                .into_iter()
+                .map(|(role, ms)| (role, vec![slot(Some(ms)), slot(None), slot(Some(3.0 * ms))]))
+                .collect(),
+            tainted: vec![2],
+        },
+        gate: limits(),
+        settings: json!({
+            "scenario": {"name": "cutover", "seed": 7},
+            "canary": {"routes": ["trigger", "batch"], "channels": {"public": 4}},
+        }),
+    }
+}
+
+/// A run that published nothing, and has no end.
+pub(super) fn empty() -> Report {
+    Report {
+        started_at: String::new(),
+        publishing_seconds: 0.0,
+        complete: false,
+        verdict: Verdict::Inconclusive,
+        reason: "the record has no end: what came after it is not known".to_owned(),
+        checks: vec![finding("evidence", "new", true, Status::Inconclusive)],
+        clusters: BTreeMap::new(),
+        events: EventsReport { total: 0, covered: 0, uncovered: 0, ..report().events },
+        controls: Vec::new(),
+        rehearsal: None,
+        instrument: InstrumentReport {
+            tainted_seconds: 0,
+            seconds: 0,
+            schedule_lag_ms: none(),
+            runtime_stall_ms_max: 0.0,
+            ..report().instrument
+        },
+        incidents: Vec::new(),
+        blind_windows: Vec::new(),
+        timeline: TimelineReport::default(),
+        settings: json!(null),
+        ..report()
+    }
+}
+
+/// A run of one cluster, without latencies.
+pub(super) fn steady() -> Report {
+    let mut report = report();
+    report.phase = Phase::Steady;
+    report.clusters.remove(&ClusterRole::Old);
+    report.timeline.clusters.remove(&ClusterRole::Old);
+    for cluster in report.clusters.values_mut() {
+        cluster.latency_ms = none();
+    }
+    report
+}
+
+/// A run in which everything that comes from outside tries to do harm.
+pub(super) fn hostile() -> Report {
+    let mut report = report();
+    let hostile = || HOSTILE.to_owned();
+    report.verdict = Verdict::NoGo;
+    report.scenario = hostile();
+    report.scenario_digest = hostile();
+    report.reason = hostile();
+    report.tool.version = hostile();
+    report.started_at = hostile();
+    report.ended_at = hostile();
+    report.instrument.failed = Some(hostile());
+    for (check, status) in report.checks.iter_mut().zip([Status::Fail, Status::Inconclusive]) {
+        check.status = status;
+        check.name = HOSTILE.into();
+        check.unit = HOSTILE.into();
+        check.detail = hostile();
+    }
+    for incident in &mut report.incidents {
+        incident.at = hostile();
+        incident.channel = Some(hostile());
+        incident.detail = hostile();
+    }
+    report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, BTreeMap::from([(hostile(), 3)]))]));
+    report.settings = json!({HOSTILE: {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]}});
+    report
+}
+
+/// A run with more of everything than any form can show.
+pub(super) fn monstrous() -> Report {
+    let mut report = hostile();
+    let much = HOSTILE.repeat(200);
+    report.scenario.clone_from(&much);
+    report.reason.clone_from(&much);
+    let check = Finding { detail: much.clone(), ..report.checks.remove(0) };
+    report.checks = vec![check; 2_000];
+    let mut incident = report.incidents.remove(0);
+    incident.detail = much;
+    report.incidents = vec![incident; 5_000];
+    report.incidents_dropped = 12_345;
+    let counts = (0..5_000).map(|n| (format!("{HOSTILE}{n}"), n));
+    report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, counts.collect())]));
+    report.settings = json!(vec![HOSTILE; 5_000]);
+    report
+}
