@@ -78,10 +78,15 @@ impl Controls {
         let mut log = ConnectionLog::new(role, facts.clone(), Readiness::new(started), None);
         let mut tamper = Tamper::new(self.deadline, self.horizon);
         let mut proofs = Proofs::default();
-        let (mut heard, mut listened) = (0_u64, false);
+        let mut heard = 0_u64;
         let mut round: Option<Step<()>> = None;
         let mut refusal: Option<Step<Option<bool>>> = None;
-        let (mut rounds, mut next_round) = (0, RunTime::NEVER);
+        let (mut rounds, mut next_round, mut refusals) = (0, RunTime::NEVER, 0);
+        let ask = || -> Step<Option<bool>> {
+            let signer = wire.signer.clone();
+            let (target, channel) = (self.socket.clone(), self.refused.clone());
+            Box::pin(refuses(target, clock, signer, channel))
+        };
         let mut next_report = next_tally(clock.now());
         let mut begun = false;
         link.start();
@@ -92,9 +97,7 @@ impl Controls {
                 () = phases.publishing.cancelled(), if !begun => {
                     begun = true;
                     next_round = clock.now();
-                    let signer = wire.signer.clone();
-                    let (target, channel) = (self.socket.clone(), self.refused.clone());
-                    refusal = Some(Box::pin(refuses(target, clock, signer, channel)));
+                    refusal = Some(ask());
                 }
                 event = link.next(|frame, at| {
                     ledger.handle_heard(at);
@@ -112,17 +115,14 @@ impl Controls {
                 }) => {
                     note_sight(&mut ledger, &event, link.session().last_heard());
                     log.note(&event, &mut link, clock.now()).await;
-                    listened |= link.session().is_ready();
                 }
                 () = step(&mut round) => round = None,
                 is_refused = step(&mut refusal) => {
-                    refusal = None;
-                    let status = match is_refused {
-                        Some(true) => Some(ControlStatus::Pass),
-                        Some(false) => Some(ControlStatus::Fail),
-                        None => None,
-                    };
-                    if let Some(status) = status {
+                    refusals += 1;
+                    refusal = (is_refused.is_none() && refusals < ROUNDS_MAX).then(ask);
+                    if let Some(is_refused) = is_refused {
+                        let status =
+                            if is_refused { ControlStatus::Pass } else { ControlStatus::Fail };
                         state(&facts, role, Control::SeesRefusal, status).await;
                     }
                 }
@@ -151,7 +151,8 @@ impl Controls {
         }
         ledger.advance(clock.now());
         settle(&mut ledger, &mut proofs, &facts, role).await;
-        if heard > 0 || listened {
+        // Who does not listen at the end may have heard nothing for that.
+        if heard > 0 || link.session().is_ready() {
             let status = if heard > 0 { ControlStatus::Fail } else { ControlStatus::Pass };
             state(&facts, role, Control::HearsNothing, status).await;
         }

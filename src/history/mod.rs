@@ -2,7 +2,7 @@
 //! runs together. The one place that knows of SQLite.
 //!
 //! A run is added in one transaction and never changed. Several processes may use one file: each
-//! waits up to [`BUSY_MAX`] for the others. Reports hold no secret, and nothing else is kept.
+//! waits up to ten seconds for the others. Reports hold no secret, and nothing else is kept.
 
 mod schema;
 

@@ -1,6 +1,7 @@
 //! Instrument: a measurement that cannot vouch for itself must neither accuse nor acquit.
 
 use crate::verify::figures::{ClusterFigures, Figures};
+use crate::verify::taint::TaintReason;
 use crate::verify::verdict::Status;
 
 use super::{Limits, Seen, percent};
@@ -15,7 +16,11 @@ pub(super) fn check(figures: &Figures, limits: &Limits) -> Seen {
             Some(format!("; on {role} {}", imbalance(cluster, figures.is_ended)?))
         })
         .collect();
-    let keeps = seconds > 0 && share <= limits.tainted_ratio_max && figures.lapped == 0;
+    // Times of day are part of every signature and of the evidence: once they have jumped, what is
+    // said of them cannot be compared any more.
+    let is_stepped = figures.taint_reasons.contains_key(&TaintReason::ClockStep);
+    let is_sound = !is_stepped && figures.lapped == 0;
+    let keeps = seconds > 0 && share <= limits.tainted_ratio_max && is_sound;
     let status = if keeps && unbalanced.is_empty() { Status::Pass } else { Status::Inconclusive };
     let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
     for (reason, count) in &figures.taint_reasons {
