@@ -110,10 +110,11 @@ impl StartFailure {
             }),
             Self::Subscription { role, channel, why } => {
                 let channel = channel.as_ref().map_or(String::new(), |c| format!(" to {c}"));
-                let advice = known::of_text(why).map_or(String::new(), |k| format!("{} ", k.cause));
+                let cause =
+                    known::of_text(why).map_or(String::new(), |k| format!(" ({})", k.cause));
                 let message = format!(
-                    "a subscription{channel} was refused: {why}. {advice}Check that \
-                     clusters.{role}.key and .secret belong together and to this cluster."
+                    "a subscription{channel} was refused: {why}{cause}; check that \
+                     clusters.{role}.key and .secret belong together and to this cluster"
                 );
                 Some(StartError::Refused { role: *role, message })
             }

@@ -8,7 +8,7 @@ use crate::util::{Clusters, Folder, Outcome, canary, rehearsal, scenario, turn};
 /// proof, lossy with losses, and one that is of another scenario.
 fn runs() -> Folder {
     let folder = Folder::new();
-    // 299 trials are needed at one look, and 379 at any.
+    // 299 trials are needed at one look, and 377 at any.
     let short = scenario(&[("rate", "80.0")]);
     let path = folder.write("scenario.toml", &short);
     let other = folder.write(
