@@ -263,7 +263,8 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
         };
         let labels = [("check", name), ("cluster", cluster)];
         assert_eq!(page.value("check_status", &labels), status, "{name} of {cluster}");
-        if name != "instrument" {
+        // What the last second adds may move a third of the run by a bucket.
+        if !matches!(name, "instrument" | "latency-trend") {
             let observed = finding["observed"].as_f64().unwrap_or(f64::NAN);
             let shown = page.value("check_observed", &labels);
             // Reading JSON may miss a number's last binary digit.
