@@ -141,14 +141,14 @@ fn closed(
             // It is our own scenario that says so, and here the key has a name.
             Some(known) if known.name == "4001" => {
                 format!(
-                    "{} Check clusters.{role}.key, and the cluster's name or host.",
+                    " ({}); check clusters.{role}.key, and the cluster's name or host",
                     known.cause
                 )
             }
-            Some(known) => format!("{} {}", known.cause, known.cure),
-            None => "Check the app's settings.".to_owned(),
+            Some(known) => format!(" ({}); what helps: {}", known.cause, known.cure),
+            None => "; check the app's settings".to_owned(),
         };
-        let message = format!("{}. {advice}", describe(cause, why));
+        let message = format!("{}{advice}", describe(cause, why));
         return Some(StartError::Refused { role, message });
     }
     // What a dial met is told by its own failure.
