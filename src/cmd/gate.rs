@@ -2,9 +2,11 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) use crate::cli::GateArgs as Args;
 use crate::exit::Exit;
+use crate::history::StoredRun;
 use crate::journal;
 use crate::model::Clock;
 use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
@@ -12,6 +14,9 @@ use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
 use super::history;
 use super::output::Sink;
 use super::{Stop, print};
+
+/// Longest publishing time of a run, and what comes on top of it.
+const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let sink = args.report_json.as_deref().map(Sink::open).transpose()?;
@@ -22,9 +27,12 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let now = Clock::start().wall_now();
     // Whoever runs again until it says GO leaves the other runs behind: they count as well.
     if let (false, Some(first)) = (args.no_history, sources.first()) {
-        let since = now.saturating_sub(args.max_age);
+        // It may have begun long before it ended.
+        let since = now.saturating_sub(args.max_age + RUN_MAX);
         let digest = first.report.scenario_digest.clone();
-        for run in history::runs_since(args.history.as_deref(), &digest, since)? {
+        let runs = history::runs_since(args.history.as_deref(), &digest, since)?;
+        let is_recent = |run: &StoredRun| run.report.age(now).is_none_or(|age| age <= args.max_age);
+        for run in runs.into_iter().filter(is_recent) {
             sources.push(Source { name: "the history".to_owned(), report: run.report });
         }
     }
@@ -35,6 +43,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         excluded: excluded
             .map(|(run, reason)| Excluded { run: *run, reason: reason.clone() })
             .collect(),
+        history_counts: !args.no_history,
     };
     let pool = Pool::new(sources, &rules).map_err(|error| {
         let exit = match error {

@@ -93,6 +93,8 @@ pub struct Pool {
     pub runs: Vec<PooledRun>,
     /// Runs that were left out.
     pub excluded: Vec<Excluded>,
+    /// Whether the runs that the history holds were asked for, and count.
+    pub history_counts: bool,
 }
 
 /// A report with its source, as people would name it.
@@ -113,11 +115,13 @@ pub struct Rules {
     pub max_age: Duration,
     /// Runs that are left out.
     pub excluded: Vec<Excluded>,
+    /// Whether the runs that the history holds were asked for.
+    pub history_counts: bool,
 }
 
 impl Report {
     /// How long before `now` the run ended; `None` if it says no such time, or ended after it.
-    fn age(&self, now: Duration) -> Option<Duration> {
+    pub fn age(&self, now: Duration) -> Option<Duration> {
         let ended = OffsetDateTime::parse(&self.ended_at, &Rfc3339).ok()?;
         let ended = u64::try_from(ended.unix_timestamp_nanos()).ok().map(Duration::from_nanos)?;
         (now + CLOCK_SLACK).checked_sub(ended).map(|age| age.saturating_sub(CLOCK_SLACK))
@@ -171,6 +175,7 @@ impl Pool {
             checks: findings,
             runs: sources.iter().map(run).collect(),
             excluded: rules.excluded.clone(),
+            history_counts: rules.history_counts,
         })
     }
 
@@ -209,6 +214,9 @@ impl Pool {
         }
         for Excluded { run, reason } in &self.excluded {
             writeln!(out, "left out {run}: {reason}")?;
+        }
+        if !self.history_counts {
+            writeln!(out, "left out by --no-history: whatever else the history holds")?;
         }
         if self.looks == Looks::Anytime {
             writeln!(out, "judged by bounds that hold however often one looks")?;

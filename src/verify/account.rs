@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 
 use super::fact::{Sight, SightChange};
-use super::figures::{Anomalies, ClusterFigures, Figures, Windows};
+use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::latency::Latencies;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::taint::Tainted;
@@ -429,12 +429,6 @@ fn add_connections(
     figures.refused += second.refused;
     for (at, sight) in &second.sights {
         cluster.sight(figures, *at, *sight);
-    }
-}
-
-fn add_all(sum: &mut BTreeMap<u16, u64>, other: &BTreeMap<u16, u64>) {
-    for (of, count) in other {
-        *sum.entry(*of).or_default() += count;
     }
 }
 

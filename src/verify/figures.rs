@@ -249,7 +249,8 @@ impl ClusterFigures {
     }
 }
 
-fn add_all<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
+/// Adds counts by what they are of.
+pub(super) fn add_all<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
     for (of, count) in other {
         *sum.entry(*of).or_default() += count;
     }

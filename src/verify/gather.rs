@@ -10,6 +10,7 @@ use super::coverage::{Coverage, StreamInfo};
 use super::fact::{
     ConnectPhases, ConnectionFact, Fact, PublicationFailure, PublisherReport, WitnessReport,
 };
+use super::figures::add_all;
 use super::record::{ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
@@ -172,10 +173,10 @@ impl Gatherer {
         }
         cluster.obligations_opened += report.obligations_opened;
         cluster.publish.merge(&report.durations);
-        add_all(&mut cluster.responses, report.responses);
+        add_all(&mut cluster.responses, &report.responses);
         cluster.throttled += report.throttled;
-        add_all(&mut cluster.unaccepted, report.unaccepted);
-        add_all(&mut cluster.unsent, report.unsent);
+        add_all(&mut cluster.unaccepted, &report.unaccepted);
+        add_all(&mut cluster.unsent, &report.unsent);
     }
 
     fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {
@@ -217,12 +218,6 @@ impl Gatherer {
             Said::NoRoom => self.second.incidents_dropped += 1,
             Said::Known => {}
         }
-    }
-}
-
-fn add_all<K: Ord>(sum: &mut BTreeMap<K, u64>, other: BTreeMap<K, u64>) {
-    for (of, count) in other {
-        *sum.entry(of).or_default() += count;
     }
 }
 

@@ -186,5 +186,7 @@ fn runs_that_the_history_holds_count_whether_they_are_named_or_not() {
     );
     outcome.assert_code(3);
     assert_eq!(judged(&outcome)["excluded"][0]["reason"], "a rehearsal of the gate");
-    gate(&folder, &["report.json"], &["--no-history"]).assert_code(3);
+    let alone = gate(&folder, &["report.json"], &["--no-history"]);
+    alone.assert_code(3);
+    assert!(alone.stdout.contains("left out by --no-history"), "{}", alone.stdout);
 }
