@@ -81,6 +81,10 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["run", "short/cutover.toml", "--report-json", "-", "--duration", "2s"], &[3]),
     ),
     (
+        "pusher-canary run scenarios/drain.toml",
+        Here(&["run", "short/drain.toml", "--duration", "2s"], &[3]),
+    ),
+    (
         "pusher-canary run scenarios/steady.toml",
         Here(&["run", "short/steady.toml", "--duration", "2s"], &[3]),
     ),
@@ -209,7 +213,10 @@ fn short_scenarios() -> TempDir {
         let times = |line: &&str| !line.starts_with("deadline") && !line.starts_with("horizon");
         let lines: Vec<_> = text.lines().filter(times).collect();
         let short = "[canary]\ndeadline = \"1s\"\nhorizon = \"2s\"";
-        let text = lines.join("\n").replace("[canary]", short);
+        let text = match text.contains("[canary]") {
+            true => lines.join("\n").replace("[canary]", short),
+            false => format!("{}\n{short}\n", lines.join("\n")),
+        };
         fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
     }
     folder

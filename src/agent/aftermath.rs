@@ -57,7 +57,7 @@ async fn occupied(wire: &Wire, prefixes: &[String]) -> Option<u64> {
         let (answer, idle) = open.send(&wire.target, &request, CONNECT_TIMEOUT).await;
         let answer = answer.ok()?;
         connection = idle;
-        sum += rest::occupied(answer.status, &answer.body)?;
+        sum += rest::listed(answer.status, &answer.body)?.len() as u64;
     }
     Some(sum)
 }

@@ -6,6 +6,7 @@ mod build;
 mod collector;
 mod controls;
 mod link;
+mod occupancy;
 mod outbox;
 mod pace;
 mod publisher;
@@ -30,6 +31,7 @@ use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
 use crate::verify::account::Account;
 use crate::verify::fact::Fact;
+use crate::verify::occupancy::Watching;
 use crate::verify::record::Second;
 
 use build::{Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
@@ -71,10 +73,12 @@ pub enum Task {
     Witness,
     /// Proves that what is done wrong is found.
     Controls,
+    /// Reads who is on a cluster.
+    Reader,
 }
 
 impl Task {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -83,6 +87,7 @@ impl Task {
         Self::Vitals,
         Self::Witness,
         Self::Controls,
+        Self::Reader,
     ];
 
     /// The task's name.
@@ -96,6 +101,7 @@ impl Task {
             Self::Vitals => "vitals",
             Self::Witness => "witness",
             Self::Controls => "controls",
+            Self::Reader => "reader",
         }
     }
 }
@@ -272,6 +278,15 @@ where
     let (slow_down, slow_down_in) = mpsc::channel(1);
     let mut outlets = Vec::new();
     let wires: Vec<_> = parts.iter().map(|part| Arc::clone(&part.wire)).collect();
+    if let Some(Watching { refresh }) = plan.watching {
+        for wire in &wires {
+            let known = plan.requirements.phase.subscribes_on(wire.role);
+            let known = known.then(|| plan.controls.channel.clone());
+            let (wire, facts) = (Arc::clone(wire), facts.clone());
+            let reader = occupancy::Reader { wire, refresh, known, facts };
+            tasks.spawn(Task::Reader, reader.run(phases.clone()));
+        }
+    }
     for (part, warm) in parts.into_iter().zip(warm) {
         let ClusterParts { outlet, wire, outbox, jobs } = part;
         outlets.push(outlet);
@@ -309,8 +324,10 @@ async fn state_left_behind(plan: &Plan, wires: &[Arc<Wire>], facts: &mpsc::Sende
     let kinds = plan.channels.iter().map(|channel| channel.kind).chain(own);
     let prefixes = aftermath::prefixes(kinds, &tail);
     let within = plan.requirements.limits.left_behind_within;
+    let subscribed = |wire: &&Arc<Wire>| plan.requirements.phase.subscribes_on(wire.role);
     let ask = wires
         .iter()
+        .filter(subscribed)
         .map(|wire| async { (wire.role, aftermath::left_behind(wire, &prefixes, within).await) });
     for (role, left) in futures_util::future::join_all(ask).await {
         // The collector outlives this; if it is gone, the run has failed already.
@@ -358,7 +375,7 @@ where
     for cluster in &plan.clusters {
         let builder = Builder { plan, cluster, clock, books: &books, facts: &facts };
         let (part, watchers) = builder.build(&tracker)?;
-        connections += watchers.witnesses.len() + watchers.senders.len() + 1;
+        connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
             let run = witness.run(started.clone(), phases.clone());
             tasks.spawn(Task::Witness, run);
@@ -366,8 +383,11 @@ where
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
-        let controls = watchers.controls.run(started.clone(), phases.clone());
-        tasks.spawn(Task::Controls, controls);
+        if plan.requirements.phase.subscribes_on(cluster.role) {
+            connections += 1;
+            let controls = watchers.controls.run(started.clone(), phases.clone());
+            tasks.spawn(Task::Controls, controls);
+        }
         parts.push(part);
     }
     drop(started);
@@ -411,7 +431,8 @@ async fn supervise(
     // Phase two: until the horizon has passed, every publication is decided and every obligation
     // has ended; at the latest when every connection must have proved alive or dead.
     loop {
-        let publishing = tasks.running(Task::Publisher) || tasks.running(Task::Sender);
+        let publishing =
+            [Task::Publisher, Task::Sender, Task::Reader].iter().any(|task| tasks.running(*task));
         let now = clock.now();
         let seen = *standing.borrow_and_update();
         let settled = seen.pending == 0 && seen.at >= published.after(plan.horizon);

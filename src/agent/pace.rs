@@ -65,8 +65,8 @@ impl Outlet {
     }
 }
 
-/// Works the schedule off, from the given instant on, until its end or one of `ends`. `slow_down`
-/// says for how long nothing shall be published.
+/// Works the schedule off, from the given instant on, until its end or one of `ends`. One without
+/// an event takes as long as it says. `slow_down` says for how long nothing shall be published.
 pub async fn run(
     clock: Clock,
     (mut schedule, start): (Schedule, RunTime),
@@ -107,6 +107,14 @@ pub async fn run(
             }
         }
         index += due.streams.len() as u64;
+    }
+    if schedule.is_empty() {
+        let end = clock.instant(start.after(schedule.duration()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = enough.cancelled() => {}
+            () = tokio::time::sleep_until(end.into()) => {}
+        }
     }
     // The collector outlives the schedule; if it is gone, the run has failed already.
     let _ = facts.send(Fact::Published(clock.now())).await;

@@ -9,6 +9,7 @@ use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
 use crate::scenario::plan::Plan;
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
+use crate::verify::occupancy::Watching;
 
 use super::live::runtime;
 use super::{Stop, make_plan, new_run, print, read_scenario};
@@ -51,6 +52,9 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
             host(&cluster.http_url),
             cluster.signer.app_id
         )?;
+    }
+    if let Some(watching) = plan.watching {
+        return describe_drain(plan, watching, out);
     }
     let kinds: Vec<_> = ChannelKind::ALL
         .iter()
@@ -108,4 +112,29 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// A drain publishes nothing but controls on new, and reads.
+fn describe_drain(plan: &Plan, watching: Watching, out: &mut String) -> std::fmt::Result {
+    let show = humantime::format_duration;
+    let (duration, asked) = (plan.schedule.duration(), plan.requirements.limits.drained_for);
+    writeln!(out, "old            is read through its HTTP API; nothing is published to it, and")?;
+    writeln!(out, "               nothing subscribed to")?;
+    writeln!(
+        out,
+        "new            is read likewise; one connection and at most {} messages for controls",
+        plan.bill.control_messages
+    )?;
+    writeln!(
+        out,
+        "readings       every {} for {}, two requests each at most",
+        show(watching.refresh),
+        show(duration)
+    )?;
+    let reach = if plan.reaches_proof() {
+        "the duration suffices"
+    } else {
+        "the duration is shorter: the verdict CANNOT be GO"
+    };
+    writeln!(out, "proof          no channel of old occupied for {}; {reach}", show(asked))
 }

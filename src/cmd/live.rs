@@ -85,7 +85,15 @@ impl Live<'_> {
     ) -> Result<Exit, Stop> {
         let Self { plan, outputs, history, listen, clusters_within, sabotage } = self;
         let Outputs { mut sinks, journal, quiet } = outputs;
-        if !plan.reaches_proof() {
+        if !plan.reaches_proof() && !plan.requirements.phase.publishes() {
+            let show = humantime::format_duration;
+            complain(&format!(
+                "warning: {} of reading cannot show that old has been empty for {}; the verdict \
+                 will not be GO",
+                show(plan.schedule.duration()),
+                show(plan.requirements.limits.drained_for)
+            ));
+        } else if !plan.reaches_proof() {
             complain(&format!(
                 "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \
                  {}; the verdict will not be GO",

@@ -34,7 +34,8 @@ fn written(records: &[Record]) -> String {
 
 /// What a record sums up to.
 fn figures(recorded: &Recorded) -> String {
-    format!("{:?} {:?}", recorded.account.figures(), recorded.end)
+    let Recorded { account, end, .. } = recorded;
+    format!("{:?} {:?} {end:?}", account.figures(), account.timeline())
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::verify::coverage::UncoveredCause;
 use crate::verify::fact::ConnectStep;
 use crate::verify::figures::ClusterFigures;
 use crate::verify::latency::Latencies;
+use crate::verify::occupancy::OccupancyFigures;
 use crate::verify::tally::{BlindCause, Obligations, Route};
 use crate::verify::verdict::{Status, Verdict};
 
@@ -112,6 +113,7 @@ pub fn render(account: &Account) -> String {
     publications(&mut page, &labels, &clusters);
     deliveries(&mut page, &labels, &clusters, account);
     connections(&mut page, &clusters, account.at());
+    occupancy(&mut page, &clusters);
     conclusions(&mut page, account);
     instrument(&mut page, account);
     let mut out = Vec::new();
@@ -273,6 +275,22 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
             };
             let count = figures.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
             page.count(table::HTTP_RESPONSES, &[role.as_str(), "publish", class], count);
+        }
+    }
+}
+
+fn occupancy(page: &mut Page, clusters: &[Cluster<'_>]) {
+    type Count = fn(&OccupancyFigures) -> Option<u64>;
+    let counts: [(Metric, Count); 3] = [
+        (table::OCCUPIED_CHANNELS, |read| Some(read.last.total())),
+        (table::CHANNEL_SUBSCRIBERS, |read| read.last.subscriptions),
+        (table::PRESENCE_MEMBERS, |read| read.last.members),
+    ];
+    for (metric, count) in counts {
+        for (role, figures, _) in clusters {
+            let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
+            let count = read.and_then(count).map_or(f64::NAN, |n| n as f64);
+            page.gauge(metric, &[role.as_str()], count);
         }
     }
 }

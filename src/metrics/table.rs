@@ -81,6 +81,12 @@ metrics! {
         "Length of the blind windows that ended.";
     HTTP_RESPONSES = Counter "http_responses_total" ["cluster", "endpoint", "code"]
         "HTTP answers to publications by class of status.";
+    OCCUPIED_CHANNELS = Gauge "occupied_channels" ["cluster"]
+        "Occupied channels as the API lists them, those of canaries left out; NaN where not read.";
+    CHANNEL_SUBSCRIBERS = Gauge "channel_subscribers" ["cluster"]
+        "Subscriptions to occupied channels; NaN where they are not read or not listed.";
+    PRESENCE_MEMBERS = Gauge "presence_members" ["cluster"]
+        "Members of all presence channels; NaN where they are not read or not said.";
     LOSS_UPPER_BOUND = Gauge "loss_upper_bound_ratio" ["cluster"]
         "The loss rate that is ruled out at the scenario's confidence.";
     CHECK_STATUS = Gauge "check_status" ["check", "cluster"]

@@ -17,6 +17,9 @@ use super::dial::{self, DialError, Phases, Target};
 
 /// Most bytes of an answer's body that are read.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of an answer to a `GET`: it may list every channel of a cluster. There is one such
+/// request at a time, where there may be hundreds of others.
+const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// An idle keep-alive connection.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub struct Connection {
 pub struct Response {
     /// The status.
     pub status: u16,
-    /// The body, at most a mebibyte of it.
+    /// The body, at most a mebibyte of it, or sixteen of the answer to a `GET`.
     pub body: String,
     /// `Retry-After`, where it is given in seconds.
     pub retry_after: Option<Duration>,
@@ -126,7 +129,8 @@ impl Connection {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.trim().parse().ok())
             .map(Duration::from_secs);
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let bytes_max = if request.method == "GET" { LIST_BYTES_MAX } else { BODY_BYTES_MAX };
+        let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| lost(&format!("the answer broke off: {error}")))?;
         let closes = head
             .headers

@@ -124,6 +124,18 @@ impl Signer {
     pub fn channels(&self, prefix: &str, timestamp: u64) -> Request {
         self.request("GET", "channels", &[("filter_by_prefix", prefix)], String::new(), timestamp)
     }
+
+    /// `GET /channels`: every occupied channel.
+    pub fn all_channels(&self, timestamp: u64) -> Request {
+        self.request("GET", "channels", &[], String::new(), timestamp)
+    }
+
+    /// `GET /channels`: every occupied presence channel, each with the number of its members. The
+    /// API refuses `user_count` where other channels could be listed.
+    pub fn presence_channels(&self, timestamp: u64) -> Request {
+        let extra = [("filter_by_prefix", "presence-"), ("info", "user_count")];
+        self.request("GET", "channels", &extra, String::new(), timestamp)
+    }
 }
 
 /// One event for one channel.
@@ -216,18 +228,37 @@ pub fn probe(status: u16, body: &str) -> Probe {
     }
 }
 
-/// How many channels an answer to `GET /channels` lists; `None` if it is no such answer.
-pub fn occupied(status: u16, body: &str) -> Option<u64> {
+/// An occupied channel, as the API lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, as it stands there.
+    pub name: String,
+    /// Its members, where they were asked for and it is a presence channel.
+    pub user_count: Option<u64>,
+    /// Its subscriptions, where the server lists them.
+    pub subscription_count: Option<u64>,
+}
+
+/// The channels that an answer to `GET /channels` lists; `None` if it is no such answer.
+pub fn listed(status: u16, body: &str) -> Option<Vec<Listed>> {
     if probe(status, body) != Probe::Sound {
         return None;
     }
     let value: Value = serde_json::from_str(body).ok()?;
-    let count = match value.get("channels")? {
-        Value::Object(channels) => channels.len(),
-        Value::Array(channels) => channels.len(),
-        _ => return None,
-    };
-    u64::try_from(count).ok()
+    match value.get("channels")? {
+        Value::Object(channels) => {
+            let count = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64);
+            let listed = channels.iter().map(|(name, of)| Listed {
+                name: name.clone(),
+                user_count: count(of, "user_count"),
+                subscription_count: count(of, "subscription_count"),
+            });
+            Some(listed.collect())
+        }
+        // A server in PHP writes an empty object as an empty list.
+        Value::Array(channels) => channels.is_empty().then(Vec::new),
+        _ => None,
+    }
 }
 
 /// Whether an API answer's body says that the request, or an event of its batch, was refused,
@@ -340,17 +371,41 @@ mod tests {
     }
 
     #[test]
-    fn occupied_channels_are_counted_in_either_form() {
-        for (status, body, occupied) in [
-            (200, r#"{"channels":{}}"#, Some(0)),
-            (200, r#"{"channels":[]}"#, Some(0)),
-            (200, r#"{"channels":{"a":{},"b":{"user_count":1}}}"#, Some(2)),
+    fn occupied_channels_are_listed_in_either_form() {
+        let channel = |name: &str, user_count, subscription_count| Listed {
+            name: name.to_owned(),
+            user_count,
+            subscription_count,
+        };
+        let two = vec![channel("a", None, Some(3)), channel("presence-b", Some(1), None)];
+        for (status, body, expected) in [
+            (200, r#"{"channels":{}}"#, Some(vec![])),
+            (200, r#"{"channels":[]}"#, Some(vec![])),
+            (200, r#"{"channels":["a"]}"#, None),
+            (
+                200,
+                r#"{"channels":{"a":{"subscription_count":3,"occupied":true},"presence-b":{"user_count":1}}}"#,
+                Some(two),
+            ),
+            (200, r#"{"channels":{"a":7}}"#, Some(vec![channel("a", None, None)])),
             (200, r#"{"error":"no","code":401}"#, None),
             (500, r#"{"channels":{}}"#, None),
             (200, "{}", None),
         ] {
-            assert_eq!(super::occupied(status, body), occupied, "{status} {body}");
+            assert_eq!(listed(status, body), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn all_channels_are_asked_for_without_a_prefix_and_members_with_one() {
+        let signer = Signer {
+            app_id: AppId::new("1").unwrap(),
+            key: AppKey::new("k").unwrap(),
+            secret: Secret::new("s"),
+        };
+        assert!(!signer.all_channels(7).target.contains("filter_by_prefix"));
+        let members = signer.presence_channels(7).target;
+        assert!(members.contains("&filter_by_prefix=presence-&info=user_count&"), "{members}");
     }
 
     #[test]

@@ -20,8 +20,9 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 use super::reason::Grounds;
 use super::{
     Advice, AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
-    ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
-    SCHEMA, SlotReport, StratumReport, Summary, TOOL, TaintReport, TimelineReport, Tool,
+    ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport,
+    OccupancyReport, Report, SCHEMA, SlotReport, StratumReport, Summary, TOOL, TaintReport,
+    TimelineReport, Tool,
 };
 
 /// An instant as RFC 3339, to the millisecond, always of the same length.
@@ -35,7 +36,7 @@ pub(super) fn rfc3339(begin: &Begin, at: RunTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
 
@@ -53,7 +54,10 @@ impl Report {
         let clusters: BTreeMap<_, _> = account
             .clusters()
             .map(|(role, cluster, known)| {
-                (role, cluster_report(figures, cluster, known, &begin.requirements, at))
+                let mut report = cluster_report(figures, cluster, known, &begin.requirements, at);
+                let read = known.occupancy.as_ref().zip(cluster.occupancy.as_ref());
+                report.occupancy = read.map(|(r, f)| OccupancyReport::of(account, r, f));
+                (role, report)
             })
             .collect();
         let asked = &begin.requirements;
@@ -184,6 +188,7 @@ fn cluster_report(
         http_responses: cluster.responses.clone(),
         throttled: cluster.throttled,
         left_behind: cluster.left_behind,
+        occupancy: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::verdict::Status;
 
-use super::{ClusterReport, Report, Summary};
+use super::{ClusterReport, OccupancyReport, Report, Summary};
 
 /// Why a report cannot be judged: one of its histograms is none.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -121,11 +121,12 @@ impl ClusterReport {
             throttled: self.throttled,
             controls: std::collections::BTreeMap::new(),
             left_behind: self.left_behind,
+            occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
         })
     }
 }
 
 /// Seconds as a duration; what is none is no time at all.
-fn duration(seconds: f64) -> Duration {
+pub(super) fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ mod figures;
 mod json;
 mod junit;
 mod markdown;
+mod occupancy;
 mod pool;
 mod reason;
 pub mod runs;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterRole, RunId};
+use crate::model::{ChannelKind, ClusterRole, RunId};
 use crate::verify::checks::{Limits, Looks, Phase};
 use crate::verify::coverage::Pairs;
 use crate::verify::fact::{ConnectStep, Control, Publications};
@@ -212,6 +213,9 @@ pub struct ClusterReport {
     pub throttled: u64,
     /// Channels of the run that the API still showed as occupied after it; null if not known.
     pub left_behind: Option<u64>,
+    /// Who is still on it, where that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occupancy: Option<OccupancyReport>,
 }
 
 impl ClusterReport {
@@ -219,6 +223,60 @@ impl ClusterReport {
     pub const fn failures(&self) -> u64 {
         self.publications_lost + self.publications_partially_lost
     }
+}
+
+/// Who is still on one cluster, as its API says. Channels of canaries are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OccupancyReport {
+    /// Seconds from one reading to the next, as planned.
+    pub refresh_seconds: f64,
+    /// Readings that were answered.
+    pub readings: u64,
+    /// Readings that were not.
+    pub failed: u64,
+    /// Why the last of those failed; empty if none did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_failure: String,
+    /// Occupied channels at the last answer; null if there was none.
+    pub channels: Option<u64>,
+    /// Those of each kind.
+    pub channels_by_kind: BTreeMap<ChannelKind, u64>,
+    /// Subscriptions to them; null where the server does not list them.
+    pub subscriptions: Option<u64>,
+    /// Members of the presence channels among them; null where the API did not say.
+    pub members: Option<u64>,
+    /// Channels of canaries beside them.
+    pub own_channels: u64,
+    /// Most occupied channels at a time.
+    pub peak_channels: u64,
+    /// For how many seconds up to the last answer no channel was occupied.
+    pub empty_seconds: f64,
+    /// Since when: RFC 3339; null while a channel is occupied.
+    pub empty_since: Option<String>,
+    /// Seconds from the last answer to the end of publishing.
+    pub age_seconds: f64,
+    /// Most seconds between two answers for what is between them to count as seen.
+    pub gap_seconds_max: f64,
+    /// Seconds from the last answer until the last channel empties, if it goes on as in the last
+    /// readings; null where they do not become fewer.
+    pub empty_in_seconds: Option<f64>,
+    /// When that is: RFC 3339.
+    pub empty_at: Option<String>,
+    /// Readings over time, evenly thinned out where there are many.
+    pub points: Vec<OccupancyPoint>,
+}
+
+/// One reading of a cluster's occupancy.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OccupancyPoint {
+    /// Seconds since publishing began.
+    pub second: f64,
+    /// Occupied channels.
+    pub channels: u64,
+    /// Members of presence channels; null where the API did not say.
+    pub members: Option<u64>,
+    /// Subscriptions; null where the server does not list them.
+    pub subscriptions: Option<u64>,
 }
 
 /// Signed subscriptions of one cluster.

@@ -69,11 +69,13 @@ impl Grounds<'_> {
 
     /// What speaks for it.
     pub(super) fn in_favour(&self) -> String {
-        let claim = if self.asked.phase == Phase::Preflight {
-            "every kind of channel works on each cluster; a preflight proves no rate of loss"
-                .to_owned()
-        } else {
-            self.bounds()
+        let claim = match self.asked.phase {
+            Phase::Preflight => {
+                "every kind of channel works on each cluster; a preflight proves no rate of loss"
+                    .to_owned()
+            }
+            Phase::Drain => self.drained(),
+            Phase::DualPublish | Phase::Cutover | Phase::Steady => self.bounds(),
         };
         format!("{claim}{}{}", self.proven(), self.not_required())
     }
@@ -81,7 +83,8 @@ impl Grounds<'_> {
     /// That the detector was seen to detect.
     fn proven(&self) -> &'static str {
         let Figures { clusters, controls, .. } = self.figures;
-        let is_proven = clusters.values().all(|cluster| {
+        let tried = clusters.iter().filter(|(role, _)| self.asked.phase.subscribes_on(**role));
+        let is_proven = tried.map(|(_, cluster)| cluster).all(|cluster| {
             controls.iter().all(|c| cluster.controls.get(c) == Some(&ControlStatus::Pass))
         });
         if is_proven && !controls.is_empty() { "; detector proven" } else { "" }
@@ -95,6 +98,15 @@ impl Grounds<'_> {
             return String::new();
         }
         format!("; failed, but not asked of {}: {}", self.asked.phase.as_str(), names.join(", "))
+    }
+
+    /// For how long nobody was on old, and what that rests on.
+    fn drained(&self) -> String {
+        let drained = self.findings.iter().find(|finding| finding.name == "drained");
+        drained.map_or(String::new(), |finding| {
+            let Finding { detail, evidence, .. } = finding;
+            format!("{}: {detail}, by {evidence} readings", ClusterRole::Old)
+        })
     }
 
     /// What is ruled out, and how surely.

@@ -114,6 +114,7 @@ pub(super) fn cluster(lost: u64, us: u64) -> ClusterReport {
         http_responses: BTreeMap::from([(200, 1_000)]),
         throttled: 0,
         left_behind: Some(0),
+        occupancy: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
@@ -13,7 +14,9 @@ use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::build::rfc3339;
-use super::{Advice, ClusterReport, EventsReport, IncidentReport, Report, Summary};
+use super::{
+    Advice, ClusterReport, EventsReport, IncidentReport, OccupancyReport, Report, Summary,
+};
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -152,12 +155,14 @@ impl Report {
     /// The table of old and new: each row's label, which says by its indent what it is part of, and
     /// what stands under each cluster.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> {
-        let rows = ROWS.iter().map(|row| {
+        let rows = if self.phase.publishes() { ROWS } else { DRAIN_ROWS };
+        let rows = rows.iter().map(|row| {
             let cells: Vec<_> = self.clusters.values().map(row.cell).collect();
             (row, cells)
         });
-        // A row of zeroes says nothing that its absence does not.
-        let telling = rows.filter(|(row, cells)| !row.hide_zero || cells.iter().any(|c| c != "0"));
+        // A row of zeroes, or of what is not known, says nothing that its absence does not.
+        let says = |cell: &String| cell != "0" && cell != "–";
+        let telling = rows.filter(move |(row, cells)| !row.hide_zero || cells.iter().any(says));
         telling.map(|(row, cells)| (row.label, cells))
     }
 
@@ -168,7 +173,8 @@ impl Report {
         if unsent > 0 {
             text.push_str(&format!(", {} unsent", grouped(unsent)));
         }
-        (self.clusters.len() > 1).then_some(("events covered on both", text))
+        let joins = self.clusters.len() > 1 && self.phase.publishes();
+        joins.then_some(("events covered on both", text))
     }
 
     fn write_incidents(&self, out: &mut String) -> std::fmt::Result {
@@ -366,6 +372,30 @@ const ROWS: &[Row] = &[
     row("loss rate below", |c| percent_above(c.loss_upper_bound)),
 ];
 
+const DRAIN_ROWS: &[Row] = &[
+    row("channels occupied", |c| of_last(c, |o| o.channels)),
+    row("  at most, meanwhile", |c| of_last(c, |o| Some(o.peak_channels))),
+    anomaly("  subscriptions", |c| of_last(c, |o| o.subscriptions)),
+    row("  members of presence channels", |c| of_last(c, |o| o.members)),
+    anomaly("  canary channels, left out", |c| of_last(c, |o| Some(o.own_channels))),
+    row("empty for", |c| {
+        let empty = c.occupancy.as_ref().map_or(0.0, |o| o.empty_seconds);
+        // Rounded down: never longer than it was.
+        humantime::format_duration(Duration::from_secs(empty as u64)).to_string()
+    }),
+    anomaly("empty at this pace at (UTC)", |c| {
+        let at = c.occupancy.as_ref().and_then(|o| o.empty_at.as_ref());
+        at.map_or("–".to_owned(), |at| at.get(..16).unwrap_or(at).replace('T', " "))
+    }),
+    row("readings", |c| of_last(c, |o| Some(o.readings))),
+    anomaly("  failed", |c| of_last(c, |o| Some(o.failed))),
+];
+
+/// A count of the last reading, or a dash where it is not known.
+fn of_last(cluster: &ClusterReport, count: fn(&OccupancyReport) -> Option<u64>) -> String {
+    cluster.occupancy.as_ref().and_then(count).map_or("–".to_owned(), grouped)
+}
+
 /// How much of it is the agent's own doing.
 fn own(by_cause: &BTreeMap<BlindCause, u64>) -> u64 {
     by_cause.get(&BlindCause::Agent).copied().unwrap_or_default()
@@ -424,10 +454,34 @@ pub fn live(account: &Account) -> String {
         }
         line
     };
+    if !account.begin().requirements.phase.publishes() {
+        return live_drain(account);
+    }
     let mut parts: Vec<_> = account.clusters().map(cluster).collect();
     let events = &account.figures().events;
     let at = |at: Option<RunTime>| at.map(|at| rfc3339(account.begin(), at));
     parts.extend(watermark(at(events.covered_since).as_ref(), at(events.covered_until).as_ref()));
+    parts.join(" · ")
+}
+
+/// The same while a drain is watched.
+fn live_drain(account: &Account) -> String {
+    let cluster = |(role, figures, _): (ClusterRole, &ClusterFigures, &ClusterAccount)| {
+        let Some(read) = figures.occupancy.as_ref().filter(|read| read.readings > 0) else {
+            return format!("{role} not read yet");
+        };
+        let failed = if read.is_current() { "" } else { ", and no answer since" };
+        let seconds = |length: Duration| Duration::from_secs(length.as_secs());
+        let show = |length| humantime::format_duration(seconds(length));
+        match (read.last.total(), read.empty_in) {
+            (0, _) => format!("{role} empty for {}{failed}", show(read.empty_for)),
+            (n, Some(left)) => {
+                format!("{role} {} channels, empty in {}{failed}", grouped(n), show(left))
+            }
+            (n, None) => format!("{role} {} channels{failed}", grouped(n)),
+        }
+    };
+    let parts: Vec<_> = account.clusters().map(cluster).collect();
     parts.join(" · ")
 }
 

@@ -131,6 +131,8 @@ pub struct Scenario {
     pub instrument: InstrumentLimits,
     /// `[budget]`.
     pub budget: Budget,
+    /// `drain.refresh`: from one reading of who is on the clusters to the next.
+    pub refresh: Duration,
     /// Faults of the rehearsal clusters.
     pub faults: Vec<Fault>,
     /// What is sound, but should be changed.
@@ -191,7 +193,8 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         section.finish(&[]);
     }
     let canary = read_canary(root.section("canary"));
-    let limits = read_gate(root.section("gate"));
+    let refresh = read_drain(root.section("drain"));
+    let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
     let budget = read_budget(root.section("budget"));
     let faults = read_faults(root.section("rehearsal"));
@@ -207,6 +210,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         limits,
         instrument,
         budget,
+        refresh,
         faults,
         warnings,
     }
@@ -242,13 +246,8 @@ fn read_phase(head: &mut Section<'_>) -> Phase {
     if let Some(phase) = Phase::ALL.into_iter().find(|p| p.as_str() == text) {
         return phase;
     }
-    let message = if text == "drain" {
-        "drain is not available in this version; run the phase cutover".to_owned()
-    } else {
-        let known: Vec<_> = Phase::ALL.iter().map(|p| p.as_str()).collect();
-        format!("{text:?} is no phase; use one of {}", known.join(", "))
-    };
-    head.problem("phase", message);
+    let known: Vec<_> = Phase::ALL.iter().map(|p| p.as_str()).collect();
+    head.problem("phase", format!("{text:?} is no phase; use one of {}", known.join(", ")));
     Phase::DualPublish
 }
 
@@ -543,7 +542,23 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
     }
 }
 
-fn read_gate(mut table: Section<'_>) -> Limits {
+fn read_drain(mut table: Section<'_>) -> Duration {
+    let refresh = bounded(&mut table, "refresh", "15s", SECOND_MS..60 * 60 * SECOND_MS);
+    table.finish(&[]);
+    refresh
+}
+
+/// For how long old must have been empty. Two readings apart are needed to see that it was.
+fn read_drained_for(table: &mut Section<'_>, refresh: Duration) -> Duration {
+    let drained_for = bounded(table, "drained_for", "10m", SECOND_MS..7 * DAY_MS);
+    if table.has("drained_for") && drained_for < refresh {
+        let refresh = humantime::format_duration(refresh);
+        table.problem("drained_for", format!("must be at least drain.refresh, which is {refresh}"));
+    }
+    drained_for
+}
+
+fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
     let limits = Limits {
         loss_rate_max: table.number("loss_rate_max", 1e-9..0.5).unwrap_or(1e-4),
         confidence: table.number("confidence", 0.5..0.999_999).unwrap_or(0.95),
@@ -565,6 +580,7 @@ fn read_gate(mut table: Section<'_>) -> Limits {
             "90s",
             SECOND_MS..10 * 60 * SECOND_MS,
         ),
+        drained_for: read_drained_for(&mut table, refresh),
         tainted_ratio_max: 0.05,
     };
     table.finish(&[]);

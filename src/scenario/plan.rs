@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use crate::model::channel::kind_of;
 use crate::model::{
     ChannelKind, ChannelName, ClusterRole, MasterKey, RunId, RunTime, StreamIx, WitnessIx,
 };
@@ -14,6 +15,7 @@ use crate::pusher::rest::{self, Signer};
 use crate::verify::checks::{Looks, Phase, Requirements};
 use crate::verify::control;
 use crate::verify::fact::Control;
+use crate::verify::occupancy::Watching;
 use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
@@ -26,6 +28,16 @@ const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
+
+/// Whether a channel is one of a canary's, of whichever run: the prefix of its kind, then that of
+/// every canary channel, the run's eight hexadecimal digits and a hyphen. The prefix alone may be
+/// somebody's own.
+pub fn is_of_a_canary(name: &str) -> bool {
+    let tail = name.strip_prefix(kind_of(name).prefix()).unwrap_or(name);
+    let run = tail.strip_prefix(CHANNEL_PREFIX).and_then(|tail| tail.split_once('-'));
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    run.is_some_and(|(run, _)| run.len() == 8 && run.chars().all(is_digit))
+}
 
 /// Where a cluster is, and how to sign for its app.
 #[derive(Clone, Debug)]
@@ -153,6 +165,8 @@ pub struct Plan {
     pub open_requests_max: usize,
     /// Whether a 429 pauses the schedule.
     pub slow_down: bool,
+    /// How it is read who is on the clusters, where it is.
+    pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
     pub instrument: InstrumentLimits,
     /// What the run costs.
@@ -230,6 +244,11 @@ impl Schedule {
         Self { lanes, duration }
     }
 
+    /// Whether it publishes nothing, and only takes its time.
+    pub const fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
     /// How many events it asks for.
     pub fn events(&self) -> u64 {
         let bursts = |lane: &Lane| {
@@ -298,7 +317,8 @@ impl Plan {
         let canary = &scenario.canary;
         let duration = overrides.duration.unwrap_or(scenario.duration);
         let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
-        let channels = plan_channels(scenario, run);
+        let publishes = scenario.phase.publishes();
+        let channels = if publishes { plan_channels(scenario, run) } else { Vec::new() };
         let mut streams = plan_streams(scenario, &channels);
         let rate = overrides.rate.unwrap_or(canary.rate);
         let schedule = Schedule::new(&streams, rate, canary.client_rate, duration);
@@ -340,6 +360,7 @@ impl Plan {
             connect_rate: canary.connect_rate,
             open_requests_max: canary.open_requests_max,
             slow_down: canary.slow_down,
+            watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             bill,
             settings: settings::of(scenario, duration, rate, seed),
@@ -379,9 +400,13 @@ impl Plan {
         self.witnesses.iter().map(|w| u64::from(w.replica) + 1).max().unwrap_or_default()
     }
 
-    /// Whether the schedule has enough events for the asked proof.
+    /// Whether the schedule has enough events for the asked proof, or time for the asked wait.
     pub fn reaches_proof(&self) -> bool {
-        self.bill.events >= self.trials_needed()
+        if self.requirements.phase.publishes() {
+            self.bill.events >= self.trials_needed()
+        } else {
+            self.schedule.duration >= self.requirements.limits.drained_for
+        }
     }
 
     /// Every stratum that the schedule tries. Where witnesses reconnect on purpose, and in time for
@@ -433,9 +458,16 @@ impl Plan {
                 .filter_map(|s| Some((channel(s.channel)?, s.route)))
                 .collect(),
             strata: self.strata(),
-            controls: Control::ALL.to_vec(),
+            controls: self.controls_planned(),
+            watching: self.watching,
             settings: self.settings.clone(),
         }
+    }
+
+    /// The negative controls of each cluster on which the run subscribes.
+    fn controls_planned(&self) -> Vec<Control> {
+        let of_reading = self.watching.map(|_| Control::SeesOccupancy);
+        Control::OF_DELIVERY.into_iter().chain(of_reading).collect()
     }
 
     /// Witnesses of a channel.

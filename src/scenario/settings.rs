@@ -38,7 +38,7 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
         // It is no key of a scenario.
         gate.remove("tainted_ratio_max");
     }
-    json!({
+    let mut settings = json!({
         "scenario": {
             "name": scenario.name,
             "phase": scenario.phase,
@@ -50,7 +50,14 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
         "gate": gate,
         "instrument": value(&scenario.instrument),
         "budget": value(&scenario.budget),
-    })
+    });
+    if !scenario.phase.publishes()
+        && let Some(settings) = settings.as_object_mut()
+    {
+        let refresh = humantime::format_duration(scenario.refresh).to_string();
+        settings.insert("drain".to_owned(), json!({"refresh": refresh}));
+    }
+    settings
 }
 
 /// What all settings here are made of can be written as JSON.

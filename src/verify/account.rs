@@ -9,6 +9,7 @@ use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::latency::Latencies;
+use super::occupancy::Readings;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::taint::Tainted;
 use super::tally::{BlindCause, Stratum};
@@ -46,6 +47,8 @@ pub struct ClusterAccount {
     pub overdue: u64,
     /// Blind windows, in the order of their beginning, as far as there was room.
     pub windows: Vec<BlindWindow>,
+    /// Who is still on it, reading by reading; `None` where that is not read.
+    pub occupancy: Option<Readings>,
     /// Blind windows that last.
     open: BTreeMap<WitnessIx, (RunTime, BlindCause)>,
     /// Anomalies of tainted seconds long past.
@@ -202,8 +205,11 @@ impl Account {
         for role in &begin.clusters {
             figures.clusters.insert(*role, ClusterFigures::default());
         }
+        let occupancy = begin.watching.map(|watching| Readings::new(watching.refresh));
+        let cluster =
+            |_| ClusterAccount { occupancy: occupancy.clone(), ..ClusterAccount::default() };
         Self {
-            clusters: begin.clusters.iter().map(|r| (*r, ClusterAccount::default())).collect(),
+            clusters: begin.clusters.iter().map(|role| (*role, cluster(role))).collect(),
             begin,
             figures,
             tainted: Tainted::default(),
@@ -280,9 +286,11 @@ impl Account {
         self.figures.events = second.events.clone();
         self.figures.is_ended = second.last;
         let mut slots = Vec::new();
-        for (role, added) in &second.clusters {
+        // Of a cluster on which nothing happened a record says nothing: that is a second, too.
+        let nothing = ClusterSecond::default();
+        for (role, cluster) in &mut self.clusters {
             let figures = self.figures.clusters.entry(*role).or_default();
-            let cluster = self.clusters.entry(*role).or_default();
+            let added = second.clusters.get(role).unwrap_or(&nothing);
             slots.push((*role, add(figures, cluster, added)));
         }
         let from = RunTime(before.0.saturating_sub(HANDED_ON_WITHIN.as_nanos() as u64));
@@ -358,6 +366,7 @@ impl Account {
                 slowest.into_iter().flatten().any(|second| self.tainted.excuses(second));
             (figures.opening_latencies, figures.closing_latencies) =
                 self.timeline.thirds(*role, end);
+            figures.occupancy = cluster.occupancy.as_ref().map(|readings| readings.figures(end));
         }
     }
 }
@@ -402,6 +411,11 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         *known = (*known).max(*status);
     }
     figures.left_behind = second.left_behind;
+    for (at, reading) in &second.occupancy {
+        if let Some(readings) = &mut cluster.occupancy {
+            readings.note(*at, reading);
+        }
+    }
     slot
 }
 

@@ -119,7 +119,7 @@ impl Proofs {
     /// Whether all that a ledger can prove is proven.
     pub fn is_complete(&self) -> bool {
         let by_others = [Control::SeesRefusal, Control::HearsNothing];
-        Control::ALL.iter().all(|c| by_others.contains(c) || self.fired.contains(c))
+        Control::OF_DELIVERY.iter().all(|c| by_others.contains(c) || self.fired.contains(c))
     }
 }
 

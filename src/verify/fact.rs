@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
+use super::occupancy::Reading;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
 
@@ -269,11 +270,13 @@ pub enum Control {
     SeesRefusal,
     /// A channel on which nothing is published must stay silent.
     HearsNothing,
+    /// A channel to which the run is subscribed must be among the occupied ones.
+    SeesOccupancy,
 }
 
 impl Control {
-    /// Every control, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    /// Those of a run that publishes, in the order in which they are shown.
+    pub const OF_DELIVERY: [Self; 7] = [
         Self::SeesLoss,
         Self::SeesLateness,
         Self::SeesDuplicate,
@@ -293,6 +296,7 @@ impl Control {
             Self::SeesCorruption => "sees-corruption",
             Self::SeesRefusal => "sees-refusal",
             Self::HearsNothing => "hears-nothing",
+            Self::SeesOccupancy => "sees-occupancy",
         }
     }
 }
@@ -323,6 +327,8 @@ pub enum Fact {
     /// After the run: how many of its channels the API still shows as occupied; `None` if it gave
     /// no answer.
     LeftBehind(ClusterRole, Option<u64>),
+    /// What a cluster's API said of occupied channels, or why it said nothing, and when.
+    Occupancy(ClusterRole, RunTime, Reading),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

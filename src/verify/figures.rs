@@ -11,6 +11,7 @@ use crate::model::ClusterRole;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
 use super::latency::Latencies;
+use super::occupancy::OccupancyFigures;
 use super::taint::TaintReason;
 use super::tally::{Beside, BlindCause, Obligations, Route, Stratum};
 
@@ -140,6 +141,8 @@ pub struct ClusterFigures {
     /// Channels of the run that the API still showed as occupied after it; `None` if that is not
     /// known.
     pub left_behind: Option<u64>,
+    /// Who is still on it, where that was read.
+    pub occupancy: Option<OccupancyFigures>,
 }
 
 impl ClusterFigures {
@@ -194,7 +197,7 @@ impl ClusterFigures {
         judged
     }
 
-    /// Adds another run's.
+    /// Adds those of a run that began later.
     pub fn merge(&mut self, other: &Self) {
         for (route, publications) in &other.publications {
             *self.publications.entry(*route).or_default() += *publications;
@@ -238,6 +241,8 @@ impl ClusterFigures {
         self.throttled += other.throttled;
         self.merge_controls(&other.controls);
         self.left_behind = self.left_behind.zip(other.left_behind).map(|(a, b)| a + b);
+        // Who was there earlier does not matter: runs are added in the order of time.
+        self.occupancy = other.occupancy.clone().or_else(|| self.occupancy.take());
     }
 
     /// Each run proves its own eyes: a control counts where it came out in all of them.
@@ -299,7 +304,7 @@ impl Figures {
         self.strata.iter().any(|stratum| stratum.kind.needs_auth())
     }
 
-    /// Adds another run's.
+    /// Adds those of a run that began later.
     pub fn merge(&mut self, other: &Self) {
         for (role, cluster) in &other.clusters {
             match self.clusters.get_mut(role) {

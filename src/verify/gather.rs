@@ -82,6 +82,9 @@ impl Gatherer {
                     None => self.left_behind.remove(&role),
                 };
             }
+            Fact::Occupancy(role, at, reading) => {
+                self.cluster(role).occupancy.push((at, reading));
+            }
             Fact::Taint(second, reason) => {
                 self.tainted.note(second, reason);
                 self.second.tainted.note(second, reason);

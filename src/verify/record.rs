@@ -15,6 +15,7 @@ use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::latency::Sparse;
+use super::occupancy::{Reading, Watching};
 use super::taint::Tainted;
 use super::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 
@@ -55,6 +56,9 @@ pub struct Begin {
     /// Streams that no witness watches, by cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unwatched: BTreeMap<ClusterRole, u64>,
+    /// How the occupancy of the clusters is read, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watching: Option<Watching>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -177,6 +181,9 @@ pub struct ClusterSecond {
     /// Channels of the run that the API still shows as occupied after it: a state. `None` if it was
     /// not asked yet, or gave no answer.
     pub left_behind: Option<u64>,
+    /// What its API said of occupied channels, each with the instant of the answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub occupancy: Vec<(RunTime, Reading)>,
 }
 
 /// An incident with its place.

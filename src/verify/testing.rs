@@ -13,6 +13,7 @@ use super::coverage::StreamInfo;
 use super::fact::{Control, Fact};
 use super::figures::ClusterFigures;
 use super::gather::Gatherer;
+use super::occupancy::Watching;
 use super::record::Begin;
 use super::tally::{Epoch, Stratum};
 
@@ -34,6 +35,7 @@ pub(crate) fn limits() -> Limits {
         auth_success_min: 0.9,
         publish_success_min: 0.9,
         left_behind_within: Duration::from_secs(90),
+        drained_for: Duration::from_secs(60),
         tainted_ratio_max: 0.05,
     }
 }
@@ -66,7 +68,8 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         clusters: roles.to_vec(),
         streams: streams.iter().map(|s| (s.channel.clone(), s.route)).collect(),
         strata: strata.into_iter().collect(),
-        controls: Control::ALL.to_vec(),
+        controls: Control::OF_DELIVERY.to_vec(),
+        watching: None,
         unwatched: unwatched.collect(),
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
@@ -85,6 +88,16 @@ impl Story {
     pub(crate) fn new(roles: &[ClusterRole], streams: Vec<StreamInfo>) -> Self {
         let account = Account::new(begin(roles, &streams));
         Self { gatherer: Gatherer::new(roles, streams, 1), account, now: RunTime::ZERO }
+    }
+
+    /// A drain of which nothing was told yet: of clusters that are read so often.
+    pub(crate) fn of_drain(roles: &[ClusterRole], refresh: Duration) -> Self {
+        let mut begin = begin(roles, &[]);
+        begin.requirements.phase = Phase::Drain;
+        begin.controls.push(Control::SeesOccupancy);
+        begin.watching = Some(Watching { refresh });
+        let gatherer = Gatherer::new(roles, Vec::new(), 0);
+        Self { gatherer, account: Account::new(begin), now: RunTime::ZERO }
     }
 
     /// Tells a fact.

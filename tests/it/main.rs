@@ -8,6 +8,8 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
+// Who is still on old, and whether publishing to it may stop.
+mod drain;
 // How it ends: exit codes, signals, clusters that die, tasks that panic.
 mod exits;
 // Each kind of fault alone moves its own figure, to the unit.

@@ -10,7 +10,7 @@ use pusher_canary::model::ClusterRole;
 use crate::util::{Clusters, Folder, Outcome, Report, canary, section, turn};
 
 /// Stands before a cluster's WebSockets, and can be shut.
-struct Door {
+pub struct Door {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -24,7 +24,7 @@ struct State {
 
 impl Door {
     /// An open one before `target`, an authority.
-    fn before(target: String) -> Self {
+    pub fn before(target: String) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
@@ -45,13 +45,18 @@ impl Door {
         Self { address, state }
     }
 
+    /// Where it is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// From now on whoever comes is turned away; who is inside stays.
-    fn shut(&self) {
+    pub fn shut(&self) {
         self.state.lock().unwrap().is_shut = true;
     }
 
     /// Whoever is inside is thrown out.
-    fn empty(&self) {
+    pub fn empty(&self) {
         for stream in self.state.lock().unwrap().streams.drain(..) {
             // The peer may have left by itself.
             let _ = stream.shutdown(Shutdown::Both);

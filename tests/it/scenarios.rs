@@ -27,8 +27,8 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-unknown-section.toml",
         &[
             "4: cannary: is not a known key; did you mean canary?",
-            "7: surprises: is not a known key; known here: budget, canary, clusters, gate, \
-             instrument, rehearsal, scenario",
+            "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
+             gate, instrument, rehearsal, scenario",
         ],
     ),
     (
@@ -204,13 +204,21 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-phase-and-route.toml",
         &[
             "2: scenario.phase: \"cut-over\" is no phase; use one of preflight, dual-publish, \
-             cutover, steady",
+             cutover, drain, steady",
             "5: canary.routes: \"websocket\" is no route; use trigger, batch, client",
         ],
     ),
     (
+        "invalid-drained-for.toml",
+        &["8: gate.drained_for: must be at least drain.refresh, which is 30s"],
+    ),
+    (
         "invalid-drain.toml",
-        &["2: scenario.phase: drain is not available in this version; run the phase cutover"],
+        &[
+            "5: drain.refresh: must be between 1s and 1h",
+            "6: drain.interval: is not a known key; did you mean refresh?",
+            "9: gate.drained_for: must be between 1s and 7days",
+        ],
     ),
     (
         "invalid-faults.toml",
@@ -227,7 +235,7 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-several.toml",
         &[
             "3: scenario.phase: \"cutovr\" is no phase; use one of preflight, dual-publish, \
-             cutover, steady",
+             cutover, drain, steady",
             "4: scenario.duratoin: is not a known key; did you mean duration?",
             "11: clusters.old.tls.ca_fil: is not a known key; did you mean ca_file?",
             "18: clusters.new.secret_file: cannot be read: No such file or directory (os error 2)",
@@ -235,8 +243,8 @@ const INVALID: &[(&str, &[&str])] = &[
              error 2)",
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
-            "25: alerts: is not a known key; known here: budget, canary, clusters, gate, \
-             instrument, rehearsal, scenario",
+            "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
+             gate, instrument, rehearsal, scenario",
         ],
     ),
     (
@@ -391,16 +399,21 @@ fn every_scenario_of_the_project_can_be_rehearsed_without_its_variables() {
         let own = |line: &&str| !line.starts_with("deadline") && !line.starts_with("horizon");
         let text = text.lines().filter(own).collect::<Vec<_>>().join("\n");
         let patience = "[canary]\ndeadline = \"1s\"\nhorizon = \"3s\"";
-        let text = text.replacen("[canary]", patience, 1);
+        let text = match text.contains("[canary]") {
+            true => text.replacen("[canary]", patience, 1),
+            false => format!("{text}\n{patience}\n"),
+        };
         let folder = Folder::new();
         let path = folder.write(shipped.file_name().unwrap().to_str().unwrap(), &text);
         let _turn = turn();
         let outcome = rehearse(&path, 1, &["--duration", "2s"]).run();
         assert!(matches!(outcome.code(), Some(0 | 3)));
         let report = outcome.judged();
+        let drains = report.0["phase"] == "drain";
         for cluster in ["old", "new"] {
             assert_eq!(anomalies(&report, cluster), [].into(), "figures of {cluster} moved");
-            assert!(report.figure(cluster, "publications.accepted") > 0);
+            let moved = if drains { "occupancy.readings" } else { "publications.accepted" };
+            assert!(report.figure(cluster, moved) > 0);
         }
         assert_eq!(report.0["events"]["uncovered"], 0);
     }

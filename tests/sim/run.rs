@@ -44,6 +44,7 @@ pub fn asked(looks: Looks) -> Requirements {
         auth_success_min: 0.999,
         publish_success_min: 0.999,
         left_behind_within: Duration::from_secs(90),
+        drained_for: Duration::from_secs(60),
         tainted_ratio_max: 0.05,
     };
     Requirements { phase: Phase::DualPublish, looks, limits }
@@ -96,7 +97,8 @@ impl<'a> World<'a> {
             clusters: ClusterRole::ALL.to_vec(),
             streams: vec![(channel, Route::Trigger)],
             strata: vec![stratum],
-            controls: Control::ALL.to_vec(),
+            controls: Control::OF_DELIVERY.to_vec(),
+            watching: None,
             unwatched: BTreeMap::new(),
             settings: serde_json::Value::Null,
         });
@@ -165,7 +167,7 @@ impl<'a> World<'a> {
 
 /// What goes well in every run.
 fn settle_down(gatherer: &mut Gatherer, role: ClusterRole) {
-    for control in Control::ALL {
+    for control in Control::OF_DELIVERY {
         gatherer.handle(Fact::Control(role, control, ControlStatus::Pass));
     }
     gatherer.handle(Fact::LeftBehind(role, Some(0)));

@@ -6,6 +6,9 @@ use crate::verify::verdict::Status;
 
 use super::{Phase, Requirements, Seen};
 
+/// Fewest readings of a cluster's occupancy that a drain rests on.
+const READINGS_MIN: u64 = 2;
+
 /// Enough trials, and nothing left open: neither an obligation, nor a publication, nor a stream
 /// that no witness watches, nor a witness that is blind: a cluster may have died when nothing was
 /// owed any more.
@@ -13,6 +16,9 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
     let Some(cluster) = figures.clusters.get(&role) else {
         return absent();
     };
+    if !asked.phase.publishes() {
+        return readings(cluster);
+    }
     let needed = match asked.phase {
         Phase::Preflight => 1,
         _ => asked.trials_needed().max(1),
@@ -44,6 +50,25 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
         limit: Some(needed as f64),
         unit: "count",
         evidence: trials,
+        detail,
+        ..Seen::default()
+    }
+}
+
+/// A drain rests on what the API said: twice at least, and lately.
+fn readings(cluster: &ClusterFigures) -> Seen {
+    let read = cluster.occupancy.clone().unwrap_or_default();
+    let is_enough = read.readings >= READINGS_MIN && read.is_current();
+    let mut detail = format!("{} readings of {READINGS_MIN} needed", read.readings);
+    if read.failed > 0 {
+        detail.push_str(&format!("; {} failed, the last one: {}", read.failed, read.last_failure));
+    }
+    Seen {
+        status: if is_enough { Status::Pass } else { Status::Inconclusive },
+        observed: Some(read.readings as f64),
+        limit: Some(READINGS_MIN as f64),
+        unit: "count",
+        evidence: read.readings,
         detail,
         ..Seen::default()
     }

@@ -5,6 +5,7 @@ mod blind;
 mod connect;
 mod controls;
 mod coverage;
+mod drained;
 mod duplicates;
 mod evidence;
 mod inferiority;
@@ -44,13 +45,16 @@ pub enum Phase {
     DualPublish,
     /// Everything on new; on old its publish success and evidence.
     Cutover,
+    /// Nobody is left on old. Nothing is published but controls on new.
+    Drain,
     /// Everything on the one cluster.
     Steady,
 }
 
 impl Phase {
     /// Every phase that can be run.
-    pub const ALL: [Self; 4] = [Self::Preflight, Self::DualPublish, Self::Cutover, Self::Steady];
+    pub const ALL: [Self; 5] =
+        [Self::Preflight, Self::DualPublish, Self::Cutover, Self::Drain, Self::Steady];
 
     /// The phase's name in scenarios and reports.
     pub const fn as_str(self) -> &'static str {
@@ -58,8 +62,20 @@ impl Phase {
             Self::Preflight => "preflight",
             Self::DualPublish => "dual-publish",
             Self::Cutover => "cutover",
+            Self::Drain => "drain",
             Self::Steady => "steady",
         }
+    }
+
+    /// Whether canary events are published.
+    pub const fn publishes(self) -> bool {
+        !matches!(self, Self::Drain)
+    }
+
+    /// Whether the run subscribes to channels of this cluster. Who drains must not add to what is
+    /// to be gone.
+    pub const fn subscribes_on(self, role: ClusterRole) -> bool {
+        !matches!((self, role), (Self::Drain, ClusterRole::Old))
     }
 }
 
@@ -101,6 +117,9 @@ pub struct Limits {
     /// Time within which the cluster's API must show the run's channels as empty after it.
     #[serde(with = "human")]
     pub left_behind_within: Duration,
+    /// Time for which no channel of the old cluster may have been occupied at the end of a drain.
+    #[serde(default, with = "human")]
+    pub drained_for: Duration,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
@@ -158,7 +177,7 @@ impl Requirements {
     /// Whether the phase says something of this cluster. A run that lacks it cannot be judged.
     fn asks_for(&self, role: ClusterRole, figures: &Figures) -> bool {
         match self.phase {
-            Phase::Preflight | Phase::DualPublish | Phase::Cutover => true,
+            Phase::Preflight | Phase::DualPublish | Phase::Cutover | Phase::Drain => true,
             // One cluster, whichever it is.
             Phase::Steady => figures.clusters.is_empty() || figures.clusters.contains_key(&role),
         }
@@ -193,9 +212,10 @@ impl Requirements {
             }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
-            (Phase::Cutover, None) => check == "instrument",
-            (Phase::Steady, None) => check == "instrument",
-            (Phase::DualPublish | Phase::Steady, _) | (Phase::Cutover, Some(_)) => true,
+            (Phase::Cutover | Phase::Steady, None) => check == "instrument",
+            (Phase::DualPublish | Phase::Drain | Phase::Steady, _) | (Phase::Cutover, Some(_)) => {
+                true
+            }
         }
     }
 
@@ -249,12 +269,17 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     for role in roles {
         let evidence = evidence::check(figures, role, asked);
         findings.push(asked.finding("evidence", Some(role), evidence));
-        if let Some(cluster) = figures.clusters.get(&role) {
-            judge_cluster(figures, role, cluster, asked, &mut findings);
+        match figures.clusters.get(&role) {
+            Some(cluster) if asked.phase.publishes() => {
+                judge_cluster(figures, role, cluster, asked, &mut findings);
+            }
+            Some(cluster) => judge_drain(figures, role, cluster, asked, &mut findings),
+            None => {}
         }
     }
-    if let (Some(old), Some(new)) =
-        (figures.clusters.get(&ClusterRole::Old), figures.clusters.get(&ClusterRole::New))
+    if asked.phase.publishes()
+        && let (Some(old), Some(new)) =
+            (figures.clusters.get(&ClusterRole::Old), figures.clusters.get(&ClusterRole::New))
     {
         findings.extend([
             asked.finding("coverage", None, coverage::check(figures, asked)),
@@ -295,6 +320,24 @@ pub fn proof(figures: &Figures, asked: &Requirements) -> Proof {
         name => finding.status == Status::Pass || AT_THE_END.contains(&name),
     };
     if required.all(is_enough) { Proof::Stands } else { Proof::Open }
+}
+
+/// A drain asks whether anybody is left on old, and of new that who reads can see.
+fn judge_drain(
+    figures: &Figures,
+    role: ClusterRole,
+    cluster: &ClusterFigures,
+    asked: &Requirements,
+    findings: &mut Vec<Finding>,
+) {
+    let of = |name, seen| asked.finding(name, Some(role), seen);
+    match role {
+        ClusterRole::Old => findings.push(of("drained", drained::check(cluster, &asked.limits))),
+        ClusterRole::New => findings.extend([
+            of("controls", controls::check(figures, cluster)),
+            of("left-behind", left_behind::check(cluster, &asked.limits)),
+        ]),
+    }
 }
 
 fn judge_cluster(

@@ -1,6 +1,7 @@
 //! Literal accounts that make each check pass, fail and stay open; whole findings are compared.
 
 mod conduct;
+mod drain;
 mod findings;
 mod latencies;
 mod verdicts;
@@ -176,7 +177,7 @@ impl Run {
     /// Every control fires, and after the run nothing is left behind.
     fn prove(&mut self) {
         for role in self.roles.clone() {
-            for control in Control::ALL {
+            for control in Control::OF_DELIVERY {
                 self.story.apply(Fact::Control(role, control, ControlStatus::Pass));
             }
             self.story.apply(Fact::LeftBehind(role, Some(0)));
@@ -237,6 +238,11 @@ impl Run {
         assert_eq!(found.next(), None, "each check ends once");
         finding
     }
+}
+
+/// Every phase that publishes.
+fn publishing() -> impl Iterator<Item = Phase> {
+    Phase::ALL.into_iter().filter(|phase| phase.publishes())
 }
 
 fn default<T: Default>() -> T {

@@ -12,6 +12,7 @@ mod poisson;
 mod quantile;
 mod search;
 mod sequence;
+mod theil_sen;
 
 #[cfg(test)]
 mod simulation;
@@ -22,3 +23,4 @@ pub use noninferiority::{Comparison, Interval, compare};
 pub use poisson::poisson_upper_bound;
 pub use quantile::{quantile_ranks, quantile_ranks_anytime};
 pub use sequence::{lower_bound_anytime, trials_needed_anytime, upper_bound_anytime};
+pub use theil_sen::theil_sen_slope;

@@ -1,0 +1,182 @@
+//! Reads from a cluster's HTTP API which channels are occupied, again and again. It subscribes to
+//! nothing, so it appears in nothing that it reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::model::channel::kind_of;
+use crate::model::{ChannelKind, ChannelName, RunTime};
+use crate::net::http::{self, Connection};
+use crate::pusher::rest::{self, Listed, Request};
+use crate::scenario::plan::is_of_a_canary;
+use crate::verify::fact::{Control, ControlStatus, Fact};
+use crate::verify::occupancy::{Occupancy, Reading};
+
+use super::publisher::{Wire, quote};
+use super::{CONNECT_TIMEOUT, Phases};
+
+/// Longest wait for a list of channels.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// See the module's documentation.
+pub(super) struct Reader {
+    /// How to ask the API.
+    pub(super) wire: Arc<Wire>,
+    /// From one reading to the next.
+    pub(super) refresh: Duration,
+    /// A channel to which the run itself is subscribed on this cluster: finding it proves the
+    /// reader's eyes. `None` where the run subscribes to nothing.
+    pub(super) known: Option<ChannelName>,
+    /// Where facts go.
+    pub(super) facts: mpsc::Sender<Fact>,
+}
+
+impl Reader {
+    /// Reads from the beginning of publishing to its end: at once, again and again, and once more
+    /// at the end.
+    pub(super) async fn run(self, phases: Phases) {
+        let Self { wire, refresh, .. } = &self;
+        phases.publishing.cancelled().await;
+        let mut due = wire.clock.now();
+        loop {
+            let is_last = phases.published.is_cancelled();
+            self.read().await;
+            if is_last {
+                return;
+            }
+            // An answer that was waited for moves nothing: the next one is due when it was.
+            due = due.after(*refresh).max(wire.clock.now());
+            tokio::select! {
+                () = phases.published.cancelled() => {}
+                () = phases.leave.cancelled() => return,
+                () = tokio::time::sleep_until(wire.clock.instant(due).into()) => {}
+            }
+        }
+    }
+
+    async fn read(&self) {
+        let Self { wire, known, facts, .. } = self;
+        let read = list(wire).await;
+        let at: RunTime = wire.clock.now();
+        if let (Ok((all, _)), Some(known)) = (&read, known)
+            && all.iter().any(|listed| listed.name == known.as_str())
+        {
+            let seen = Fact::Control(wire.role, Control::SeesOccupancy, ControlStatus::Pass);
+            // The collector outlives this; if it is gone, the run has failed already.
+            let _ = facts.send(seen).await;
+        }
+        let reading = match read {
+            Ok((all, presence)) => Reading::Seen(occupancy(&all, presence.as_deref())),
+            Err(why) => Reading::Failed(why),
+        };
+        let _ = facts.send(Fact::Occupancy(wire.role, at, reading)).await;
+    }
+}
+
+/// Every occupied channel, and where there is a presence channel among them, those with their
+/// members, if the API says it.
+async fn list(wire: &Wire) -> Result<(Vec<Listed>, Option<Vec<Listed>>), String> {
+    let now = || wire.clock.wall_now().as_secs();
+    let mut connection = None;
+    let all = ask(wire, &mut connection, wire.signer.all_channels(now())).await?;
+    if !all.iter().any(|listed| kind_of(&listed.name).is_presence()) {
+        return Ok((all, Some(Vec::new())));
+    }
+    // Whether anybody is there is known; who it is, is not worth a failed reading.
+    let presence = ask(wire, &mut connection, wire.signer.presence_channels(now())).await;
+    Ok((all, presence.ok()))
+}
+
+async fn ask(
+    wire: &Wire,
+    connection: &mut Option<Connection>,
+    request: Request,
+) -> Result<Vec<Listed>, String> {
+    let open = match connection.take() {
+        Some(open) => open,
+        None => http::connect(&wire.target, wire.clock, CONNECT_TIMEOUT, &wire.tasks)
+            .await
+            .map_err(|error| error.to_string())?,
+    };
+    let (answer, idle) = open.send(&wire.target, &request, LIST_TIMEOUT).await;
+    *connection = idle;
+    let answer = answer.map_err(|error| error.to_string())?;
+    rest::listed(answer.status, &answer.body).ok_or_else(|| {
+        format!("HTTP {} and no list of channels: {}", answer.status, quote(&answer.body))
+    })
+}
+
+fn occupancy(all: &[Listed], presence: Option<&[Listed]>) -> Occupancy {
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|l| is_of_a_canary(&l.name));
+    let mut channels: BTreeMap<ChannelKind, u64> = BTreeMap::new();
+    for listed in &others {
+        *channels.entry(kind_of(&listed.name)).or_default() += 1;
+    }
+    let members = presence.and_then(|presence| {
+        let others = presence.iter().filter(|listed| !is_of_a_canary(&listed.name));
+        others.map(|listed| listed.user_count).sum()
+    });
+    Occupancy {
+        channels,
+        subscriptions: others.iter().map(|listed| listed.subscription_count).sum(),
+        members,
+        own: own.len() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(name: &str, user_count: Option<u64>, subscription_count: Option<u64>) -> Listed {
+        Listed { name: name.to_owned(), user_count, subscription_count }
+    }
+
+    #[test]
+    fn the_canaries_own_channels_are_left_out_of_what_is_occupied() {
+        let all = [
+            listed("orders", None, Some(3)),
+            listed("private-a", None, Some(2)),
+            listed("private-b", None, Some(1)),
+            listed("presence-room", None, Some(5)),
+            listed("private-pc-82bb3eff-0", None, Some(2)),
+            listed("presence-pc-82bb3eff-0", None, Some(2)),
+            listed("pc-guards", None, Some(1)),
+        ];
+        let presence = [
+            listed("presence-room", Some(4), None),
+            listed("presence-pc-82bb3eff-0", Some(2), None),
+        ];
+        let expected = Occupancy {
+            channels: BTreeMap::from([
+                (ChannelKind::Public, 2),
+                (ChannelKind::Private, 2),
+                (ChannelKind::Presence, 1),
+            ]),
+            subscriptions: Some(12),
+            members: Some(4),
+            own: 2,
+        };
+        assert_eq!(occupancy(&all, Some(&presence)), expected);
+        let unknown = occupancy(&all, None);
+        assert_eq!(unknown, Occupancy { members: None, ..expected });
+    }
+
+    #[test]
+    fn what_a_server_lists_for_some_channels_only_is_not_known() {
+        let all = [listed("a", None, Some(3)), listed("b", None, None)];
+        let presence = [listed("presence-a", Some(1), None), listed("presence-b", None, None)];
+        let seen = occupancy(&all, Some(&presence));
+        assert_eq!((seen.subscriptions, seen.members), (None, None));
+    }
+
+    #[test]
+    fn an_empty_cluster_has_nothing_of_anything() {
+        let expected =
+            Occupancy { subscriptions: Some(0), members: Some(0), ..Occupancy::default() };
+        assert_eq!(occupancy(&[], Some(&[])), expected);
+    }
+}

@@ -1,0 +1,77 @@
+//! Drained: nobody is left on the old cluster, and nobody has been for as long as was asked.
+
+use std::time::Duration;
+
+use crate::verify::figures::ClusterFigures;
+use crate::verify::occupancy::OccupancyFigures;
+use crate::verify::verdict::Status;
+
+use super::{Limits, Seen};
+
+/// Who is there now fails it. What was not looked at for too long leaves it open, and so does a
+/// cluster that has not been empty for long enough yet.
+pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
+    let asked = limits.drained_for;
+    let Some(read) = cluster.occupancy.as_ref().filter(|read| read.readings > 0) else {
+        let why = cluster.occupancy.as_ref().map_or("", |read| &read.last_failure);
+        let detail = match why {
+            "" => "nobody looked who is there".to_owned(),
+            why => format!("the API never said who is there: {why}"),
+        };
+        return seen(Status::Inconclusive, None, asked, detail);
+    };
+    let (channels, empty) = (read.last.total(), seconds(read.empty_for));
+    let (status, detail) = if !read.is_current() {
+        let (age, why) = (seconds(read.age), &read.last_failure);
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        (Status::Inconclusive, format!("the API has not said who is there for {age}{why}"))
+    } else if channels > 0 {
+        (Status::Fail, occupied(read))
+    } else if read.empty_for >= asked {
+        (Status::Pass, format!("no channel occupied for {empty}, {} asked", seconds(asked)))
+    } else {
+        let detail = format!("no channel occupied for {empty} only, {} asked", seconds(asked));
+        (Status::Inconclusive, detail)
+    };
+    let own = match read.last.own {
+        0 => String::new(),
+        own => format!("; {own} canary channels left out"),
+    };
+    seen(status, Some(read), asked, format!("{detail}{own}"))
+}
+
+fn seen(status: Status, read: Option<&OccupancyFigures>, asked: Duration, detail: String) -> Seen {
+    Seen {
+        status,
+        observed: read.map(|read| read.empty_for.as_secs_f64()),
+        limit: Some(asked.as_secs_f64()),
+        unit: "s",
+        evidence: read.map_or(0, |read| read.readings),
+        detail,
+        ..Seen::default()
+    }
+}
+
+/// Who is there, and until when.
+fn occupied(read: &OccupancyFigures) -> String {
+    let channels = match read.last.total() {
+        1 => "1 channel is".to_owned(),
+        n => format!("{n} channels are"),
+    };
+    let among: Vec<_> =
+        [(read.last.subscriptions, "subscriptions"), (read.last.members, "members")]
+            .into_iter()
+            .filter_map(|(count, what)| count.filter(|n| *n > 0).map(|n| format!("{n} {what}")))
+            .collect();
+    let among = if among.is_empty() { String::new() } else { format!(" ({})", among.join(", ")) };
+    let until = match read.empty_in {
+        Some(left) => format!("at this pace empty in {}", seconds(left)),
+        None => "and they do not become fewer".to_owned(),
+    };
+    format!("{channels} still occupied{among}, {until}")
+}
+
+/// Whole seconds, as people write them. Never more than it is.
+fn seconds(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(duration.as_secs()))
+}

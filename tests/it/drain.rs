@@ -1,0 +1,199 @@
+//! Who is still on old: a drain against a held pair, with clients that stay, leave and come back.
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use pusher_canary::model::{AppKey, ChannelName, ClusterRole, SocketId};
+use pusher_canary::pusher::{auth, frame, socket_target};
+use pusher_canary::rehearsal::Endpoint;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+
+use crate::outages::Door;
+use crate::util::{Clusters, Doorbell, Folder, Outcome, Report, canary, section, turn};
+
+/// Old is to be empty for two seconds, within six at most.
+const DRAIN: &str = r#"
+[scenario]
+name = "drain"
+phase = "drain"
+duration = "6s"
+
+[canary]
+deadline = "500ms"
+horizon = "1s"
+
+[drain]
+refresh = "1s"
+
+[gate]
+drained_for = "2s"
+
+[instrument]
+schedule_lag_max = "2s"
+runtime_stall_max = "2s"
+receive_backlog_max = "2s"
+"#;
+
+/// Somebody's client, subscribed to a private and a presence channel.
+struct Client(WebSocket<TcpStream>);
+
+impl Client {
+    fn on(endpoint: &Endpoint) -> Self {
+        let authority = endpoint.ws_url.strip_prefix("ws://").unwrap();
+        let stream = TcpStream::connect(authority).unwrap();
+        let url = format!("{}{}", endpoint.ws_url, socket_target(&endpoint.key));
+        let (mut socket, _) = tungstenite::client(url, stream).unwrap();
+        let established = until(&mut socket, "pusher:connection_established");
+        let data: Value = serde_json::from_str(established["data"].as_str().unwrap()).unwrap();
+        let id = SocketId::new(data["socket_id"].as_str().unwrap()).unwrap();
+        let key: &AppKey = &endpoint.key;
+        let member = r#"{"user_id":"a-user"}"#;
+        for (channel, member) in [("private-orders", None), ("presence-room", Some(member))] {
+            let channel = ChannelName::new(channel).unwrap();
+            let auth = auth::channel(key, &endpoint.secret, &id, channel.as_str(), member);
+            let subscribe = frame::subscribe(channel.as_str(), &auth, member);
+            socket.send(Message::text(subscribe)).unwrap();
+            until(&mut socket, "pusher_internal:subscription_succeeded");
+        }
+        Self(socket)
+    }
+
+    /// Leaves, and waits until the cluster knows.
+    fn leave(mut self) {
+        self.0.close(None).unwrap();
+        while self.0.read().is_ok() {}
+        let _ = self.0.get_mut().read_to_end(&mut Vec::new());
+    }
+}
+
+fn until(socket: &mut WebSocket<TcpStream>, event: &str) -> Value {
+    loop {
+        let message = socket.read().unwrap();
+        let frame: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        if frame["event"] == event {
+            return frame;
+        }
+    }
+}
+
+/// Runs the scenario, changed in its text, and `meanwhile` once old was read the first time.
+fn drain(
+    clusters: &Clusters,
+    text: &str,
+    more: &[&str],
+    meanwhile: impl FnOnce(),
+) -> (Outcome, Report) {
+    let folder = Folder::new();
+    let path = folder.write("drain.toml", text);
+    let fixed = ["run", path.to_str().unwrap(), "--report-json", "-", "--listen", "127.0.0.1:0"];
+    let _turn = turn();
+    let args = fixed.iter().chain(more);
+    let mut running = canary(args).envs(clusters.variables()).within(folder.path()).start();
+    running.page(|page| {
+        let line = page.lines().find(|l| l.contains("occupied_channels{cluster=\"old\"}"));
+        line.is_some_and(|line| !line.ends_with("NaN"))
+    });
+    meanwhile();
+    let outcome = running.finish();
+    let report = outcome.report();
+    (outcome, report)
+}
+
+fn scenario(clusters: &Clusters) -> String {
+    format!("{DRAIN}{}", clusters.sections.concat())
+}
+
+#[test]
+fn an_old_cluster_with_nobody_on_it_is_drained_and_never_connected_to() {
+    let clusters = Clusters::start();
+    let on_new = Client::on(&clusters.pair.endpoint(ClusterRole::New));
+    let mut old = clusters.pair.endpoint(ClusterRole::Old);
+    let doorbell = Doorbell::new();
+    old.ws_url = format!("ws://{}", doorbell.address());
+    let text =
+        scenario(&clusters).replace(&clusters.sections[0], &section(ClusterRole::Old, &old, None));
+    let (outcome, report) = drain(&clusters, &text, &[], || {});
+    outcome.assert_code(0);
+    assert!(!doorbell.rang(), "a drain has no WebSocket on old");
+    assert_eq!(report.figure("old", "occupancy.channels"), 0);
+    assert_eq!(report.figure("old", "connections.opened"), 0);
+    assert_eq!(report.figure("old", "publications.sent"), 0);
+    let on_both = ["private", "presence"]
+        .map(|kind| report.figure("new", &format!("occupancy.channels_by_kind.{kind}")));
+    assert_eq!(on_both, [1, 1], "of new it reads whoever is there");
+    assert_eq!(report.figure("new", "occupancy.members"), 1);
+    assert!(report.figure("new", "occupancy.own_channels") >= 1);
+    assert!(outcome.stderr.contains("detector proven"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("GO  old: no channel occupied for"), "{}", outcome.stderr);
+    on_new.leave();
+}
+
+#[test]
+fn whoever_stays_on_old_keeps_it_and_is_counted_by_kind() {
+    let clusters = Clusters::start();
+    let client = Client::on(&clusters.pair.endpoint(ClusterRole::Old));
+    let (outcome, report) =
+        drain(&clusters, &scenario(&clusters), &["--journal", "drain.journal"], || {});
+    outcome.assert_code(1);
+    assert_eq!(report.verdict(), "NO-GO");
+    assert_eq!(report.status("drained", "old"), "fail");
+    assert_eq!(report.figure("old", "occupancy.channels"), 2);
+    assert_eq!(report.figure("old", "occupancy.members"), 1);
+    assert_eq!(report.figure("old", "occupancy.own_channels"), 0);
+    assert!(outcome.stderr.contains("2 channels are still occupied"), "{}", outcome.stderr);
+    client.leave();
+}
+
+#[test]
+fn a_drain_until_proven_ends_once_the_last_client_was_gone_for_long_enough() {
+    let clusters = Clusters::start();
+    let client = Client::on(&clusters.pair.endpoint(ClusterRole::Old));
+    let more = ["--until-proven", "--duration", "60s"];
+    let (outcome, report) = drain(&clusters, &scenario(&clusters), &more, || client.leave());
+    outcome.assert_code(0);
+    assert_eq!(report.figure("old", "occupancy.peak_channels"), 2);
+    assert_eq!(report.figure("old", "occupancy.channels"), 0);
+    let lasted = report.0["publishing_seconds"].as_f64().unwrap();
+    let empty = report.0["clusters"]["old"]["occupancy"]["empty_seconds"].as_f64().unwrap();
+    assert!(empty >= 2.0 && lasted < 30.0, "{lasted} s, empty for {empty} s");
+}
+
+#[test]
+fn an_api_that_falls_silent_is_no_empty_cluster() {
+    let clusters = Clusters::start();
+    let mut old = clusters.pair.endpoint(ClusterRole::Old);
+    let door = Door::before(old.http_url.strip_prefix("http://").unwrap().to_owned());
+    old.http_url = format!("http://{}", door.address());
+    // Long enough for the last answer to be too old: two and a half readings, and ten seconds.
+    let text = scenario(&clusters)
+        .replace(&clusters.sections[0], &section(ClusterRole::Old, &old, None))
+        .replace("duration = \"6s\"", "duration = \"16s\"");
+    let (outcome, report) = drain(&clusters, &text, &[], || {
+        door.shut();
+        door.empty();
+    });
+    outcome.assert_code(3);
+    assert_eq!(report.verdict(), "INCONCLUSIVE");
+    assert_eq!(report.status("drained", "old"), "inconclusive");
+    assert!(report.figure("old", "occupancy.failed") > 5);
+    assert!(outcome.stderr.contains("the API has not said who is there for"));
+}
+
+#[test]
+fn a_drain_is_judged_again_from_its_journal_to_the_byte() {
+    let clusters = Clusters::start();
+    let folder = Folder::new();
+    folder.write("drain.toml", &scenario(&clusters));
+    let _turn = turn();
+    let args = ["run", "drain.toml", "--journal", "j", "--report-json", "r.json", "--quiet"];
+    let run = canary(args).envs(clusters.variables()).within(folder.path()).run();
+    run.assert_code(0);
+    let again = canary(["report", "j", "--report-json", "-"]).within(folder.path()).run();
+    again.assert_code(0);
+    assert_eq!(again.stdout, folder.read("r.json"));
+    let gate = ["gate", "--report", "r.json", "--no-history"];
+    let judged = canary(gate).within(folder.path()).run();
+    judged.assert_code(0);
+    assert!(judged.stdout.contains("GO  old: no channel occupied for"), "{}", judged.stdout);
+}
