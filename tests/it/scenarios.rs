@@ -216,8 +216,9 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-drain.toml",
         &[
             "5: drain.refresh: must be between 1s and 1h",
-            "6: drain.interval: is not a known key; did you mean refresh?",
+            "6: drain.interval: is not a known key; known here: refresh",
             "9: gate.drained_for: must be between 1s and 7days",
+            "9: gate.drained_for: must be at least drain.refresh, which is 2h",
         ],
     ),
     (
