@@ -369,6 +369,8 @@ pub fn trials(required: bool) -> Vec<Trial> {
         add(name, &[kind], Box::new(move || preflight_passes(kind)));
         let name = format!("{}: a kill and a restart in mid-run are misses, never GO", kind.name());
         add(name, &[kind], Box::new(move || killed_and_restarted(kind)));
+        let name = format!("{}: a client that stays keeps old from being drained", kind.name());
+        add(name, &[kind], Box::new(move || a_straggler_is_found(kind)));
         for (what, variable) in [("secret", "NEW_APP_SECRET"), ("key", "NEW_APP_KEY")] {
             let name = format!("{}: a wrong {what} is named", kind.name());
             add(name, &[kind], Box::new(move || wrong_credential_is_named(kind, variable)));
@@ -498,4 +500,63 @@ fn wrong_credential_is_named(kind: Kind, variable: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(said)
+}
+
+/// An official client stays on old, and then goes: who is there is counted as it is.
+fn a_straggler_is_found(kind: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(kind, kind)?;
+    let text = std::fs::read_to_string(scenario("drain.toml"));
+    let text = text.map_err(|error| error.to_string())?;
+    let path = servers.folder.path().join("drain.toml");
+    let quick = "\n[canary]\ndeadline = \"1s\"\nhorizon = \"2s\"\n";
+    let text = text.replace(r#"drained_for = "10m""#, r#"drained_for = "3s""#);
+    let text = text.replace(r#"refresh = "15s""#, r#"refresh = "1s""#) + quick;
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+
+    let mut straggler = straggle(&servers.old)?;
+    let found = servers.report(&["--duration", "6s"], &path);
+    let left = straggler.kill().and_then(|()| straggler.wait());
+    left.map_err(|error| error.to_string())?;
+    let (code, report, stderr) = found?;
+    let seen = &report["clusters"]["old"]["occupancy"];
+    let kinds = json!({ "public": 1, "private": 1, "presence": 1 });
+    eprintln!("interop: {}: {}", kind.name(), seen["channels_by_kind"]);
+    if code != 1 || seen["channels_by_kind"] != kinds || seen["members"] != 1 {
+        return Err(format!("exit code {code}: {seen:#}\n{stderr}"));
+    }
+    // Both servers find out by themselves that it is gone.
+    let arguments = ["--duration", "60s", "--until-proven"];
+    let (code, report, stderr) = servers.report(&arguments, &path)?;
+    let seen = &report["clusters"]["old"]["occupancy"];
+    if code == 0 && seen["channels"] == 0 && stderr.contains("detector proven") {
+        return Ok(());
+    }
+    Err(format!("exit code {code}: {seen:#}\n{stderr}"))
+}
+
+/// Starts an official client on a server, and waits until it is subscribed.
+fn straggle(server: &Server) -> Result<Child, String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/straggler.mjs");
+    let sdk = base().join("interop/sdk");
+    let App { id, key, secret } = OLD;
+    let target = json!({ "sdk": sdk, "port": server.port, "id": id, "key": key, "secret": secret });
+    let child = Command::new("node")
+        .arg(script)
+        .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn();
+    let mut child = child.map_err(|error| error.to_string())?;
+    let heard = listen(child.stdout.take().ok_or("no standard output")?);
+    match hear(&heard, "subscribed", START_TIMEOUT) {
+        Ok(()) => Ok(child),
+        Err(said) => {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(format!("the client does not subscribe; it said:\n{said}"))
+        }
+    }
 }
