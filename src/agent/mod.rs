@@ -11,6 +11,7 @@ mod pace;
 mod publisher;
 mod sender;
 pub mod start;
+mod status_page;
 pub mod vitals;
 mod witness;
 
@@ -71,10 +72,12 @@ pub enum Task {
     Witness,
     /// Proves that what is done wrong is found.
     Controls,
+    /// Reads a provider's status page.
+    StatusPage,
 }
 
 impl Task {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -83,6 +86,7 @@ impl Task {
         Self::Vitals,
         Self::Witness,
         Self::Controls,
+        Self::StatusPage,
     ];
 
     /// The task's name.
@@ -96,6 +100,7 @@ impl Task {
             Self::Vitals => "vitals",
             Self::Witness => "witness",
             Self::Controls => "controls",
+            Self::StatusPage => "status-page",
         }
     }
 }
@@ -371,6 +376,17 @@ where
         parts.push(part);
     }
     drop(started);
+    for (role, page) in &plan.status_pages {
+        let reader = status_page::Reader {
+            role: *role,
+            clock,
+            page: page.clone(),
+            horizon: plan.horizon,
+            facts: facts.clone(),
+            tasks: tracker.clone(),
+        };
+        tasks.spawn(Task::StatusPage, reader.run(phases.clone()));
+    }
     let vitals = vitals::run(clock, plan.instrument, facts.clone(), phases.leave.clone());
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {

@@ -52,6 +52,14 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
             cluster.signer.app_id
         )?;
     }
+    for (role, page) in &plan.status_pages {
+        let what = match page.components.as_slice() {
+            [] => "all of the page".to_owned(),
+            named => named.join(", "),
+        };
+        let every = show(page.refresh);
+        writeln!(out, "status page    {role}: {}, every {every}: {what}", page.address())?;
+    }
     let kinds: Vec<_> = ChannelKind::ALL
         .iter()
         .map(|kind| (kind, plan.channels.iter().filter(|c| c.kind == *kind).count()))

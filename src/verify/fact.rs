@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
+use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
 
@@ -323,6 +324,8 @@ pub enum Fact {
     /// After the run: how many of its channels the API still shows as occupied; `None` if it gave
     /// no answer.
     LeftBehind(ClusterRole, Option<u64>),
+    /// The cluster's status page was read, or could not be.
+    StatusPage(ClusterRole, RunTime, PageFact),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

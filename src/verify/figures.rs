@@ -11,6 +11,7 @@ use crate::model::ClusterRole;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
 use super::latency::Latencies;
+use super::status_page::PageFigures;
 use super::taint::TaintReason;
 use super::tally::{Beside, BlindCause, Obligations, Route, Stratum};
 
@@ -140,6 +141,8 @@ pub struct ClusterFigures {
     /// Channels of the run that the API still showed as occupied after it; `None` if that is not
     /// known.
     pub left_behind: Option<u64>,
+    /// What its status page said; `None` without one.
+    pub status_page: Option<PageFigures>,
 }
 
 impl ClusterFigures {
@@ -238,6 +241,11 @@ impl ClusterFigures {
         self.throttled += other.throttled;
         self.merge_controls(&other.controls);
         self.left_behind = self.left_behind.zip(other.left_behind).map(|(a, b)| a + b);
+        match (&mut self.status_page, &other.status_page) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
     }
 
     /// Each run proves its own eyes: a control counts where it came out in all of them.

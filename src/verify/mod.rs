@@ -16,6 +16,7 @@ pub mod latency;
 pub mod ledger;
 pub mod record;
 pub mod stats;
+pub mod status_page;
 pub mod taint;
 pub mod tally;
 #[cfg(test)]

@@ -15,12 +15,13 @@ use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::latency::Sparse;
+use super::status_page::PageSecond;
 use super::taint::Tainted;
 use super::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 
 /// Whether a count says nothing: it is left out, and read as nothing again.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
-const fn is_zero(count: &u64) -> bool {
+pub(super) const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
@@ -55,8 +56,19 @@ pub struct Begin {
     /// Streams that no witness watches, by cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unwatched: BTreeMap<ClusterRole, u64>,
+    /// The status page of each cluster that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub status_pages: BTreeMap<ClusterRole, String>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
+}
+
+impl Begin {
+    /// The time of day at an instant, in milliseconds since the Unix epoch.
+    pub fn unix_millis(&self, at: RunTime) -> i64 {
+        let wall = self.origin.saturating_add(at.since(RunTime::ZERO));
+        i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// What a second added, or a shorter time. Counts are those since the one before, but for what is
@@ -177,6 +189,9 @@ pub struct ClusterSecond {
     /// Channels of the run that the API still shows as occupied after it: a state. `None` if it was
     /// not asked yet, or gave no answer.
     pub left_behind: Option<u64>,
+    /// What was learnt of its status page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_page: Option<PageSecond>,
 }
 
 /// An incident with its place.

@@ -1,6 +1,6 @@
 //! Facts told one by one, for tests: each is a second of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -68,6 +68,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         strata: strata.into_iter().collect(),
         controls: Control::ALL.to_vec(),
         unwatched: unwatched.collect(),
+        status_pages: BTreeMap::new(),
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -98,6 +98,7 @@ impl<'a> World<'a> {
             strata: vec![stratum],
             controls: Control::ALL.to_vec(),
             unwatched: BTreeMap::new(),
+            status_pages: BTreeMap::new(),
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

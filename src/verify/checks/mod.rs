@@ -19,6 +19,7 @@ mod order;
 mod pairs;
 mod publish;
 mod publish_time;
+mod status_page;
 mod strata;
 mod trend;
 
@@ -172,6 +173,8 @@ impl Requirements {
             // Which cluster is worse; how much either may lose is the subject of loss.
             "loss-new-vs-old" => true,
             "latency" => seen.limit.is_none(),
+            // A page that cannot be read says nothing of the cluster.
+            "status-page" => seen.status == Status::Inconclusive,
             _ => false,
         };
         if is_shown {
@@ -327,6 +330,9 @@ fn judge_cluster(
         findings.push(of("auth", auth::check(cluster, limits)));
     }
     findings.push(of("left-behind", left_behind::check(cluster, limits)));
+    if let Some(page) = &cluster.status_page {
+        findings.push(of("status-page", status_page::check(page)));
+    }
 }
 
 /// Judges a rate by its bounds: pass if the upper one keeps the limit, fail if the lower one breaks

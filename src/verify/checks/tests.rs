@@ -3,6 +3,7 @@
 mod conduct;
 mod findings;
 mod latencies;
+mod status_page;
 mod verdicts;
 
 use std::collections::BTreeMap;
