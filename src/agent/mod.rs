@@ -371,20 +371,11 @@ where
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
-        let controls = watchers.controls.run(started.clone(), phases.clone());
-        tasks.spawn(Task::Controls, controls);
+        tasks.spawn(Task::Controls, watchers.controls.run(started.clone(), phases.clone()));
         parts.push(part);
     }
     drop(started);
-    for (role, page) in &plan.status_pages {
-        let reader = status_page::Reader {
-            role: *role,
-            clock,
-            page: page.clone(),
-            horizon: plan.horizon,
-            facts: facts.clone(),
-            tasks: tracker.clone(),
-        };
+    for reader in status_page::readers(plan, clock, &facts, &tracker) {
         tasks.spawn(Task::StatusPage, reader.run(phases.clone()));
     }
     let vitals = vitals::run(clock, plan.instrument, facts.clone(), phases.leave.clone());

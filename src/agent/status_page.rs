@@ -11,6 +11,7 @@ use crate::net::dial::Target;
 use crate::net::{http, tls};
 use crate::provider::{self, Watch};
 use crate::pusher::rest::Request;
+use crate::scenario::plan::Plan;
 use crate::scenario::status_page::StatusPage;
 use crate::verify::fact::Fact;
 use crate::verify::status_page::{PageFact, Reading};
@@ -26,21 +27,50 @@ const WHY_MAX: usize = 300;
 
 /// See the module's documentation.
 pub(super) struct Reader {
-    pub(super) role: ClusterRole,
-    pub(super) clock: Clock,
-    pub(super) page: StatusPage,
-    pub(super) horizon: Duration,
-    pub(super) facts: mpsc::Sender<Fact>,
-    pub(super) tasks: TaskTracker,
+    role: ClusterRole,
+    clock: Clock,
+    page: StatusPage,
+    /// Where it is, or why it cannot be dialled.
+    target: Result<Target, String>,
+    horizon: Duration,
+    facts: mpsc::Sender<Fact>,
+    tasks: TaskTracker,
+}
+
+/// Builds a reader for each of a plan's pages. The system's roots are read here, before anything is
+/// measured: that takes a while.
+pub(super) fn readers(
+    plan: &Plan,
+    clock: Clock,
+    facts: &mpsc::Sender<Fact>,
+    tasks: &TaskTracker,
+) -> Vec<Reader> {
+    let target = |page: &StatusPage| {
+        let tls = tls::client_config(page.ca_pem.as_deref()).map_err(|error| error.to_string())?;
+        Ok(Target::new(page.url.clone(), &tls))
+    };
+    let reader = |(role, page): (&ClusterRole, &StatusPage)| Reader {
+        role: *role,
+        clock,
+        target: target(page),
+        page: page.clone(),
+        horizon: plan.horizon,
+        facts: facts.clone(),
+        tasks: tasks.clone(),
+    };
+    plan.status_pages.iter().map(reader).collect()
+}
+
+/// A time as it is said when it is over: in tenths of a second, and the same for each try.
+fn rounded(left: Duration) -> Duration {
+    let tenths = u64::try_from(left.as_nanos().div_ceil(100_000_000)).unwrap_or(u64::MAX);
+    Duration::from_millis(tenths.saturating_mul(100))
 }
 
 impl Reader {
     /// Reads at once, then from time to time, and a last time so early that it is over, whatever
     /// comes of it, when the horizon has passed: the run does not wait for it.
     pub(super) async fn run(self, phases: Phases) {
-        let target = tls::client_config(self.page.ca_pem.as_deref())
-            .map(|tls| Target::new(self.page.url.clone(), &tls))
-            .map_err(|error| error.to_string());
         let (mut next, mut last) = (self.clock.now(), None);
         loop {
             let due = last.map_or(next, |last: RunTime| last.min(next));
@@ -53,7 +83,7 @@ impl Reader {
                 () = tokio::time::sleep_until(self.clock.instant(due).into()) => {}
             }
             let is_last = last.is_some_and(|last| due >= last);
-            let reading = self.read(&target, is_last);
+            let reading = self.read(is_last);
             tokio::pin!(reading);
             let facts = loop {
                 tokio::select! {
@@ -82,9 +112,9 @@ impl Reader {
 
     /// One reading: the page's summary, and at the end the list of its incidents as well. It is
     /// often only there that one which is over stands with its true times.
-    async fn read(&self, target: &Result<Target, String>, is_last: bool) -> Vec<PageFact> {
+    async fn read(&self, is_last: bool) -> Vec<PageFact> {
         let failed = |why: String| PageFact::Failed(why.chars().take(WHY_MAX).collect());
-        let target = match target {
+        let target = match &self.target {
             Ok(target) => target,
             Err(why) => return vec![failed(why.clone())],
         };
@@ -127,7 +157,7 @@ impl Reader {
     }
 
     async fn get(&self, target: &Target, path: &str, end: RunTime) -> Result<String, String> {
-        let left = || end.since(self.clock.now());
+        let left = || rounded(end.since(self.clock.now()));
         let connection = http::connect(target, self.clock, left(), &self.tasks).await;
         let connection = connection.map_err(|error| error.to_string())?;
         let request = Request { method: "GET", target: path.to_owned(), body: String::new() };

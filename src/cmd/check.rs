@@ -34,6 +34,18 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Go)
 }
 
+fn describe_pages(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    for (role, page) in &plan.status_pages {
+        let what = match page.components.as_slice() {
+            [] => "all of the page".to_owned(),
+            named => named.join(", "),
+        };
+        let every = humantime::format_duration(page.refresh);
+        writeln!(out, "status page    {role}: {}, every {every}: {what}", page.address())?;
+    }
+    Ok(())
+}
+
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let limits = &plan.requirements.limits;
     let show = humantime::format_duration;
@@ -52,14 +64,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
             cluster.signer.app_id
         )?;
     }
-    for (role, page) in &plan.status_pages {
-        let what = match page.components.as_slice() {
-            [] => "all of the page".to_owned(),
-            named => named.join(", "),
-        };
-        let every = show(page.refresh);
-        writeln!(out, "status page    {role}: {}, every {every}: {what}", page.address())?;
-    }
+    describe_pages(plan, out)?;
     let kinds: Vec<_> = ChannelKind::ALL
         .iter()
         .map(|kind| (kind, plan.channels.iter().filter(|c| c.kind == *kind).count()))

@@ -198,6 +198,63 @@ fn what_is_no_status_page_is_named() {
     assert_eq!(incidents, Unreadable::OtherForm("incidents"));
 }
 
+/// Every place in a page, as a way to it.
+fn places(value: &Value, here: &str, found: &mut Vec<String>) {
+    found.push(here.to_owned());
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(key, v)| places(v, &format!("{here}/{key}"), found));
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(at, v)| places(v, &format!("{here}/{at}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_page_with_anything_in_any_place_is_read_or_refused() {
+    let wanted = names(&["Channels REST API", "gtd0nyr3pf0k"]);
+    let nested = (0..40).fold(json!(null), |inner, _| json!([{"components": inner}]));
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e308),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!({"id": {}}),
+        nested,
+    ];
+    for fixture in [SUMMARY_ILL, RESOLVED] {
+        let page: Value = serde_json::from_str(fixture).unwrap();
+        let mut all = Vec::new();
+        places(&page, "", &mut all);
+        let (mut read, mut refused) = (0, 0);
+        for (place, value) in all.iter().flat_map(|place| odd.iter().map(move |v| (place, v))) {
+            let mut changed = page.clone();
+            *changed.pointer_mut(place).unwrap() = value.clone();
+            let changed = changed.to_string();
+            let (summary, incidents) = match fixture == RESOLVED {
+                true => (SUMMARY_WELL, Some(&*changed)),
+                false => (&*changed, None),
+            };
+            match watch(&wanted).read(summary, incidents, NOW) {
+                Ok(_) => read += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(read > 20 * refused && refused > 0, "{read} read, {refused} refused");
+    }
+    for end in (0..SUMMARY_ILL.trim_end().len()).step_by(97) {
+        assert!(watch(&wanted).read(&SUMMARY_ILL[..end], None, NOW).is_err(), "cut at {end}");
+    }
+}
+
 #[test]
 fn hostile_pages_are_read_or_refused_within_bounds() {
     let deep = format!(r#"{{"components": {}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));

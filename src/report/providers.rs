@@ -68,7 +68,7 @@ pub struct SpanReport {
     pub name: String,
     /// How bad it is, in the page's words.
     pub impact: String,
-    /// How far it has come, in the page's words.
+    /// How far it had come when it was last listed, in the page's words.
     pub state: String,
     /// The components that it names; none: it may concern all of them.
     pub components: Vec<String>,

@@ -110,7 +110,8 @@ pub struct Span {
     pub name: String,
     /// How bad it is, in the page's words: `none`, `minor`, `major`, `critical`, …
     pub impact: String,
-    /// How far it has come, in the page's words: `investigating`, `scheduled`, `resolved`, …
+    /// How far it had come when it was last listed, in the page's words: `investigating`,
+    /// `scheduled`, `resolved`, …
     pub state: String,
     /// The components that it names; none: it may concern all of them.
     pub components: Vec<String>,
