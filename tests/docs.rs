@@ -336,6 +336,8 @@ fn every_key_of_a_scenario_is_documented() {
         "instrument",
         "budget",
         "rehearsal",
+        "status_page.new",
+        "status_page.new.tls",
     ];
     for section in sections {
         let source = format!("[{section}]\nno_key_is_called_so = 1");

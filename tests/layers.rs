@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer with what it may import, as ARCHITECTURE.md's table has it.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("agent", &["scenario", "net", "verify", "pusher", "model"]),
+    ("agent", &["scenario", "net", "provider", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
     ("history", &["report", "verify", "model"]),
@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["scenario", "verify", "model"]),
     ("model", &[]),
     ("net", &["pusher", "model"]),
+    ("provider", &["verify"]),
     ("pusher", &["model"]),
     ("rehearsal", &["pusher", "model"]),
     ("report", &["scenario", "verify", "model"]),
@@ -33,7 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const COMPOSERS: [&str; 3] = ["cmd", "lib", "main"];
 
 /// No socket, runtime, environment or file: crates and modules that these layers do not name.
-const PURE: [&str; 6] = ["journal", "model", "pusher", "report", "scenario", "verify"];
+const PURE: [&str; 7] = ["journal", "model", "provider", "pusher", "report", "scenario", "verify"];
 const IMPURE: [&str; 6] = ["tokio", "hyper", "std::net", "std::fs", "std::env", "rustls"];
 
 const FILE_LINES_MAX: usize = 700;

@@ -12,6 +12,7 @@ mod pace;
 mod publisher;
 mod sender;
 pub mod start;
+mod status_page;
 pub mod vitals;
 mod witness;
 
@@ -75,10 +76,12 @@ pub enum Task {
     Controls,
     /// Reads who is on a cluster.
     Reader,
+    /// Reads a provider's status page.
+    StatusPage,
 }
 
 impl Task {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -88,6 +91,7 @@ impl Task {
         Self::Witness,
         Self::Controls,
         Self::Reader,
+        Self::StatusPage,
     ];
 
     /// The task's name.
@@ -102,6 +106,7 @@ impl Task {
             Self::Witness => "witness",
             Self::Controls => "controls",
             Self::Reader => "reader",
+            Self::StatusPage => "status-page",
         }
     }
 }
@@ -391,6 +396,9 @@ where
         parts.push(part);
     }
     drop(started);
+    for reader in status_page::readers(plan, clock, &facts, &tracker) {
+        tasks.spawn(Task::StatusPage, reader.run(phases.clone()));
+    }
     let vitals = vitals::run(clock, plan.instrument, facts.clone(), phases.leave.clone());
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {

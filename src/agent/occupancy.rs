@@ -20,6 +20,8 @@ use super::{CONNECT_TIMEOUT, Phases};
 
 /// Longest wait for a list of channels.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a list that are read: that of a cluster with a few hundred thousand channels.
+const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// See the module's documentation.
 pub(super) struct Reader {
@@ -101,7 +103,7 @@ async fn ask(
             .await
             .map_err(|error| error.to_string())?,
     };
-    let (answer, idle) = open.send(&wire.target, &request, LIST_TIMEOUT).await;
+    let (answer, idle) = open.send_for(&wire.target, &request, LIST_TIMEOUT, LIST_BYTES_MAX).await;
     *connection = idle;
     let answer = answer.map_err(|error| error.to_string())?;
     rest::listed(answer.status, &answer.body).ok_or_else(|| {

@@ -35,6 +35,18 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     Ok(Exit::Go)
 }
 
+fn describe_pages(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    for (role, page) in &plan.status_pages {
+        let what = match page.components.as_slice() {
+            [] => "all of the page".to_owned(),
+            named => named.join(", "),
+        };
+        let every = humantime::format_duration(page.refresh);
+        writeln!(out, "status page    {role}: {}, every {every}: {what}", page.address())?;
+    }
+    Ok(())
+}
+
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let limits = &plan.requirements.limits;
     let show = humantime::format_duration;
@@ -53,6 +65,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
             cluster.signer.app_id
         )?;
     }
+    describe_pages(plan, out)?;
     if let Some(watching) = plan.watching {
         return describe_drain(plan, watching, out);
     }

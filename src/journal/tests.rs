@@ -1,25 +1,43 @@
 //! What is written is read, and what was changed is found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::model::{ClusterRole, RunTime};
 use crate::verify::fact::Fact;
 use crate::verify::gather::Gatherer;
-use crate::verify::record::Second;
+use crate::verify::record::{Begin, Second};
+use crate::verify::status_page::{Component, PageFact, Reading, Span};
 use crate::verify::taint::TaintReason;
 use crate::verify::testing::begin;
+
+/// What is read of a status page in a second: a name is missing in the first, and a component has
+/// no name in the second; the third cannot be read.
+fn page(second: u64) -> PageFact {
+    let mut reading = Reading { at: 1_753_600_001_000, ..Reading::default() };
+    match second {
+        1 => reading.selection.missing.push("a".to_owned()),
+        2 => reading.components.push(Component { id: "i".to_owned(), ..Component::default() }),
+        _ => return PageFact::Failed("HTTP 503".to_owned()),
+    }
+    reading.spans.push(Span { id: "s".to_owned(), ..Span::default() });
+    PageFact::Read(Box::new(reading))
+}
 
 /// A record of three seconds, of which little was seen.
 fn records() -> Vec<Record> {
     let mut gatherer = Gatherer::new(&ClusterRole::ALL, Vec::new(), 1);
-    let mut records = vec![Record::Begin(Box::new(begin(&ClusterRole::ALL, &[])))];
+    let status_pages = BTreeMap::from([(ClusterRole::New, "https://status".to_owned())]);
+    let begin = Begin { status_pages, ..begin(&ClusterRole::ALL, &[]) };
+    let mut records = vec![Record::Begin(Box::new(begin))];
     gatherer.handle(Fact::Begun(RunTime::from_millis(300)));
     for second in 1..=3_u64 {
         gatherer.handle(Fact::Taint(second, TaintReason::ClockStep));
         let at = RunTime::from_millis(1_000 * second);
         gatherer.handle(Fact::Vouched(at, Duration::from_millis(second)));
         gatherer.handle(Fact::LeftBehind(ClusterRole::Old, Some(0)));
+        gatherer.handle(Fact::StatusPage(ClusterRole::New, at, page(second)));
         records.push(Record::Second(Box::new(gatherer.close(at, second == 3))));
     }
     let at = RunTime::from_millis(3_100);
@@ -57,6 +75,11 @@ fn what_was_written_is_read_back_to_the_last_count() {
     // Nothing of the channels is left, which is not the same as nothing known.
     let left = |role| recorded.account.figures().clusters[&role].left_behind;
     assert_eq!((left(ClusterRole::Old), left(ClusterRole::New)), (Some(0), None));
+    let page = &recorded.account.figures().clusters[&ClusterRole::New].status_page;
+    let page = page.as_ref().unwrap();
+    // A name that is missing no longer is no more, which is not the same as nothing new.
+    assert!(page.selection.missing.is_empty() && !page.is_read, "{page:?}");
+    assert_eq!((page.readings, page.failures, page.spans.len()), (2, 1, 1));
 }
 
 #[test]

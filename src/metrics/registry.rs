@@ -15,6 +15,7 @@ use crate::verify::fact::ConnectStep;
 use crate::verify::figures::ClusterFigures;
 use crate::verify::latency::Latencies;
 use crate::verify::occupancy::OccupancyFigures;
+use crate::verify::status_page::{ComponentStatus, Watched};
 use crate::verify::tally::{BlindCause, Obligations, Route};
 use crate::verify::verdict::{Status, Verdict};
 
@@ -115,6 +116,7 @@ pub fn render(account: &Account) -> String {
     connections(&mut page, &clusters, account.at());
     occupancy(&mut page, &clusters);
     conclusions(&mut page, account);
+    providers(&mut page, &clusters);
     instrument(&mut page, account);
     let mut out = Vec::new();
     // Writing to a Vec cannot fail, and every family has a series.
@@ -327,6 +329,33 @@ fn conclusions(page: &mut Page, account: &Account) {
     }
 }
 
+/// The components of a page are at most as many as are watched, and each has a label of its own.
+fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
+    for (role, figures, _) in clusters {
+        let Some(said) = &figures.status_page else { continue };
+        let value = |status: ComponentStatus| match status {
+            _ if !said.is_read => -1.0,
+            ComponentStatus::Unknown => -1.0,
+            ComponentStatus::Operational => 0.0,
+            ComponentStatus::UnderMaintenance => 1.0,
+            ComponentStatus::DegradedPerformance => 2.0,
+            ComponentStatus::PartialOutage => 3.0,
+            ComponentStatus::MajorOutage => 4.0,
+        };
+        page.gauge(table::PROVIDER_STATUS, &[role.as_str(), "page"], value(said.page));
+        let mut taken = BTreeSet::from(["page".to_owned()]);
+        for Watched { id, name, status, .. } in &said.components {
+            let label = match taken.contains(name) {
+                false => name.clone(),
+                true => format!("{name} ({id})"),
+            };
+            if taken.insert(label.clone()) {
+                page.gauge(table::PROVIDER_STATUS, &[role.as_str(), &label], value(*status));
+            }
+        }
+    }
+}
+
 fn instrument(page: &mut Page, account: &Account) {
     let (begin, figures) = (account.begin(), account.figures());
     let wall = |at: RunTime| (begin.origin + at.since(RunTime::ZERO)).as_secs_f64();
@@ -341,4 +370,52 @@ fn instrument(page: &mut Page, account: &Account) {
     page.gauge(table::RUNTIME_STALL, &[], figures.stall_max.as_secs_f64());
     page.gauge(table::RUN_INFO, &[&begin.run.to_string(), &begin.scenario], 1.0);
     page.gauge(table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fact::Fact;
+    use crate::verify::gather::Gatherer;
+    use crate::verify::record::Begin;
+    use crate::verify::status_page::{Component, PageFact, Reading};
+    use crate::verify::testing::begin;
+
+    #[test]
+    fn every_component_has_one_series_of_its_own_whatever_it_is_called() {
+        let status_pages = BTreeMap::from([(ClusterRole::New, "https://status".to_owned())]);
+        let mut account = Account::new(Begin { status_pages, ..begin(&[ClusterRole::New], &[]) });
+        let shown = |account: &Account| {
+            let text = render(account);
+            let of = text.lines().filter(|l| l.starts_with("pusher_canary_provider_status"));
+            of.map(|line| line.split_once("component=").unwrap().1.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&account), [r#""page"} -1"#]);
+        let component = |(id, name): (&str, &str)| Component {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            status: ComponentStatus::MajorOutage,
+        };
+        let named = [("1", "API"), ("2", "API"), ("3", "page"), ("4", "a \"b\""), ("5", "API (2)")];
+        let components = named.map(component).to_vec();
+        let reading =
+            Reading { page: ComponentStatus::PartialOutage, components, ..<_>::default() };
+        let mut gatherer = Gatherer::new(&[ClusterRole::New], Vec::new(), 1);
+        let mut tell = |fact| {
+            gatherer.handle(Fact::StatusPage(ClusterRole::New, RunTime::ZERO, fact));
+            account.apply(&gatherer.close(RunTime::ZERO, false));
+            shown(&account)
+        };
+        let series = [
+            r#""page"} 3"#,
+            r#""API"} 4"#,
+            r#""API (2)"} 4"#,
+            r#""page (3)"} 4"#,
+            r#""a \"b\""} 4"#,
+            r#""API (2) (5)"} 4"#,
+        ];
+        assert_eq!(tell(PageFact::Read(Box::new(reading))), series);
+        let unknown = tell(PageFact::Failed("no answer".to_owned()));
+        assert!(unknown.len() == 6 && unknown.iter().all(|s| s.ends_with(" -1")), "{unknown:?}");
+    }
 }

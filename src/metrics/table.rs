@@ -97,6 +97,8 @@ metrics! {
         "What a check asks for, in its unit.";
     VERDICT = Gauge "verdict" ["verdict"]
         "1 for the verdict on what was gathered so far, 0 for the others.";
+    PROVIDER_STATUS = Gauge "provider_status" ["cluster", "component"]
+        "What the provider's status page last said of a component, or of the page as a whole (page): 0 operational, 1 under maintenance, 2 degraded performance, 3 partial outage, 4 major outage, -1 not known; only of clusters with a page.";
     COVERED_SINCE = Gauge "covered_since_timestamp_seconds" []
         "The instant of the first event after the last uncovered one; absent until there is one.";
     COVERED_UNTIL = Gauge "covered_until_timestamp_seconds" []

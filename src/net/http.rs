@@ -17,9 +17,6 @@ use super::dial::{self, DialError, Phases, Target};
 
 /// Most bytes of an answer's body that are read.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// Most bytes of an answer to a `GET`: it may list every channel of a cluster. There is one such
-/// request at a time, where there may be hundreds of others.
-const LIST_BYTES_MAX: usize = 16 << 20;
 
 /// An idle keep-alive connection.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ pub struct Connection {
 pub struct Response {
     /// The status.
     pub status: u16,
-    /// The body, at most a mebibyte of it, or sixteen of the answer to a `GET`.
+    /// The body.
     pub body: String,
     /// `Retry-After`, where it is given in seconds.
     pub retry_after: Option<Duration>,
@@ -85,12 +82,26 @@ impl Connection {
     /// # Errors
     /// See [`RequestError`].
     pub async fn send(
-        mut self,
+        self,
         target: &Target,
         request: &Request,
         bound: Duration,
     ) -> (Result<Response, RequestError>, Option<Self>) {
-        let exchange = self.exchange(target, request);
+        self.send_for(target, request, bound, BODY_BYTES_MAX).await
+    }
+
+    /// The same for an answer whose body may have so many bytes.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn send_for(
+        mut self,
+        target: &Target,
+        request: &Request,
+        bound: Duration,
+        bytes_max: usize,
+    ) -> (Result<Response, RequestError>, Option<Self>) {
+        let exchange = self.exchange(target, request, bytes_max);
         match tokio::time::timeout(bound, exchange).await {
             Ok(Ok((response, closes))) => {
                 let usable = !closes && self.is_usable();
@@ -109,6 +120,7 @@ impl Connection {
         &mut self,
         target: &Target,
         request: &Request,
+        bytes_max: usize,
     ) -> Result<(Response, bool), RequestError> {
         let lost = |error: &dyn std::fmt::Display| RequestError::Lost(error.to_string());
         self.sender.ready().await.map_err(|_| RequestError::NotSent)?;
@@ -129,7 +141,6 @@ impl Connection {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.trim().parse().ok())
             .map(Duration::from_secs);
-        let bytes_max = if request.method == "GET" { LIST_BYTES_MAX } else { BODY_BYTES_MAX };
         let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| lost(&format!("the answer broke off: {error}")))?;
         let closes = head

@@ -17,6 +17,7 @@ use crate::verify::stats;
 use crate::verify::timeline::Slot;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::providers;
 use super::reason::Grounds;
 use super::{
     Advice, AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
@@ -28,7 +29,11 @@ use super::{
 /// An instant as RFC 3339, to the millisecond, always of the same length.
 pub(super) fn rfc3339(begin: &Begin, at: RunTime) -> String {
     let wall = begin.origin + at.since(RunTime::ZERO);
-    let nanos = i128::try_from(wall.as_nanos()).unwrap_or_default();
+    rfc3339_of(i128::try_from(wall.as_nanos()).unwrap_or_default())
+}
+
+/// A time of day, in nanoseconds since the Unix epoch, in the same form.
+pub(super) fn rfc3339_of(nanos: i128) -> String {
     let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else { return String::new() };
     let ((year, month, day), (hour, minute, second, milli)) =
         (at.to_calendar_date(), at.to_hms_milli());
@@ -90,6 +95,7 @@ impl Report {
             incidents: incidents.iter().map(|i| incident(account, i)).collect(),
             incidents_dropped,
             advice: advice(account),
+            providers: providers::of(account),
             blind_windows: blind_windows(account),
             timeline: timeline(account),
             gate: begin.requirements.limits.clone(),

@@ -8,6 +8,7 @@ use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::verdict::Status;
 
+use super::providers::ProviderReport;
 use super::{ClusterReport, OccupancyReport, Report, Summary};
 
 /// Why a report cannot be judged: one of its histograms is none.
@@ -71,6 +72,7 @@ impl Report {
                 };
                 of_cluster.controls.insert(control.name, status);
             }
+            of_cluster.status_page = self.providers.get(role).map(ProviderReport::figures);
             figures.clusters.insert(*role, of_cluster);
         }
         Ok(figures)
@@ -122,6 +124,7 @@ impl ClusterReport {
             controls: std::collections::BTreeMap::new(),
             left_behind: self.left_behind,
             occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
+            status_page: None,
         })
     }
 }

@@ -8,6 +8,7 @@ mod junit;
 mod markdown;
 mod occupancy;
 mod pool;
+pub mod providers;
 mod reason;
 pub mod runs;
 mod text;
@@ -31,6 +32,8 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route,
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 pub use json::ReadError;
+use providers::ProviderReport;
+
 pub use pool::{Excluded, Pool, PoolError, Rules, Source};
 pub use text::live;
 
@@ -96,6 +99,9 @@ pub struct Report {
     /// Known failures among what was seen, each with its cause and its cure.
     #[serde(default)]
     pub advice: Vec<Advice>,
+    /// What the clusters' providers said on their status pages, of each cluster that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub providers: BTreeMap<ClusterRole, ProviderReport>,
     /// Blind windows, in the order of their beginning.
     pub blind_windows: Vec<BlindWindowReport>,
     /// How it went over time.

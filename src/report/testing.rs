@@ -12,10 +12,12 @@ use crate::verify::coverage::Pairs;
 use crate::verify::fact::{Control, Publications};
 use crate::verify::figures::Anomalies;
 use crate::verify::latency::Latencies;
+use crate::verify::status_page::{ComponentStatus, SpanKind};
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
 use crate::verify::testing::limits;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
     AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
@@ -206,6 +208,7 @@ pub(super) fn report() -> Report {
         ],
         incidents_dropped: 0,
         advice: Vec::new(),
+        providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),
             window(old, None, BlindCause::Network),
@@ -266,6 +269,44 @@ pub(super) fn steady() -> Report {
     report
 }
 
+/// A status page whose every text is this.
+pub(super) fn provider(text: &str) -> ProviderReport {
+    let said = || text.to_owned();
+    let component = ComponentReport {
+        id: said(),
+        name: said(),
+        status: ComponentStatus::Operational,
+        worst: ComponentStatus::MajorOutage,
+    };
+    let span = SpanReport {
+        kind: SpanKind::Incident,
+        id: said(),
+        name: said(),
+        impact: said(),
+        state: said(),
+        components: vec![said()],
+        from: said(),
+        until: Some(said()),
+        from_second: -3.5,
+        until_second: Some(4.25),
+        counts: true,
+        link: Some(said()),
+    };
+    ProviderReport {
+        url: said(),
+        readings: 2,
+        failures: 1,
+        readable: true,
+        failure: Some(said()),
+        page: ComponentStatus::PartialOutage,
+        components: vec![component],
+        missing: vec![said()],
+        offered: vec![said()],
+        unwatched: 0,
+        spans: vec![span],
+    }
+}
+
 /// A run in which everything that comes from outside tries to do harm.
 pub(super) fn hostile() -> Report {
     let mut report = report();
@@ -290,6 +331,7 @@ pub(super) fn hostile() -> Report {
         incident.detail = hostile();
     }
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, BTreeMap::from([(hostile(), 3)]))]));
+    report.providers = BTreeMap::from([(ClusterRole::New, provider(HOSTILE))]);
     report.settings = json!({HOSTILE: {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]}});
     report
 }

@@ -14,6 +14,7 @@ use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::build::rfc3339;
+use super::providers::ProviderReport;
 use super::{
     Advice, ClusterReport, EventsReport, IncidentReport, OccupancyReport, Report, Summary,
 };
@@ -22,6 +23,8 @@ use super::{
 const WIDTH: usize = 80;
 /// Incidents that are shown one by one.
 const INCIDENTS_SHOWN: usize = 5;
+/// Incidents and maintenances of providers that are shown one by one.
+const SPANS_SHOWN: usize = 5;
 
 const fn coloured(color: AnsiColor) -> Style {
     Style::new().bold().fg_color(Some(anstyle::Color::Ansi(color)))
@@ -101,6 +104,7 @@ impl Report {
         let _ = self.write_table(&mut out);
         let _ = write_checks(&mut out, &self.checks);
         let _ = self.write_incidents(&mut out);
+        let _ = self.write_providers(&mut out);
         let _ = self.write_advice(&mut out);
         let _ = write_verdict(&mut out, self.verdict, &self.reason);
         out
@@ -213,6 +217,27 @@ impl Report {
             writeln!(out, "and {} more incidents; --report-json names {named}", grouped(more))?;
         }
         writeln!(out)
+    }
+
+    /// What the providers announced; first what is held against their clusters.
+    fn write_providers(&self, out: &mut String) -> std::fmt::Result {
+        let of = |(role, page): (&ClusterRole, &ProviderReport)| {
+            let spans = page.spans.iter().map(|span| (!span.counts, span.line(*role)));
+            spans.collect::<Vec<_>>()
+        };
+        let mut lines: Vec<_> = self.providers.iter().flat_map(of).collect();
+        lines.sort_by_key(|(is_beside, _)| *is_beside);
+        for (_, line) in lines.iter().take(SPANS_SHOWN) {
+            for (at, part) in wrap(line, WIDTH - 2).into_iter().enumerate() {
+                let indent = if at == 0 { "" } else { "  " };
+                writeln!(out, "{indent}{part}")?;
+            }
+        }
+        if lines.len() > SPANS_SHOWN {
+            let more = lines.len() - SPANS_SHOWN;
+            writeln!(out, "and {more} more announcements; --report-json names them")?;
+        }
+        if lines.is_empty() { Ok(()) } else { writeln!(out) }
     }
 
     /// What is known of the failures that were seen.

@@ -15,6 +15,7 @@ use crate::verify::checks::{Limits, Phase};
 use crate::verify::tally::Route;
 
 use super::reader::{Context, Section};
+use super::status_page::{self, StatusPage};
 use super::{Problem, Problems};
 
 pub use super::reader::Surroundings;
@@ -23,7 +24,7 @@ pub use super::reader::Surroundings;
 /// half of it leaves room for bursts that a network makes.
 pub(super) const CLIENT_EVENTS_PER_SENDER: f64 = 5.0;
 /// Sections that later versions read.
-const SECTIONS_ELSEWHERE: [&str; 5] = ["load", "parity", "sample", "status_page", "webhooks"];
+const SECTIONS_ELSEWHERE: [&str; 4] = ["load", "parity", "sample", "webhooks"];
 
 /// One cluster, as written.
 #[derive(Clone, Debug)]
@@ -121,6 +122,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// The clusters; empty when they are ignored.
     pub clusters: BTreeMap<ClusterRole, Cluster>,
+    /// The status page of each cluster that has one; empty when the clusters are ignored.
+    pub status_pages: BTreeMap<ClusterRole, StatusPage>,
     /// Whether they are a rehearsal's own.
     pub clusters_are_embedded: bool,
     /// `[canary]`.
@@ -185,12 +188,15 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let seed = head.integer("seed", 0..u64::MAX);
     head.finish(&[]);
     let mut section = root.section("clusters");
-    let clusters = match which {
-        Clusters::Read => read_clusters(&mut section, phase, warnings),
-        Clusters::Ignored => BTreeMap::new(),
-    };
+    let mut pages = root.section("status_page");
+    let (mut clusters, mut status_pages) = (BTreeMap::new(), BTreeMap::new());
     if which == Clusters::Read {
+        clusters = read_clusters(&mut section, phase, warnings);
+        let is_written = |role: &ClusterRole| section.has(role.as_str());
+        let written: Vec<_> = ClusterRole::ALL.into_iter().filter(is_written).collect();
         section.finish(&[]);
+        status_pages = status_page::read(&mut pages, &written);
+        pages.finish(&[]);
     }
     let canary = read_canary(root.section("canary"));
     let refresh = read_drain(root.section("drain"));
@@ -205,6 +211,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         duration,
         seed,
         clusters,
+        status_pages,
         clusters_are_embedded: false,
         canary,
         limits,
@@ -216,7 +223,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     }
 }
 
-const SECOND_MS: u64 = 1_000;
+pub(super) const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 24 * 3_600 * SECOND_MS;
 
 /// A default, as it would be written.
@@ -225,7 +232,7 @@ fn parsed(text: &str) -> Duration {
 }
 
 /// A duration within a range of milliseconds, or the default.
-fn bounded(
+pub(super) fn bounded(
     section: &mut Section<'_>,
     key: &'static str,
     default: &str,
@@ -295,12 +302,7 @@ fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<
     let key = identity(table, "key", AppKey::new);
     let secret = read_secret(table, warnings);
     let master_key = read_master_key(table);
-    let mut tls = table.section("tls");
-    let ca_pem = tls.text("ca_file").and_then(|path| {
-        let read = tls.context.surroundings.file(&path);
-        read.map_err(|why| tls.problem("ca_file", format!("cannot read {path}: {why}"))).ok()
-    });
-    tls.finish(&[]);
+    let ca_pem = read_ca_file(table);
     let (ws_url, http_url) = urls?;
     Some(Cluster {
         ws_url,
@@ -311,6 +313,17 @@ fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<
         ca_pem,
         master_key,
     })
+}
+
+/// The certificates of `tls.ca_file`.
+pub(super) fn read_ca_file(table: &mut Section<'_>) -> Option<String> {
+    let mut tls = table.section("tls");
+    let ca_pem = tls.text("ca_file").and_then(|path| {
+        let read = tls.context.surroundings.file(&path);
+        read.map_err(|why| tls.problem("ca_file", format!("cannot read {path}: {why}"))).ok()
+    });
+    tls.finish(&[]);
+    ca_pem
 }
 
 fn identity<T, E: std::fmt::Display>(
@@ -354,7 +367,7 @@ fn read_urls(table: &mut Section<'_>) -> Option<(Url, Url)> {
     }
 }
 
-fn url(table: &mut Section<'_>, key: &'static str, schemes: [&str; 2]) -> Option<Url> {
+pub(super) fn url(table: &mut Section<'_>, key: &'static str, schemes: [&str; 2]) -> Option<Url> {
     let text = table.text(key)?;
     let parsed = Url::parse(&text).ok().filter(|url| {
         schemes.contains(&url.scheme())

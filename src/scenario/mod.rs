@@ -4,5 +4,6 @@ pub mod file;
 pub mod plan;
 mod reader;
 pub mod settings;
+pub mod status_page;
 
 pub use reader::{Problem, Problems};

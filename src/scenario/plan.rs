@@ -1,6 +1,7 @@
 //! The plan: everything decided before the first connection. After it, no defaults and no
 //! environment.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -21,6 +22,7 @@ use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
 use super::settings;
+use super::status_page::StatusPage;
 
 /// Longest wait for the answer to a publish request.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -137,6 +139,8 @@ pub struct Plan {
     pub requirements: Requirements,
     /// The clusters, old first.
     pub clusters: Vec<ClusterPlan>,
+    /// The status page of each cluster that has one.
+    pub status_pages: BTreeMap<ClusterRole, StatusPage>,
     /// The run's channels.
     pub channels: Vec<ChannelPlan>,
     /// The run's streams.
@@ -346,6 +350,7 @@ impl Plan {
                 limits: scenario.limits.clone(),
             },
             clusters: plan_clusters(scenario, run, seed),
+            status_pages: scenario.status_pages.clone(),
             channels,
             streams,
             witnesses,
@@ -460,6 +465,11 @@ impl Plan {
             strata: self.strata(),
             controls: self.controls_planned(),
             watching: self.watching,
+            status_pages: self
+                .status_pages
+                .iter()
+                .map(|(role, page)| (*role, page.address()))
+                .collect(),
             settings: self.settings.clone(),
         }
     }
@@ -486,6 +496,7 @@ impl Plan {
         let mut plan = self.clone();
         plan.witnesses.truncate(1);
         plan.senders.clear();
+        plan.status_pages.clear();
         plan.bill.connections = 2;
         plan
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::file::{Cluster, Scenario};
+use super::status_page::StatusPage;
 
 /// Settings that tell one scenario from another: runs that differ in others may be judged together.
 const IDENTITY: [&str; 10] = [
@@ -19,6 +20,13 @@ const IDENTITY: [&str; 10] = [
     "canary.payload_bytes",
     "canary.deadline",
     "canary.horizon",
+];
+/// Those of them that older versions did not know: they tell scenarios apart where they are given.
+const IDENTITY_LATER: [&str; 4] = [
+    "status_page.old.url",
+    "status_page.old.components",
+    "status_page.new.url",
+    "status_page.new.components",
 ];
 
 /// The settings of a scenario, with what the command line changed.
@@ -57,12 +65,29 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
         let refresh = humantime::format_duration(scenario.refresh).to_string();
         settings.insert("drain".to_owned(), json!({"refresh": refresh}));
     }
+    if let (false, Some(settings)) = (scenario.status_pages.is_empty(), settings.as_object_mut()) {
+        let pages = scenario.status_pages.iter();
+        let pages = pages.map(|(role, page)| (role.as_str().to_owned(), status_page(page)));
+        settings.insert("status_page".to_owned(), Value::Object(pages.collect()));
+    }
     settings
 }
 
 /// What all settings here are made of can be written as JSON.
 fn value(settings: &impl serde::Serialize) -> Value {
     serde_json::to_value(settings).unwrap_or_default()
+}
+
+fn status_page(page: &StatusPage) -> Value {
+    let mut shown = json!({
+        "url": page.address(),
+        "components": page.components,
+        "refresh": humantime::format_duration(page.refresh).to_string(),
+    });
+    if let (Some(shown), Some(_)) = (shown.as_object_mut(), &page.ca_pem) {
+        shown.insert("tls.ca_file".to_owned(), json!("given"));
+    }
+    shown
 }
 
 fn cluster(cluster: &Cluster) -> Value {
@@ -81,12 +106,36 @@ fn cluster(cluster: &Cluster) -> Value {
 /// A short text that is the same for runs of one scenario, whatever their length, rate and seed.
 pub fn digest(settings: &Value) -> String {
     let mut identity = Sha256::new();
+    let find = |path: &str| path.split('.').try_fold(settings, |value, key| value.get(key));
     for path in IDENTITY {
-        let found = path.split('.').try_fold(settings, |value, key| value.get(key));
         // Keys of an object are in order: the same settings are the same text.
-        identity.update(format!("{path}={}\n", found.unwrap_or(&Value::Null)));
+        identity.update(format!("{path}={}\n", find(path).unwrap_or(&Value::Null)));
+    }
+    for path in IDENTITY_LATER {
+        if let Some(found) = find(path) {
+            identity.update(format!("{path}={found}\n"));
+        }
     }
     let mut digest = hex::encode(identity.finalize());
     digest.truncate(16);
     digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_page_tells_scenarios_apart_and_none_changes_nothing() {
+        let without = json!({"scenario": {"name": "a"}});
+        let with = |url: &str, refresh: &str| {
+            let page = json!({"url": url, "components": [], "refresh": refresh});
+            json!({"scenario": {"name": "a"}, "status_page": {"new": page}})
+        };
+        // As versions reckoned it that did not know of pages.
+        assert_eq!(digest(&without), "ff0d516f179aedfa");
+        assert_ne!(digest(&with("https://a", "60s")), digest(&without));
+        assert_ne!(digest(&with("https://a", "60s")), digest(&with("https://b", "60s")));
+        assert_eq!(digest(&with("https://a", "60s")), digest(&with("https://a", "10s")));
+    }
 }

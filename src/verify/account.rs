@@ -11,6 +11,7 @@ use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::latency::Latencies;
 use super::occupancy::Readings;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
+use super::status_page::PageFigures;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Stratum};
 use super::timeline::{Slot, Timeline};
@@ -203,7 +204,8 @@ impl Account {
             ..Figures::default()
         };
         for role in &begin.clusters {
-            figures.clusters.insert(*role, ClusterFigures::default());
+            let status_page = begin.status_pages.get(role).map(|url| PageFigures::of(url));
+            figures.clusters.insert(*role, ClusterFigures { status_page, ..Default::default() });
         }
         let occupancy = begin.watching.map(|watching| Readings::new(watching.refresh));
         let cluster =
@@ -292,7 +294,11 @@ impl Account {
             let figures = self.figures.clusters.entry(*role).or_default();
             let added = second.clusters.get(role).unwrap_or(&nothing);
             slots.push((*role, add(figures, cluster, added)));
+            if let (Some(page), Some(added)) = (&mut figures.status_page, &added.status_page) {
+                page.add(added, self.publishing.map(|(begun, _)| begun));
+            }
         }
+        self.judge_status_pages();
         let from = RunTime(before.0.saturating_sub(HANDED_ON_WITHIN.as_nanos() as u64));
         let seconds = from.second()..=second.at.second();
         self.undecided.push_back(Undecided { at: second.at, seconds, slots });
@@ -301,6 +307,17 @@ impl Account {
             self.note_incident(note);
         }
         self.decide(second);
+    }
+
+    /// Judges what status pages announced by the time from the beginning of publishing until now.
+    fn judge_status_pages(&mut self) {
+        let Some((begun, _)) = self.publishing else { return };
+        let (from, until) = (self.begin.unix_millis(begun), self.begin.unix_millis(self.at));
+        for figures in self.figures.clusters.values_mut() {
+            if let Some(page) = &mut figures.status_page {
+                page.judge(from, until);
+            }
+        }
     }
 
     fn note_publishing(&mut self, second: &Second) {

@@ -9,6 +9,7 @@ use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
 use super::occupancy::Reading;
+use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
 
@@ -329,6 +330,8 @@ pub enum Fact {
     LeftBehind(ClusterRole, Option<u64>),
     /// What a cluster's API said of occupied channels, or why it said nothing, and when.
     Occupancy(ClusterRole, RunTime, Reading),
+    /// The cluster's status page was read, or could not be.
+    StatusPage(ClusterRole, RunTime, PageFact),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

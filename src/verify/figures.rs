@@ -12,6 +12,7 @@ use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
 use super::latency::Latencies;
 use super::occupancy::OccupancyFigures;
+use super::status_page::PageFigures;
 use super::taint::TaintReason;
 use super::tally::{Beside, BlindCause, Obligations, Route, Stratum};
 
@@ -143,6 +144,8 @@ pub struct ClusterFigures {
     pub left_behind: Option<u64>,
     /// Who is still on it, where that was read.
     pub occupancy: Option<OccupancyFigures>,
+    /// What its status page said; `None` without one.
+    pub status_page: Option<PageFigures>,
 }
 
 impl ClusterFigures {
@@ -243,6 +246,11 @@ impl ClusterFigures {
         self.left_behind = self.left_behind.zip(other.left_behind).map(|(a, b)| a + b);
         // Who was there earlier does not matter: runs are added in the order of time.
         self.occupancy = other.occupancy.clone().or_else(|| self.occupancy.take());
+        match (&mut self.status_page, &other.status_page) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
     }
 
     /// Each run proves its own eyes: a control counts where it came out in all of them.

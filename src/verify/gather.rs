@@ -12,6 +12,7 @@ use super::fact::{
 };
 use super::figures::add_all;
 use super::record::{ClusterSecond, IncidentNote, PlacedIncident, Second};
+use super::status_page::Changes;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
 
@@ -34,6 +35,7 @@ pub struct Gatherer {
     is_publishing: bool,
     /// Whether each cluster's channels are all left, as last stated.
     left_behind: BTreeMap<ClusterRole, u64>,
+    status_pages: BTreeMap<ClusterRole, Changes>,
     /// What was gathered since the last one was closed.
     second: Second,
 }
@@ -52,6 +54,7 @@ impl Gatherer {
             vouched: RunTime::ZERO,
             is_publishing: false,
             left_behind: BTreeMap::new(),
+            status_pages: BTreeMap::new(),
             second: Second::default(),
         }
     }
@@ -84,6 +87,11 @@ impl Gatherer {
             }
             Fact::Occupancy(role, at, reading) => {
                 self.cluster(role).occupancy.push((at, reading));
+            }
+            Fact::StatusPage(role, at, fact) => {
+                let cluster = self.second.clusters.entry(role).or_default();
+                let second = cluster.status_page.get_or_insert_default();
+                self.status_pages.entry(role).or_default().note(second, at, fact);
             }
             Fact::Taint(second, reason) => {
                 self.tainted.note(second, reason);

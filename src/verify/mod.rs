@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod occupancy;
 pub mod record;
 pub mod stats;
+pub mod status_page;
 pub mod taint;
 pub mod tally;
 #[cfg(test)]

@@ -16,12 +16,13 @@ use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::latency::Sparse;
 use super::occupancy::{Reading, Watching};
+use super::status_page::PageSecond;
 use super::taint::Tainted;
 use super::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 
 /// Whether a count says nothing: it is left out, and read as nothing again.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
-const fn is_zero(count: &u64) -> bool {
+pub(super) const fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
@@ -59,8 +60,19 @@ pub struct Begin {
     /// How the occupancy of the clusters is read, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watching: Option<Watching>,
+    /// The status page of each cluster that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub status_pages: BTreeMap<ClusterRole, String>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
+}
+
+impl Begin {
+    /// The time of day at an instant, in milliseconds since the Unix epoch.
+    pub fn unix_millis(&self, at: RunTime) -> i64 {
+        let wall = self.origin.saturating_add(at.since(RunTime::ZERO));
+        i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// What a second added, or a shorter time. Counts are those since the one before, but for what is
@@ -184,6 +196,9 @@ pub struct ClusterSecond {
     /// What its API said of occupied channels, each with the instant of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub occupancy: Vec<(RunTime, Reading)>,
+    /// What was learnt of its status page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_page: Option<PageSecond>,
 }
 
 /// An incident with its place.

@@ -1,6 +1,6 @@
 //! Facts told one by one, for tests: each is a second of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -71,6 +71,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         controls: Control::OF_DELIVERY.to_vec(),
         watching: None,
         unwatched: unwatched.collect(),
+        status_pages: BTreeMap::new(),
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -32,6 +32,8 @@ mod output;
 mod scenarios;
 // No output holds a secret.
 mod secrets;
+// What a provider says of its cluster, beside a run.
+mod status_page;
 // The binary, its outcome, clusters to run against.
 mod util;
 // The protocol without I/O, held to vectors that official SDKs made.

@@ -8,7 +8,10 @@ use pusher_canary::metrics::table::{self, Kind, Metric};
 use rustix::process::Signal;
 
 use crate::exits::Untouched;
-use crate::util::{EVENTS, Folder, Report, number, rehearse, request, scenario, turn};
+use crate::status_page::{Provider, Says, section};
+use crate::util::{
+    Clusters, EVENTS, Folder, Report, canary, number, rehearse, request, scenario, turn,
+};
 
 /// One series of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,16 +125,23 @@ fn assert_declared(page: &Page, metric: &Metric) {
 /// Absent until they are known.
 const TIMESTAMPS: [&str; 2] =
     ["covered_since_timestamp_seconds", "covered_until_timestamp_seconds"];
+/// Absent where no cluster has a status page.
+const OF_PAGES: &str = "provider_status";
+
+/// Whether a metric is there from the first scrape on.
+fn is_there_at_once(metric: &Metric) -> bool {
+    !TIMESTAMPS.contains(&metric.name) && metric.name != OF_PAGES
+}
 
 fn assert_first(page: &Page) {
     for metric in table::ALL {
-        if TIMESTAMPS.contains(&metric.name) {
+        if !is_there_at_once(metric) {
             assert!(!page.help.contains_key(&format!("{}{}", table::PREFIX, metric.name)));
         } else {
             assert_declared(page, metric);
         }
     }
-    assert_eq!(page.help.len(), table::ALL.len() - TIMESTAMPS.len(), "undeclared metrics");
+    assert_eq!(page.help.len(), table::ALL.len() - TIMESTAMPS.len() - 1, "undeclared metrics");
     for cluster in ["old", "new"] {
         assert_eq!(page.value("loss_upper_bound_ratio", &[("cluster", cluster)]), 1.0);
         for name in ["obligations_total", "duplicates_total", "disconnects_total"] {
@@ -216,7 +226,7 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let (status, text) = request(address, "GET", "/metrics");
     assert_eq!(status, 200);
     let first = Page::parse(&text);
-    for metric in table::ALL.iter().filter(|metric| !TIMESTAMPS.contains(&metric.name)) {
+    for metric in table::ALL.iter().filter(|metric| is_there_at_once(metric)) {
         assert_declared(&first, metric);
     }
 
@@ -233,7 +243,7 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let outcome = running.finish();
     let report = outcome.judged();
     let page = Page::parse(&text);
-    for metric in table::ALL {
+    for metric in table::ALL.iter().filter(|metric| metric.name != OF_PAGES) {
         assert_declared(&page, metric);
     }
     for cluster in ["old", "new"] {
@@ -278,4 +288,31 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
         ("scenario", report.0["scenario"].as_str().unwrap()),
     ];
     assert_eq!(page.value("run_info", &run), 1.0);
+}
+
+#[test]
+fn what_a_status_page_says_is_there_from_the_first_scrape_on_and_follows_it() {
+    let folder = Folder::new();
+    let clusters = Clusters::start();
+    let provider = Provider::start(Says::Nothing);
+    let page = section("new", &provider.url(), "components = [\"Channels REST API\"]");
+    let path = folder.write("scenario.toml", &(clusters.scenario(&[]) + &page));
+    let _turn = turn();
+    let args = ["run", path.to_str().unwrap(), "-q", "--listen", "127.0.0.1:0"];
+    let mut running = canary(args).envs(clusters.variables()).start();
+    let address = running.metrics_address();
+    let first = Page::parse(&request(address, "GET", "/metrics").1);
+    let declared = table::ALL.iter().find(|metric| metric.name == OF_PAGES).unwrap();
+    assert_declared(&first, declared);
+    let of = |component| [("cluster", "new"), ("component", component)];
+    assert_eq!(first.value(OF_PAGES, &of("page")), -1.0);
+    provider.says(Says::ill());
+    // What was asked before is not answered any more; the last reading is.
+    let known = format!(r#"{OF_PAGES}{{cluster="new",component="Channels REST API"}} 2"#);
+    let text = running.page(|text| text.contains(&known));
+    let page = Page::parse(&text);
+    assert_eq!(page.value(OF_PAGES, &of("page")), 2.0);
+    // Components that are not watched have no series, and a cluster without a page has none.
+    assert_eq!(page.sum(OF_PAGES, &[]), 4.0);
+    running.finish().assert_code(1);
 }

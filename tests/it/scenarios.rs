@@ -28,7 +28,7 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, scenario",
+             gate, instrument, rehearsal, scenario, status_page",
         ],
     ),
     (
@@ -38,7 +38,6 @@ const INVALID: &[(&str, &[&str])] = &[
             "4: load: is not available in this version; remove it",
             "7: parity: is not available in this version; remove it",
             "10: webhooks: is not available in this version; remove it",
-            "13: status_page: is not available in this version; remove it",
         ],
     ),
     (
@@ -174,6 +173,23 @@ const INVALID: &[(&str, &[&str])] = &[
         ],
     ),
     ("invalid-secret-file-empty.toml", &["11: clusters.new.secret_file: names an empty file"]),
+    (
+        "invalid-status-page.toml",
+        &[
+            "12: status_page.both: is not a known key; did you mean old?",
+            "14: status_page.old: is of a cluster that is missing: there is no [clusters.old]",
+            "15: status_page.old.url: must be a URL such as https://host or http://host:6001",
+            "17: status_page.new.url: is missing; give the page's address: \
+             \"https://status.pusher.com\"",
+            "18: status_page.new.components: must name at least one; leave it out to watch all of \
+             the page",
+            "19: status_page.new.refresh: must be between 10s and 1h",
+            "20: status_page.new.colour: is not a known key; known here: components, refresh, tls, \
+             url",
+            "21: status_page.new.tls.ca_file: cannot read absent.pem: No such file or directory \
+             (os error 2)",
+        ],
+    ),
     ("invalid-horizon.toml", &["6: canary.horizon: must be longer than the deadline"]),
     (
         "invalid-client-route.toml",
@@ -245,7 +261,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, scenario",
+             gate, instrument, rehearsal, scenario, status_page",
         ],
     ),
     (

@@ -100,6 +100,7 @@ impl<'a> World<'a> {
             controls: Control::OF_DELIVERY.to_vec(),
             watching: None,
             unwatched: BTreeMap::new(),
+            status_pages: BTreeMap::new(),
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

@@ -20,6 +20,7 @@ mod order;
 mod pairs;
 mod publish;
 mod publish_time;
+mod status_page;
 mod strata;
 mod trend;
 
@@ -191,6 +192,8 @@ impl Requirements {
             // Which cluster is worse; how much either may lose is the subject of loss.
             "loss-new-vs-old" => true,
             "latency" => seen.limit.is_none(),
+            // A page that cannot be read says nothing of the cluster.
+            "status-page" => seen.status == Status::Inconclusive,
             _ => false,
         };
         if is_shown {
@@ -269,12 +272,15 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     for role in roles {
         let evidence = evidence::check(figures, role, asked);
         findings.push(asked.finding("evidence", Some(role), evidence));
-        match figures.clusters.get(&role) {
-            Some(cluster) if asked.phase.publishes() => {
-                judge_cluster(figures, role, cluster, asked, &mut findings);
-            }
-            Some(cluster) => judge_drain(figures, role, cluster, asked, &mut findings),
-            None => {}
+        let Some(cluster) = figures.clusters.get(&role) else { continue };
+        if asked.phase.publishes() {
+            judge_cluster(figures, role, cluster, asked, &mut findings);
+        } else {
+            judge_drain(figures, role, cluster, asked, &mut findings);
+        }
+        if let Some(page) = &cluster.status_page {
+            let seen = status_page::check(page);
+            findings.push(asked.finding("status-page", Some(role), seen));
         }
     }
     if asked.phase.publishes()
