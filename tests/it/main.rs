@@ -8,6 +8,8 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
+// Scripts that complete the command line.
+mod completions;
 // How it ends: exit codes, signals, clusters that die, tasks that panic.
 mod exits;
 // Each kind of fault alone moves its own figure, to the unit.
@@ -28,6 +30,8 @@ mod outages;
 mod output;
 // Each mistake in a scenario with its text; the project's own scenarios.
 mod scenarios;
+// Schemas, held to all that is written and read.
+mod schemas;
 // No output holds a secret.
 mod secrets;
 // The binary, its outcome, clusters to run against.
