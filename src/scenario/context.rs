@@ -1,5 +1,5 @@
-//! What surrounds the reading of one scenario: the environment, the problems that were found, and the
-//! forms that were asked for.
+//! What surrounds the reading of one scenario: the environment, the problems that were found, and
+//! the forms that were asked for.
 
 use std::cell::RefCell;
 use std::fmt;

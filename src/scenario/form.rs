@@ -1,5 +1,5 @@
-//! What a scenario may hold, as a JSON Schema. The reader states the form of each key as it asks for
-//! it, so what is described is what is read.
+//! What a scenario may hold, as a JSON Schema. The reader states the form of each key as it asks
+//! for it, so what is described is what is read.
 
 use std::cell::RefCell;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! A scenario's JSON Schema (draft 2020-12): the form of each key from the reader that reads it, and
-//! what it means from `docs/scenario.md`, which explains them to people.
+//! A scenario's JSON Schema (draft 2020-12): the form of each key from the reader that reads it,
+//! and what it means from `docs/scenario.md`, which explains them to people.
 
 use serde_json::{Value, json};
 
