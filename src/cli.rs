@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::agent::Task;
@@ -18,11 +19,15 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  GO; check: sound; history: shown, but for `history show`, which ends as the run did
+  0  GO; check: sound; history: shown, but for `history show`, which ends as the run did;
+     schema, completions: printed
   1  NO-GO
   2  something must be changed: command line, scenario, key or secret, budget; nothing was measured
   3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached
@@ -43,6 +48,10 @@ pub enum Command {
     Gate(GateArgs),
     /// Show the runs that were kept, and how available each cluster was, day by day
     History(HistoryArgs),
+    /// Print the JSON Schema of what is read or written, for editors and other programs
+    Schema(SchemaArgs),
+    /// Print a script that completes this program's command line in a shell
+    Completions(CompletionsArgs),
 }
 
 /// Flags that every command has.
@@ -139,9 +148,6 @@ pub struct RehearseArgs {
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
     /// Make a task panic, to see that this is found
     #[arg(long, hide = true)]
     pub panic_in: Option<Task>,
@@ -167,9 +173,6 @@ pub struct CheckArgs {
     /// What changes the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 /// `run`.
@@ -186,9 +189,6 @@ pub struct RunArgs {
     /// Where the run is kept.
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 /// `report`.
@@ -199,9 +199,6 @@ pub struct RecordArgs {
     /// Where the report goes.
     #[command(flatten)]
     pub output: ReportArgs,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 /// `gate`.
@@ -229,9 +226,6 @@ pub struct GateArgs {
     /// Do not print the table
     #[arg(short, long)]
     pub quiet: bool,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 /// Where a run is kept.
@@ -254,9 +248,6 @@ pub struct HistoryArgs {
     /// The history, if it is not $XDG_STATE_HOME/pusher-canary/history.sqlite
     #[arg(long, global = true, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// How to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 fn parse_exclusion(text: &str) -> Result<(RunId, String), String> {
@@ -311,6 +302,31 @@ pub struct AvailabilityArgs {
 
 /// Most days that can be shown at once.
 const DAYS_MAX: u16 = 366;
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// What the schema is of
+    pub of: SchemaOf,
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The TOML file that says what a run does
+    Scenario,
+    /// What --report-json writes
+    Report,
+    /// What `gate --report-json` writes
+    Gate,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
 
 fn parse_publishing_time(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;

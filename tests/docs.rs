@@ -12,7 +12,7 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use std::process::{Command, Stdio};
 use pusher_canary::model::ClusterRole;
 use pusher_canary::rehearsal::{Pair, PairConfig};
 use pusher_canary::scenario::file::{self, Clusters, Surroundings};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How a documented command is tested.
@@ -109,6 +110,13 @@ const COMMANDS: &[(&str, Tested)] = &[
     (
         "pusher-canary history availability --html availability.html",
         Here(&["history", "availability", "--html", "-"], &[0]),
+    ),
+    ("pusher-canary schema scenario > scenario.schema.json", Here(&["schema", "scenario"], &[0])),
+    ("pusher-canary schema report > report.schema.json", Here(&["schema", "report"], &[0])),
+    ("pusher-canary schema gate > gate.schema.json", Here(&["schema", "gate"], &[0])),
+    (
+        "pusher-canary completions bash > ~/.local/share/bash-completion/completions/pusher-canary",
+        Here(&["completions", "bash"], &[0]),
     ),
     ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
     (
@@ -311,42 +319,72 @@ fn documented_keys() -> Vec<(String, Option<String>)> {
     .collect()
 }
 
+/// The scenario that these lines make, without clusters.
+fn scenario_of(lines: &str) -> String {
+    let read = file::read("docs/scenario.md", lines, Clusters::Ignored, &Nothing);
+    format!("{:#?}", read.unwrap_or_else(|problems| panic!("{problems}")))
+}
+
 #[test]
 fn documented_defaults_are_the_real_ones() {
     let written: String = documented_keys()
         .into_iter()
         .filter_map(|(key, default)| Some(format!("{key} = {}\n", default?)))
         .collect();
-    let scenario = |source: &str| {
-        let read = file::read("docs/scenario.md", source, Clusters::Ignored, &Nothing);
-        format!("{:#?}", read.unwrap_or_else(|problems| panic!("{problems}")))
-    };
-    assert_eq!(scenario(&written), scenario(""));
+    assert_eq!(scenario_of(&written), scenario_of(""));
+}
+
+/// Every key of the scenario's schema with its form, sections included.
+fn described_keys(form: &Value, at: &str) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (key, form) in form["properties"].as_object().into_iter().flatten() {
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        found.extend(described_keys(form, &path));
+        found.push((path, form.clone()));
+    }
+    found
 }
 
 #[test]
-fn every_key_of_a_scenario_is_documented() {
-    let documented: BTreeSet<String> = documented_keys().into_iter().map(|(key, _)| key).collect();
-    let sections = [
-        "scenario",
-        "clusters.new",
-        "clusters.new.tls",
-        "canary",
-        "gate",
-        "instrument",
-        "budget",
-        "rehearsal",
-        "status_page.new",
-        "status_page.new.tls",
-    ];
-    for section in sections {
-        let source = format!("[{section}]\nno_key_is_called_so = 1");
-        let problems =
-            file::read("", &source, Clusters::Read, &Nothing).expect_err("an unknown key");
+fn every_key_of_a_scenario_is_documented_and_its_schema_says_the_same() {
+    let documented: BTreeMap<_, _> = documented_keys().into_iter().collect();
+    let text = read(&root().join("docs/scenario.md"));
+    let mut defaults = String::new();
+    for (key, form) in described_keys(&pusher_canary::scenario::schema::scenario(), "") {
+        if let Some(default) = form.get("default") {
+            // JSON is TOML, but for the colons of a table.
+            defaults.push_str(&format!("{key} = {}\n", default.to_string().replace("\":", "\"=")));
+        }
+        // A kind of channel is documented with its section, and old's keys are new's.
+        let documented_as = key.replace(".old", ".new");
+        let row = documented.get(&documented_as);
+        let is_section = form["type"] == "object" && form.get("default").is_none();
+        if is_section || key.starts_with("canary.channels.") {
+            continue;
+        }
+        let default = row.unwrap_or_else(|| panic!("docs/scenario.md does not explain {key}"));
+        assert_eq!(default.is_some(), form.get("default").is_some(), "the default of {key}");
+        let meaning = form["description"].as_str().unwrap_or_default();
+        assert!(text.contains(&format!(" | {meaning} |\n")), "{key}: {meaning:?}");
+    }
+    assert_eq!(scenario_of(&defaults), scenario_of(""));
+}
+
+#[test]
+fn every_key_that_the_reader_knows_is_described() {
+    let described = described_keys(&pusher_canary::scenario::schema::scenario(), "");
+    let keys: BTreeSet<_> = described.iter().map(|(key, _)| key.as_str()).collect();
+    let sections = described.iter().filter(|(_, form)| form["type"] == "object");
+    for section in sections.map(|(key, _)| key.as_str()).chain([""]) {
+        let unknown = "no_key_is_called_so";
+        let key = if section.is_empty() { unknown.into() } else { format!("{section}.{unknown}") };
+        let source = format!("clusters.new = {{}}\nclusters.old = {{}}\n{key} = 1");
+        let source = if section.starts_with("clusters.") { format!("{key} = 1") } else { source };
+        let problems = file::read("", &source, Clusters::Read, &Nothing).expect_err("a problem");
         let list = problems.list.iter().find_map(|p| p.message.split("known here: ").nth(1));
-        for key in list.expect("a list of known keys").split(", ").filter(|key| *key != "tls") {
-            let key = format!("{section}.{key}");
-            assert!(documented.contains(&key), "docs/scenario.md does not explain {key}");
+        for known in list.expect("a list of known keys").split(", ") {
+            let key = key.replace(unknown, known);
+            assert!(keys.contains(key.as_str()), "the schema lacks {key}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file per command: composes and prints. What deserves a unit test lives below.
 
 mod check;
+mod completions;
 mod gate;
 mod history;
 mod journal;
@@ -9,6 +10,7 @@ mod output;
 mod rehearse;
 mod report;
 mod run;
+mod schema;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -46,13 +48,7 @@ pub fn execute(cli: &Cli) -> Exit {
 }
 
 fn dispatch(cli: &Cli) -> Exit {
-    let (Command::Rehearse(rehearse::Args { log, .. })
-    | Command::Check(check::Args { log, .. })
-    | Command::Run(run::Args { log, .. })
-    | Command::Report(report::Args { log, .. })
-    | Command::Gate(gate::Args { log, .. })
-    | Command::History(history::Args { log, .. })) = &cli.command;
-    start_log(log);
+    start_log(&cli.log);
     let done = match &cli.command {
         Command::Rehearse(args) => rehearse::execute(args),
         Command::Check(args) => check::execute(args),
@@ -60,6 +56,8 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Report(args) => report::execute(args),
         Command::Gate(args) => gate::execute(args),
         Command::History(args) => history::execute(args),
+        Command::Schema(args) => schema::execute(args),
+        Command::Completions(args) => completions::execute(args),
     };
     match done {
         Ok(exit) => exit,

@@ -105,9 +105,33 @@ pub mod nanos {
 
 /// Durations as people write them, `"250ms"` or `"1m 30s"`, for `#[serde(with)]`.
 pub mod human {
+    use std::borrow::Cow;
     use std::time::Duration;
 
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize, Deserializer, Serializer};
+
+    /// What every duration that is read here matches, as a regular expression. It cannot tell that
+    /// one is too long, or finer than a nanosecond.
+    pub const PATTERN: &str = r"^(0|\s*([0-9][0-9\s]*(\.[0-9\s]*[0-9]\s*)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)\s*)+)$";
+
+    /// The text, for a schema.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Text;
+
+    impl JsonSchema for Text {
+        fn schema_name() -> Cow<'static, str> {
+            "Duration".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({ "type": "string", "pattern": PATTERN })
+        }
+
+        fn inline_schema() -> bool {
+            true
+        }
+    }
 
     /// Writes it, to the nanosecond.
     ///

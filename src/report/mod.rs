@@ -3,6 +3,7 @@
 pub mod availability;
 mod build;
 mod figures;
+mod form;
 mod json;
 mod junit;
 mod markdown;
@@ -11,6 +12,7 @@ mod pool;
 pub mod providers;
 mod reason;
 pub mod runs;
+pub mod schema;
 mod text;
 
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod testing;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelKind, ClusterRole, RunId};
@@ -43,9 +46,10 @@ pub const SCHEMA: u32 = 1;
 const TOOL: &str = "pusher-canary";
 
 /// Everything about a finished run. Counts are exact.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this form.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// What measured.
     pub tool: Tool,
@@ -64,8 +68,10 @@ pub struct Report {
     /// The seed of everything random.
     pub seed: u64,
     /// The first scheduled event: RFC 3339; empty if there was none.
+    #[schemars(with = "form::InstantOrNothing")]
     pub started_at: String,
     /// The last fact: RFC 3339.
+    #[schemars(with = "form::Instant")]
     pub ended_at: String,
     /// Seconds in which events were published.
     pub publishing_seconds: f64,
@@ -96,8 +102,10 @@ pub struct Report {
     pub incidents: Vec<IncidentReport>,
     /// How many more were stated, at each witness by itself, and found no room.
     pub incidents_dropped: u64,
-    /// Known failures among what was seen, each with its cause and its cure.
+    /// Known failures among what was seen, each with its cause and its cure. Reports of the first
+    /// versions lack it.
     #[serde(default)]
+    #[schemars(skip_serializing_if = "Vec::is_empty")]
     pub advice: Vec<Advice>,
     /// What the clusters' providers said on their status pages, of each cluster that has one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -109,11 +117,12 @@ pub struct Report {
     /// What was asked.
     pub gate: Limits,
     /// The scenario with every default filled in, but for its secrets.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub settings: serde_json::Value,
 }
 
 /// What measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `pusher-canary`.
     pub name: Cow<'static, str>,
@@ -122,7 +131,7 @@ pub struct Tool {
 }
 
 /// A negative control on one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ControlReport {
     /// What it proves.
     pub name: Control,
@@ -133,7 +142,7 @@ pub struct ControlReport {
 }
 
 /// Obligations by outcome; they add up to `total`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObligationsReport {
     /// All that were opened, and those that ended.
     #[serde(flatten)]
@@ -143,7 +152,7 @@ pub struct ObligationsReport {
 }
 
 /// A stratum: kind of channel, route, and whether on a witness's first connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StratumReport {
     /// Trials in it.
     pub trials: u64,
@@ -152,7 +161,7 @@ pub struct StratumReport {
 }
 
 /// One cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterReport {
     /// Publications by outcome.
     pub publications: Publications,
@@ -232,7 +241,7 @@ impl ClusterReport {
 }
 
 /// Who is still on one cluster, as its API says. Channels of canaries are left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OccupancyReport {
     /// Seconds from one reading to the next, as planned.
     pub refresh_seconds: f64,
@@ -258,6 +267,7 @@ pub struct OccupancyReport {
     /// For how many seconds up to the last answer no channel was occupied.
     pub empty_seconds: f64,
     /// Since when: RFC 3339; null while a channel is occupied.
+    #[schemars(with = "Option<form::Instant>")]
     pub empty_since: Option<String>,
     /// Seconds from the last answer to the end of publishing.
     pub age_seconds: f64,
@@ -267,13 +277,14 @@ pub struct OccupancyReport {
     /// readings; null where they do not become fewer.
     pub empty_in_seconds: Option<f64>,
     /// When that is: RFC 3339.
+    #[schemars(with = "Option<form::Instant>")]
     pub empty_at: Option<String>,
     /// Readings over time, evenly thinned out where there are many.
     pub points: Vec<OccupancyPoint>,
 }
 
 /// One reading of a cluster's occupancy.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OccupancyPoint {
     /// Seconds since publishing began.
     pub second: f64,
@@ -286,7 +297,7 @@ pub struct OccupancyPoint {
 }
 
 /// Signed subscriptions of one cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorisedReport {
     /// Those that the cluster confirmed.
     pub confirmed: u64,
@@ -295,7 +306,7 @@ pub struct AuthorisedReport {
 }
 
 /// Connections of one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionsReport {
     /// Became ready.
     pub opened: u64,
@@ -310,7 +321,7 @@ pub struct ConnectionsReport {
 }
 
 /// Blind windows of one cluster's witnesses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlindReport {
     /// How many began.
     pub windows: u64,
@@ -331,7 +342,7 @@ pub struct BlindReport {
 }
 
 /// Both clusters together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventsReport {
     /// Settled on every cluster.
     pub total: u64,
@@ -350,13 +361,15 @@ pub struct EventsReport {
     /// Which cluster lost what both were tried with.
     pub pairs: Pairs,
     /// The instant of the first event after the last uncovered one.
+    #[schemars(with = "Option<form::Instant>")]
     pub covered_since: Option<String>,
     /// The instant of the last event before the first unsettled one.
+    #[schemars(with = "Option<form::Instant>")]
     pub covered_until: Option<String>,
 }
 
 /// The instrument's vital signs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InstrumentReport {
     /// Seconds that cannot be relied on.
     pub tainted_seconds: u64,
@@ -379,7 +392,7 @@ pub struct InstrumentReport {
 }
 
 /// Why seconds are tainted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaintReport {
     /// The reason.
     pub reason: TaintReason,
@@ -388,7 +401,7 @@ pub struct TaintReport {
 }
 
 /// Times in milliseconds; quantiles are null without enough samples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// How many samples.
     pub count: u64,
@@ -405,6 +418,7 @@ pub struct Summary {
     /// The largest.
     pub max: Option<f64>,
     /// All of them: HdrHistogram V2, deflated, base64; null without samples.
+    #[schemars(with = "Option<form::Histogram>")]
     pub histogram: Option<String>,
 }
 
@@ -424,9 +438,10 @@ impl Summary {
 }
 
 /// One incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IncidentReport {
     /// When: RFC 3339.
+    #[schemars(with = "form::Instant")]
     pub at: String,
     /// Seconds since publishing began; before it, less than nothing.
     pub second: i64,
@@ -454,7 +469,7 @@ pub struct IncidentReport {
 }
 
 /// A known failure that was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Advice {
     /// On which cluster.
     pub cluster: ClusterRole,
@@ -469,7 +484,7 @@ pub struct Advice {
 }
 
 /// A blind window of one witness. Seconds are counted from the beginning of publishing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BlindWindowReport {
     /// Where.
     pub cluster: ClusterRole,
@@ -484,7 +499,7 @@ pub struct BlindWindowReport {
 }
 
 /// How a run went over time, in slots of equal length from the beginning of publishing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineReport {
     /// The length of a slot in seconds.
     pub slot_seconds: f64,
@@ -495,7 +510,7 @@ pub struct TimelineReport {
 }
 
 /// One slot.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlotReport {
     /// Publications sent.
     pub sent: u64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,13 +17,13 @@ use crate::verify::verdict::{Finding, Verdict};
 use super::figures::BrokenHistogram;
 use super::reason::Grounds;
 use super::text::{grouped, write_checks, write_verdict};
-use super::{Report, SCHEMA};
+use super::{Report, SCHEMA, form};
 
 /// A run may have ended so much later than now: clocks differ.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// A run that was left out, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Excluded {
     /// Which.
     pub run: RunId,
@@ -31,13 +32,15 @@ pub struct Excluded {
 }
 
 /// One of the runs that were judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PooledRun {
     /// Which.
     pub run: RunId,
-    /// When its publishing began: RFC 3339.
+    /// When its publishing began: RFC 3339; empty if it did not.
+    #[schemars(with = "form::InstantOrNothing")]
     pub started_at: String,
     /// When it ended: RFC 3339.
+    #[schemars(with = "form::Instant")]
     pub ended_at: String,
     /// Its own verdict.
     pub verdict: Verdict,
@@ -70,9 +73,10 @@ pub enum PoolError {
 }
 
 /// What several runs say together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pool {
     /// The version of this form.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// The scenario's name.
     pub scenario: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,9 +14,10 @@ use crate::verify::status_page::{
 };
 
 use super::build::rfc3339_of;
+use super::form;
 
 /// A cluster's status page over a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProviderReport {
     /// The page.
     pub url: String,
@@ -45,7 +47,7 @@ pub struct ProviderReport {
 }
 
 /// A component that is watched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ComponentReport {
     /// Its id on the page.
     pub id: String,
@@ -58,7 +60,7 @@ pub struct ComponentReport {
 }
 
 /// An incident or a maintenance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SpanReport {
     /// Which of the two.
     pub kind: SpanKind,
@@ -73,8 +75,10 @@ pub struct SpanReport {
     /// The components that it names; none: it may concern all of them.
     pub components: Vec<String>,
     /// When it began, or is to begin: RFC 3339.
+    #[schemars(with = "form::Instant")]
     pub from: String,
     /// When it ended, or is planned to; null while that is not known.
+    #[schemars(with = "Option<form::Instant>")]
     pub until: Option<String>,
     /// `from` in seconds since publishing began; before it, less than nothing.
     pub from_second: f64,

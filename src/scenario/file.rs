@@ -3,47 +3,42 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine;
 use serde::Serialize;
+use serde_json::{Value, json};
+use toml::Spanned;
 use toml::de::DeTable;
-use url::Url;
 
-use crate::model::fault::{self, Fault};
+use crate::model::fault::{self, Fault, FaultKind};
 use crate::model::time::human;
-use crate::model::{AppId, AppKey, ChannelKind, ClusterRole, MasterKey, Secret};
+use crate::model::{ChannelKind, ClusterRole};
 use crate::verify::checks::{Limits, Phase};
 use crate::verify::tally::Route;
 
-use super::reader::{Context, Section};
+use super::clusters::read_clusters;
+use super::context::Context;
+use super::form;
+use super::reader::Section;
 use super::status_page::{self, StatusPage};
 use super::{Problem, Problems};
 
-pub use super::reader::Surroundings;
+pub use super::clusters::Cluster;
+pub use super::context::Surroundings;
 
 /// Client events per second that one sender connection carries at most. The hosted limit is ten;
 /// half of it leaves room for bursts that a network makes.
 pub(super) const CLIENT_EVENTS_PER_SENDER: f64 = 5.0;
+/// Channels of each kind, where a scenario names none.
+const DEFAULT_CHANNELS: [(ChannelKind, u64); 5] = [
+    (ChannelKind::Public, 4),
+    (ChannelKind::Private, 4),
+    (ChannelKind::Presence, 1),
+    (ChannelKind::Encrypted, 1),
+    (ChannelKind::Cache, 1),
+];
+/// Without control characters.
+const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// Sections that later versions read.
 const SECTIONS_ELSEWHERE: [&str; 4] = ["load", "parity", "sample", "webhooks"];
-
-/// One cluster, as written.
-#[derive(Clone, Debug)]
-pub struct Cluster {
-    /// Where WebSockets connect; `ws` or `wss`, with a path prefix where the server has one.
-    pub ws_url: Url,
-    /// Where the HTTP API is; `http` or `https`.
-    pub http_url: Url,
-    /// The app's id.
-    pub app_id: AppId,
-    /// The app's key.
-    pub key: AppKey,
-    /// The app's secret.
-    pub secret: Secret,
-    /// Certificates (PEM) to trust instead of the system's.
-    pub ca_pem: Option<String>,
-    /// The key of encrypted channels; the run makes one of its own where it is missing.
-    pub master_key: Option<MasterKey>,
-}
 
 /// `[canary]`.
 #[derive(Clone, Debug, Serialize)]
@@ -177,15 +172,36 @@ pub fn read(
     if list.is_empty() { Ok(scenario) } else { Err(Problems { path: path.to_owned(), list }) }
 }
 
+/// The form of a scenario: what [`read`] asks for, as a JSON Schema.
+pub(super) fn form() -> Value {
+    let (context, empty) = (Context::describing(&Nowhere), Spanned::new(0..0, DeTable::new()));
+    read_root(&mut Section::root(&context, &empty), Clusters::Read, &mut Vec::new());
+    context.into_schema()
+}
+
+/// Surroundings in which there is nothing.
+struct Nowhere;
+
+impl Surroundings for Nowhere {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, _: &str) -> Result<String, String> {
+        Err("there are no files here".to_owned())
+    }
+}
+
 fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem>) -> Scenario {
     let mut head = root.section("scenario");
-    let name = head.text("name").unwrap_or_else(|| "unnamed".to_owned());
+    let name = head.text_like("name", ONE_LINE, Some("unnamed"));
+    let name = name.unwrap_or_else(|| "unnamed".to_owned());
     if name.chars().any(char::is_control) {
         head.problem("name", "must be one line of readable characters: it heads the report");
     }
     let phase = read_phase(&mut head);
     let duration = bounded(&mut head, "duration", "15m", SECOND_MS..7 * DAY_MS);
-    let seed = head.integer("seed", 0..u64::MAX);
+    let seed = head.integer_if_given("seed", 0..u64::MAX);
     head.finish(&[]);
     let mut section = root.section("clusters");
     let mut pages = root.section("status_page");
@@ -226,11 +242,6 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
 pub(super) const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 24 * 3_600 * SECOND_MS;
 
-/// A default, as it would be written.
-fn parsed(text: &str) -> Duration {
-    humantime::parse_duration(text).unwrap_or_default()
-}
-
 /// A duration within a range of milliseconds, or the default.
 pub(super) fn bounded(
     section: &mut Section<'_>,
@@ -238,235 +249,72 @@ pub(super) fn bounded(
     default: &str,
     range_ms: std::ops::Range<u64>,
 ) -> Duration {
-    let duration = section.duration(key).unwrap_or_else(|| parsed(default));
+    let duration = section.duration(key, default);
+    check_bounds(section, key, duration, range_ms);
+    duration
+}
+
+fn check_bounds(
+    section: &Section<'_>,
+    key: &str,
+    duration: Duration,
+    range_ms: std::ops::Range<u64>,
+) {
     let (least, most) =
         (Duration::from_millis(range_ms.start), Duration::from_millis(range_ms.end));
     if duration < least || duration > most {
         let show = humantime::format_duration;
         section.problem(key, format!("must be between {} and {}", show(least), show(most)));
     }
-    duration
 }
 
 fn read_phase(head: &mut Section<'_>) -> Phase {
-    let Some(text) = head.text("phase") else { return Phase::DualPublish };
+    let (default, known) = (Phase::DualPublish, Phase::ALL.map(Phase::as_str));
+    let Some(text) = head.word("phase", default.as_str(), &known) else { return default };
     if let Some(phase) = Phase::ALL.into_iter().find(|p| p.as_str() == text) {
         return phase;
     }
-    let known: Vec<_> = Phase::ALL.iter().map(|p| p.as_str()).collect();
     head.problem("phase", format!("{text:?} is no phase; use one of {}", known.join(", ")));
-    Phase::DualPublish
+    default
 }
 
-fn read_clusters(
-    section: &mut Section<'_>,
-    phase: Phase,
-    warnings: &mut Vec<Problem>,
-) -> BTreeMap<ClusterRole, Cluster> {
-    let mut clusters = BTreeMap::new();
-    let mut written = 0;
-    for (role, key) in [(ClusterRole::Old, "old"), (ClusterRole::New, "new")] {
-        let mut table = section.section(key);
-        if !table.is_present() {
-            continue;
-        }
-        written += 1;
-        if let Some(cluster) = read_cluster(&mut table, warnings) {
-            clusters.insert(role, cluster);
-        }
-        table.finish(&["auth_endpoint", "user_auth_endpoint"]);
-    }
-    if let (Some(old), Some(new)) =
-        (clusters.get(&ClusterRole::Old), clusters.get(&ClusterRole::New))
-        && old.key == new.key
-        && old.http_url == new.http_url
-    {
-        let message = "names the same app as [clusters.old]; a migration needs two";
-        section.problem("new", message);
-    }
-    let needed = if phase == Phase::Steady { 1 } else { 2 };
-    if written < needed {
-        let message = if needed == 2 {
-            "both [clusters.old] and [clusters.new] must be given; only steady runs on one"
-        } else {
-            "[clusters.new] must be given"
-        };
-        section.context.problem(section.span_of("clusters"), "clusters", message);
-    }
-    clusters
-}
-
-fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<Cluster> {
-    let urls = read_urls(table);
-    let app_id = identity(table, "app_id", AppId::new);
-    let key = identity(table, "key", AppKey::new);
-    let secret = read_secret(table, warnings);
-    let master_key = read_master_key(table);
-    let ca_pem = read_ca_file(table);
-    let (ws_url, http_url) = urls?;
-    Some(Cluster {
-        ws_url,
-        http_url,
-        app_id: app_id?,
-        key: key?,
-        secret: secret?,
-        ca_pem,
-        master_key,
-    })
-}
-
-/// The certificates of `tls.ca_file`.
-pub(super) fn read_ca_file(table: &mut Section<'_>) -> Option<String> {
-    let mut tls = table.section("tls");
-    let ca_pem = tls.text("ca_file").and_then(|path| {
-        let read = tls.context.surroundings.file(&path);
-        read.map_err(|why| tls.problem("ca_file", format!("cannot read {path}: {why}"))).ok()
-    });
-    tls.finish(&[]);
-    ca_pem
-}
-
-fn identity<T, E: std::fmt::Display>(
-    table: &mut Section<'_>,
-    key: &'static str,
-    make: impl FnOnce(String) -> Result<T, E>,
-) -> Option<T> {
-    if !table.has(key) {
-        table.problem(key, "is missing; the app's settings page shows it");
-    }
-    let text = table.text(key)?;
-    make(text).map_err(|error| table.problem(key, error.to_string())).ok()
-}
-
-fn read_urls(table: &mut Section<'_>) -> Option<(Url, Url)> {
-    let name = table.text("cluster");
-    let ws = url(table, "ws_url", ["ws", "wss"]);
-    let http = url(table, "http_url", ["http", "https"]);
-    match (name, ws, http) {
-        (Some(_), _, _) if table.has("ws_url") || table.has("http_url") => {
-            table.problem("cluster", "names a hosted cluster; drop it or the two URLs");
-            None
-        }
-        (Some(name), _, _) => {
-            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-            if name.is_empty() || !name.chars().all(plain) {
-                table.problem("cluster", "must be a cluster's name, such as \"mt1\" or \"eu\"");
-                return None;
-            }
-            let ws = Url::parse(&format!("wss://ws-{name}.pusher.com")).ok()?;
-            Some((ws, Url::parse(&format!("https://api-{name}.pusher.com")).ok()?))
-        }
-        (None, Some(ws), Some(http)) => Some((ws, http)),
-        (None, _, _) => {
-            if !(table.has("cluster") || table.has("ws_url") && table.has("http_url")) {
-                let message = "is missing; give cluster = \"mt1\", or both ws_url and http_url";
-                table.problem("cluster", message);
-            }
-            None
-        }
-    }
-}
-
-pub(super) fn url(table: &mut Section<'_>, key: &'static str, schemes: [&str; 2]) -> Option<Url> {
-    let text = table.text(key)?;
-    let parsed = Url::parse(&text).ok().filter(|url| {
-        schemes.contains(&url.scheme())
-            && url.has_host()
-            && url.username().is_empty()
-            && url.query().is_none()
-    });
-    if parsed.is_none() {
-        let [plain, tls] = schemes;
-        table.problem(key, format!("must be a URL such as {tls}://host or {plain}://host:6001"));
-    }
-    parsed
-}
-
-fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<Secret> {
-    let is_literal = table.is_literal("secret");
-    let inline = table.text("secret");
-    let file = table.text("secret_file");
-    if table.has("secret") && table.has("secret_file") {
-        table.problem("secret", "is given twice; keep secret or secret_file");
-        return None;
-    }
-    if let Some(path) = file {
-        return match table.context.surroundings.file(&path) {
-            Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
-            // The name is not quoted: it may be the secret itself, put into the wrong key.
-            Ok(_) => {
-                table.problem("secret_file", "names an empty file");
-                None
-            }
-            Err(why) => {
-                table.problem("secret_file", format!("cannot be read: {why}"));
-                None
-            }
-        };
-    }
-    if !table.has("secret") && !table.has("secret_file") {
-        table.problem("secret", "is missing; give secret = \"${NAME}\", or secret_file");
-    }
-    if is_literal {
-        warnings.push(Problem {
-            line: 0,
-            key: table.key("secret"),
-            message: "is written out in the scenario; use \"${NAME}\" or secret_file".to_owned(),
-        });
-    }
-    if inline.as_deref() == Some("") {
-        table.problem("secret", "is empty; give secret = \"${NAME}\", or secret_file");
-        return None;
-    }
-    inline.map(Secret::new)
-}
-
-fn read_master_key(table: &mut Section<'_>) -> Option<MasterKey> {
-    let text = table.text("encryption_master_key")?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim());
-    let key = decoded.ok().and_then(|bytes| bytes.try_into().ok());
-    if key.is_none() {
-        table.problem("encryption_master_key", "must be 32 bytes in base64");
-    }
-    key.map(MasterKey)
-}
-
-fn read_canary(mut table: Section<'_>) -> Canary {
+fn read_channels(table: &mut Section<'_>) -> BTreeMap<ChannelKind, u32> {
+    let defaults: BTreeMap<_, u64> = DEFAULT_CHANNELS.into();
     let mut kinds = table.section("channels");
+    kinds.describe_default(|| json!(defaults));
     let (mut channels, mut kinds_are_sound) = (BTreeMap::new(), true);
     for kind in ChannelKind::ALL {
-        let default = match kind {
-            _ if kinds.is_present() => 0,
-            ChannelKind::Public | ChannelKind::Private => 4,
-            ChannelKind::Presence | ChannelKind::Encrypted | ChannelKind::Cache => 1,
-            _ => 0,
-        };
-        let given = kinds.integer(kind.as_str(), 0..10_000);
+        let default = if kinds.is_present() { None } else { defaults.get(&kind) };
+        let given = kinds.integer_if_given(kind.as_str(), 0..10_000);
         kinds_are_sound &= given.is_some() || !kinds.has(kind.as_str());
-        let count = given.unwrap_or(default);
+        let count = given.or(default.copied()).unwrap_or_default();
         channels.insert(kind, u32::try_from(count).unwrap_or(u32::MAX));
     }
     kinds.finish(&[]);
     if channels.values().all(|n| *n == 0) && kinds_are_sound {
         table.problem("channels", "must name at least one channel, such as { public = 1 }");
     }
-    let witnesses = table.integer("witnesses", 1..10_000).unwrap_or(2) as u32;
+    channels
+}
+
+fn read_canary(mut table: Section<'_>) -> Canary {
+    let channels = read_channels(&mut table);
+    let witnesses = table.integer("witnesses", 2, 1..10_000) as u32;
     let deadline = bounded(&mut table, "deadline", "5s", 50..10 * 60 * SECOND_MS);
     let canary = Canary {
         channels,
-        rate: table.number("rate", 0.01..100_000.0).unwrap_or(50.0),
-        client_rate: table.number("client_rate", 0.01..1_000.0).unwrap_or(2.0),
-        payload_bytes: table.integer("payload_bytes", 192..10_240).unwrap_or(256) as usize,
+        rate: table.number("rate", 50.0, 0.01..100_000.0),
+        client_rate: table.number("client_rate", 2.0, 0.01..1_000.0),
+        payload_bytes: table.integer("payload_bytes", 256, 192..10_240) as usize,
         witnesses,
-        channels_per_connection: table.integer("channels_per_connection", 1..1_000).unwrap_or(50)
-            as usize,
-        connect_rate: table.number("connect_rate", 0.1..100_000.0).unwrap_or(100.0),
+        channels_per_connection: table.integer("channels_per_connection", 50, 1..1_000) as usize,
+        connect_rate: table.number("connect_rate", 100.0, 0.1..100_000.0),
         routes: read_routes(&mut table),
         deadline,
         horizon: bounded(&mut table, "horizon", "30s", 100..60 * 60 * SECOND_MS),
         recycle: read_recycle(&mut table, witnesses, deadline),
-        open_requests_max: table.integer("open_requests_max", 1..10_000).unwrap_or(256) as usize,
-        slow_down: table.boolean("slow_down").unwrap_or(false),
+        open_requests_max: table.integer("open_requests_max", 256, 1..10_000) as usize,
+        slow_down: table.boolean("slow_down", false),
     };
     check_canary(&table, &canary);
     table.finish(&[]);
@@ -474,7 +322,10 @@ fn read_canary(mut table: Section<'_>) -> Canary {
 }
 
 fn read_routes(table: &mut Section<'_>) -> Vec<Route> {
-    let Some(names) = table.texts("routes") else { return vec![Route::Trigger] };
+    let default = Route::Trigger;
+    let known = Route::ALL.map(Route::as_str);
+    let form = || form::texts(&json!({ "enum": known }), 1, &[default.as_str()]);
+    let Some(names) = table.texts("routes", form) else { return vec![default] };
     let mut routes = Vec::new();
     for name in names {
         match Route::ALL.into_iter().find(|r| r.as_str() == name) {
@@ -497,11 +348,9 @@ fn read_routes(table: &mut Section<'_>) -> Vec<Route> {
 /// reconnect would leave events uncovered.
 fn read_recycle(table: &mut Section<'_>, witnesses: u32, deadline: Duration) -> Option<Duration> {
     let least = (deadline * 10 / witnesses).max(Duration::from_millis(SECOND_MS));
-    if table.is_literal("recycle") && table.text("recycle").as_deref() == Some("off") {
-        return None;
-    }
     let is_given = table.has("recycle");
-    let recycle = bounded(table, "recycle", "60s", SECOND_MS..DAY_MS);
+    let recycle = table.duration_or("recycle", "off", "60s")?;
+    check_bounds(table, "recycle", recycle, SECOND_MS..DAY_MS);
     if !is_given {
         return (witnesses > 1).then(|| least.max(recycle));
     }
@@ -573,18 +422,18 @@ fn read_drained_for(table: &mut Section<'_>, refresh: Duration) -> Duration {
 
 fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
     let limits = Limits {
-        loss_rate_max: table.number("loss_rate_max", 1e-9..0.5).unwrap_or(1e-4),
-        confidence: table.number("confidence", 0.5..0.999_999).unwrap_or(0.95),
-        duplicates_max: table.integer("duplicates_max", 0..u64::MAX).unwrap_or(0),
-        reordered_max: table.integer("reordered_max", 0..u64::MAX).unwrap_or(0),
+        loss_rate_max: table.number("loss_rate_max", 1e-4, 1e-9..0.5),
+        confidence: table.number("confidence", 0.95, 0.5..0.999_999),
+        duplicates_max: table.integer("duplicates_max", 0, 0..u64::MAX),
+        reordered_max: table.integer("reordered_max", 0, 0..u64::MAX),
         missed_offline_ratio_max: ratio(&mut table, "missed_offline_ratio_max", 1e-3),
         late_ratio_max: ratio(&mut table, "late_ratio_max", 1e-3),
-        latency_p99_ratio_max: table.number("latency_p99_ratio_max", 0.01..1e6).unwrap_or(1.25),
-        latency_trend_ratio_max: table.number("latency_trend_ratio_max", 0.01..1e6).unwrap_or(1.5),
-        latency_slack: table.duration("latency_slack").unwrap_or(parsed("5ms")),
+        latency_p99_ratio_max: table.number("latency_p99_ratio_max", 1.25, 0.01..1e6),
+        latency_trend_ratio_max: table.number("latency_trend_ratio_max", 1.5, 0.01..1e6),
+        latency_slack: table.duration("latency_slack", "5ms"),
         latency_p99_max: read_latency_max(&mut table),
-        connect_p99_max: table.duration("connect_p99_max").unwrap_or(parsed("1s")),
-        publish_p99_max: table.duration("publish_p99_max").unwrap_or(parsed("1s")),
+        connect_p99_max: table.duration("connect_p99_max", "1s"),
+        publish_p99_max: table.duration("publish_p99_max", "1s"),
         auth_success_min: ratio(&mut table, "auth_success_min", 0.999),
         publish_success_min: ratio(&mut table, "publish_success_min", 0.999),
         left_behind_within: bounded(
@@ -601,7 +450,7 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
 }
 
 fn read_latency_max(table: &mut Section<'_>) -> Option<Duration> {
-    let limit = table.duration("latency_p99_max")?;
+    let limit = table.duration_if_given("latency_p99_max")?;
     if limit.is_zero() {
         table.problem("latency_p99_max", "must be longer than nothing; leave it out for no limit");
     }
@@ -609,16 +458,16 @@ fn read_latency_max(table: &mut Section<'_>) -> Option<Duration> {
 }
 
 fn ratio(table: &mut Section<'_>, key: &'static str, default: f64) -> f64 {
-    table.number(key, 0.0..1.0).unwrap_or(default)
+    table.number(key, default, 0.0..1.0)
 }
 
 fn read_instrument(mut table: Section<'_>) -> InstrumentLimits {
     let limits = InstrumentLimits {
-        schedule_lag_max: table.duration("schedule_lag_max").unwrap_or(parsed("10ms")),
-        runtime_stall_max: table.duration("runtime_stall_max").unwrap_or(parsed("50ms")),
-        receive_backlog_max: table.duration("receive_backlog_max").unwrap_or(parsed("100ms")),
-        file_descriptors_max: table.number("file_descriptors_max", 0.1..1.0).unwrap_or(0.9),
-        clock_step_max: table.duration("clock_step_max").unwrap_or(parsed("500ms")),
+        schedule_lag_max: table.duration("schedule_lag_max", "10ms"),
+        runtime_stall_max: table.duration("runtime_stall_max", "50ms"),
+        receive_backlog_max: table.duration("receive_backlog_max", "100ms"),
+        file_descriptors_max: table.number("file_descriptors_max", 0.9, 0.1..1.0),
+        clock_step_max: table.duration("clock_step_max", "500ms"),
     };
     table.finish(&[]);
     limits
@@ -626,19 +475,23 @@ fn read_instrument(mut table: Section<'_>) -> InstrumentLimits {
 
 fn read_budget(mut table: Section<'_>) -> Budget {
     let budget = Budget {
-        messages_max: table.integer("messages_max", 1..u64::MAX).unwrap_or(500_000),
-        account_messages_max: table
-            .integer("account_messages_max", 1..u64::MAX)
-            .unwrap_or(1_000_000),
-        connections_max: table.integer("connections_max", 1..u64::MAX).unwrap_or(100),
+        messages_max: table.integer("messages_max", 500_000, 1..u64::MAX),
+        account_messages_max: table.integer("account_messages_max", 1_000_000, 1..u64::MAX),
+        connections_max: table.integer("connections_max", 100, 1..u64::MAX),
     };
     table.finish(&[]);
     budget
 }
 
+fn fault_list() -> Value {
+    let kinds = FaultKind::ALL.map(FaultKind::as_str).join("|");
+    let pattern = format!("^(old|new):({kinds})(=[0-9.eE+-]+)?(@.+)?$");
+    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
+}
+
 fn read_faults(mut table: Section<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for text in table.texts("faults").unwrap_or_default() {
+    for text in table.texts("faults", fault_list).unwrap_or_default() {
         match text.parse() {
             Ok(fault) => faults.push(fault),
             Err(error) => table.problem("faults", format!("{text:?}: {error}")),

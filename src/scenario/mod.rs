@@ -1,9 +1,13 @@
 //! What was asked → what will be done: the written form ([`mod@file`]) becomes a [`plan`].
 
+mod clusters;
+mod context;
 pub mod file;
+mod form;
 pub mod plan;
 mod reader;
+pub mod schema;
 pub mod settings;
 pub mod status_page;
 
-pub use reader::{Problem, Problems};
+pub use context::{Problem, Problems};

@@ -2,86 +2,16 @@
 //!
 //! A problem names line and key and never quotes the line: it may hold a secret.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Something in a scenario that must be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// The key's full path; empty for a mistake of the file's form.
-    pub key: String,
-    /// What is wrong, and what to do about it.
-    pub message: String,
-}
-
-/// Every problem of a scenario, in the order of its lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems {
-    /// The scenario's name, as the user gave it.
-    pub path: String,
-    /// What must be changed.
-    pub list: Vec<Problem>,
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.list.iter().enumerate() {
-            let newline = if at == 0 { "" } else { "\n" };
-            let colon = if problem.key.is_empty() { "" } else { ": " };
-            let Problem { line, key, message } = problem;
-            write!(f, "{newline}{}:{line}: {key}{colon}{message}", self.path)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Problems {}
-
-/// What reading a scenario needs from outside.
-pub trait Surroundings {
-    /// The value of an environment variable.
-    fn variable(&self, name: &str) -> Option<String>;
-    /// The content of a file.
-    ///
-    /// # Errors
-    /// Why it cannot be read, in a few words.
-    fn file(&self, path: &str) -> Result<String, String>;
-}
-
-/// The gathering place of one file's problems.
-pub(super) struct Context<'a> {
-    source: &'a str,
-    pub(super) surroundings: &'a dyn Surroundings,
-    problems: RefCell<Vec<Problem>>,
-}
-
-impl<'a> Context<'a> {
-    pub(super) fn new(source: &'a str, surroundings: &'a dyn Surroundings) -> Self {
-        Self { source, surroundings, problems: RefCell::default() }
-    }
-
-    pub(super) fn problem(&self, span: Range<usize>, key: &str, message: impl Into<String>) {
-        let before = self.source.get(..span.start.min(self.source.len())).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let problem = Problem { line, key: key.to_owned(), message: message.into() };
-        self.problems.borrow_mut().push(problem);
-    }
-
-    pub(super) fn finish(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
-        problems.dedup();
-        problems
-    }
-}
+use super::context::{Context, Surroundings};
+use super::form;
 
 /// One table, read key by key. What was not asked for by [`Section::finish`] is unknown.
 pub(super) struct Section<'a> {
@@ -126,9 +56,45 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|t| t.contains_key(key))
     }
 
+    /// States the form of a key, where forms are asked for.
+    fn describe(&self, key: &str, form: impl FnOnce() -> Value) {
+        if let Some(forms) = self.context.forms() {
+            forms.key(&self.path, key, form());
+        }
+    }
+
+    /// States the default of a table, where it is not that of its keys.
+    pub(super) fn describe_default(&self, value: impl FnOnce() -> Value) {
+        if let Some(forms) = self.context.forms() {
+            forms.set(&self.path, "default", value());
+        }
+    }
+
+    /// Whether a key is given that must be.
+    pub(super) fn requires(&self, key: &str) -> bool {
+        if let Some(forms) = self.context.forms() {
+            forms.add(&self.path, "required", key.into());
+        }
+        self.has(key)
+    }
+
+    /// Which of these sets of keys is given; one must be, whole, and no key of another.
+    pub(super) fn alternative(&self, sets: &[&[&str]]) -> Given {
+        if let Some(forms) = self.context.forms() {
+            forms.add(&self.path, "allOf", form::alternatives(sets));
+        }
+        let touched = |set: &&[&str]| set.iter().any(|key| self.has(key));
+        if sets.iter().filter(|set| touched(set)).count() > 1 {
+            return Given::Several;
+        }
+        let whole = |set: &&[&str]| set.iter().all(|key| self.has(key));
+        sets.iter().position(whole).map_or(Given::Nothing, Given::One)
+    }
+
     /// A table below this one; empty where it is missing.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
         let path = self.key(key);
+        self.describe(key, form::table);
         let (span, table) = match self.value(key) {
             Some(value) => match value.get_ref() {
                 DeValue::Table(table) => (self.span_of(key), Some(table)),
@@ -137,13 +103,40 @@ impl<'a> Section<'a> {
                     (value.span(), None)
                 }
             },
-            None => (self.span.clone(), None),
+            None => (self.span.clone(), self.context.absent()),
         };
         Section { context: self.context, path, span, table, known: BTreeSet::new() }
     }
 
     /// A string, with `${VAR}` replaced by the environment's variables.
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.describe(key, form::text);
+        self.expanded(key)
+    }
+
+    /// Such a string that should match a pattern; the caller says what is wrong if it does not.
+    pub(super) fn text_like(
+        &mut self,
+        key: &'static str,
+        pattern: &str,
+        default: Option<&str>,
+    ) -> Option<String> {
+        self.describe(key, || form::text_like(pattern, default));
+        self.expanded(key)
+    }
+
+    /// Such a string that should be one of a few; the caller says what is wrong if it is not.
+    pub(super) fn word(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        words: &[&str],
+    ) -> Option<String> {
+        self.describe(key, || form::word(words, default));
+        self.expanded(key)
+    }
+
+    fn expanded(&mut self, key: &'static str) -> Option<String> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::String(text) => match expand(text, self.context.surroundings) {
@@ -167,7 +160,33 @@ impl<'a> Section<'a> {
     }
 
     /// A duration such as `"250ms"`, `"90s"` or `"1h 30m"`.
-    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &'static str, default: &str) -> Duration {
+        self.describe(key, || form::duration(Some(default)));
+        self.span_of_time(key).unwrap_or_else(|| written(default))
+    }
+
+    /// A duration, where there may be none.
+    pub(super) fn duration_if_given(&mut self, key: &'static str) -> Option<Duration> {
+        self.describe(key, || form::duration(None));
+        self.span_of_time(key)
+    }
+
+    /// A duration, or `None` for the word that stands in its place.
+    pub(super) fn duration_or(
+        &mut self,
+        key: &'static str,
+        word: &str,
+        default: &str,
+    ) -> Option<Duration> {
+        self.describe(key, || form::duration_or(word, default));
+        let value = self.value(key).and_then(|value| value.get_ref().as_str());
+        if value == Some(word) {
+            return None;
+        }
+        Some(self.span_of_time(key).unwrap_or_else(|| written(default)))
+    }
+
+    fn span_of_time(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.value(key)?;
         let DeValue::String(text) = value.get_ref() else {
             let message = wrong_type("a duration", value.get_ref());
@@ -182,8 +201,13 @@ impl<'a> Section<'a> {
         parsed.ok()
     }
 
-    /// A number within `range`.
-    pub(super) fn number(&mut self, key: &'static str, range: Range<f64>) -> Option<f64> {
+    /// A number within `range`, both ends included.
+    pub(super) fn number(&mut self, key: &'static str, default: f64, range: Range<f64>) -> f64 {
+        self.describe(key, || form::number(&range, default));
+        self.within(key, range).unwrap_or(default)
+    }
+
+    fn within(&mut self, key: &'static str, range: Range<f64>) -> Option<f64> {
         let value = self.value(key)?;
         let parsed = match value.get_ref() {
             DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().ok(),
@@ -203,7 +227,18 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within `range`, both ends included.
-    pub(super) fn integer(&mut self, key: &'static str, range: Range<u64>) -> Option<u64> {
+    pub(super) fn integer(&mut self, key: &'static str, default: u64, range: Range<u64>) -> u64 {
+        self.describe(key, || form::integer(&range, Some(default)));
+        self.whole(key, range).unwrap_or(default)
+    }
+
+    /// Such a number, where there may be none.
+    pub(super) fn integer_if_given(&mut self, key: &'static str, range: Range<u64>) -> Option<u64> {
+        self.describe(key, || form::integer(&range, None));
+        self.whole(key, range)
+    }
+
+    fn whole(&mut self, key: &'static str, range: Range<u64>) -> Option<u64> {
         let value = self.value(key)?;
         let DeValue::Integer(number) = value.get_ref() else {
             self.problem(key, wrong_type("a whole number", value.get_ref()));
@@ -223,17 +258,23 @@ impl<'a> Section<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        let value = self.value(key)?;
+    pub(super) fn boolean(&mut self, key: &'static str, default: bool) -> bool {
+        self.describe(key, || form::boolean(default));
+        let Some(value) = self.value(key) else { return default };
         let parsed = value.get_ref().as_bool();
         if parsed.is_none() {
             self.problem(key, wrong_type("true or false", value.get_ref()));
         }
-        parsed
+        parsed.unwrap_or(default)
     }
 
-    /// A list of strings.
-    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+    /// A list of strings. The caller says what is wrong with their number, or with one of them.
+    pub(super) fn texts(
+        &mut self,
+        key: &'static str,
+        form: impl FnOnce() -> Value,
+    ) -> Option<Vec<String>> {
+        self.describe(key, form);
         let value = self.value(key)?;
         let texts = value.get_ref().as_array().and_then(|list| {
             list.iter().map(|v| v.get_ref().as_str().map(str::to_owned)).collect()
@@ -269,6 +310,22 @@ impl<'a> Section<'a> {
             self.context.problem(key.span(), &self.key(name), message);
         }
     }
+}
+
+/// Which of several sets of keys is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// None is whole.
+    Nothing,
+    /// This one.
+    One(usize),
+    /// Keys of more than one.
+    Several,
+}
+
+/// A default, as it would be written.
+fn written(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap_or_default()
 }
 
 fn wrong_type(wanted: &str, got: &DeValue<'_>) -> String {

@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
 use url::Url;
 
 use crate::model::ClusterRole;
 use crate::verify::status_page::COMPONENTS_MAX;
 
-use super::file::{SECOND_MS, bounded, read_ca_file, url};
+use super::clusters::{read_ca_file, url};
+use super::file::{SECOND_MS, bounded};
 use super::reader::Section;
+
+/// Most characters of a component's name.
+const NAME_MAX: usize = 200;
+/// What can be read, and is not blank.
+const NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f]*\S[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// A cluster's status page.
 #[derive(Clone, Debug)]
@@ -55,7 +62,7 @@ pub(super) fn read(
 }
 
 fn read_page(table: &mut Section<'_>) -> Option<StatusPage> {
-    if !table.has("url") {
+    if !table.requires("url") {
         table.problem("url", "is missing; give the page's address: \"https://status.pusher.com\"");
     }
     let address = url(table, "url", ["http", "https"]);
@@ -66,7 +73,11 @@ fn read_page(table: &mut Section<'_>) -> Option<StatusPage> {
 }
 
 fn read_components(table: &mut Section<'_>) -> Vec<String> {
-    let Some(names) = table.texts("components") else { return Vec::new() };
+    let form = || {
+        let name = json!({ "type": "string", "pattern": NAME, "maxLength": NAME_MAX });
+        json!({ "type": "array", "items": name, "minItems": 1, "maxItems": COMPONENTS_MAX })
+    };
+    let Some(names) = table.texts("components", form) else { return Vec::new() };
     if names.is_empty() {
         table
             .problem("components", "must name at least one; leave it out to watch all of the page");
@@ -76,7 +87,7 @@ fn read_components(table: &mut Section<'_>) -> Vec<String> {
     }
     let is_name = |name: &String| {
         let length = name.trim().chars().count();
-        (1..=200).contains(&length) && !name.chars().any(char::is_control)
+        (1..=NAME_MAX).contains(&length) && !name.chars().any(char::is_control)
     };
     if !names.iter().all(is_name) {
         table.problem("components", "must be names of 1 to 200 readable characters each, or ids");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelName, ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
@@ -99,7 +100,9 @@ impl Incidents {
 }
 
 /// Why an event is uncovered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum UncoveredCause {
     /// A cluster refused it.
@@ -125,7 +128,7 @@ impl UncoveredCause {
 }
 
 /// Events that are a trial on both clusters, by which of them lost it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Pairs {
     /// All of them.

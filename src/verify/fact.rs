@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
@@ -45,7 +46,7 @@ pub struct WitnessReport {
 }
 
 /// Publications by outcome: `sent = accepted + rejected + unknown + in flight`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Publications {
     /// All that were sent, or tried to be.
@@ -153,7 +154,9 @@ impl ConnectPhases {
 }
 
 /// A step of connecting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectStep {
     /// Name to addresses.
@@ -254,7 +257,9 @@ pub enum ConnectionFact {
 
 /// A negative control: what the agent does to itself, on streams of their own, to see that it is
 /// found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Control {
     /// A delivery that is withheld must be found lost.

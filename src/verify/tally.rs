@@ -1,11 +1,13 @@
 //! What a ledger hands on about once a second: counts by outcome, latencies as sparse buckets, and
 //! the few incidents worth a line each. Tallies merge in any order: a commutative monoid.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelKind, RunTime, Seq, StreamIx};
@@ -13,7 +15,9 @@ use crate::model::{ChannelKind, RunTime, Seq, StreamIx};
 use super::latency::Sparse;
 
 /// How an event is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Route {
     /// One HTTP request for one event.
@@ -75,6 +79,19 @@ pub struct Stratum {
     pub epoch: Epoch,
 }
 
+impl JsonSchema for Stratum {
+    fn schema_name() -> Cow<'static, str> {
+        "Stratum".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let kinds = ChannelKind::ALL.map(ChannelKind::as_str).join("|");
+        let routes = Route::ALL.map(Route::as_str).join("|");
+        let pattern = format!("^({kinds})/({routes})(/again)?$");
+        json_schema!({ "type": "string", "pattern": pattern })
+    }
+}
+
 impl fmt::Display for Stratum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, route, epoch } = self;
@@ -116,7 +133,7 @@ impl From<Stratum> for String {
 
 /// Obligations by outcome. `total` is counted when an obligation opens, the others when it ends;
 /// the books balance when `total = delivered + late + lost + missed_offline + void + pending`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Obligations {
     /// All that were opened.
@@ -152,7 +169,7 @@ impl AddAssign for Obligations {
 }
 
 /// Counts beside the obligations: never instead of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Beside {
     /// Further copies of what a witness already received.
@@ -193,7 +210,9 @@ impl AddAssign for Beside {
 }
 
 /// Why a witness was blind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum BlindCause {
     /// The cluster closed the connection with a close frame.
@@ -241,7 +260,9 @@ impl BlindCause {
 }
 
 /// Something worth a line of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentKind {
     /// An obligation ended as lost.

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ClusterRole;
 
 /// How a check ended. Merging takes the worst: pass < inconclusive < fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// What was seen keeps the limit, on enough evidence.
@@ -30,11 +33,11 @@ impl Status {
 }
 
 /// What one check found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The check's name.
     pub name: Cow<'static, str>,
-    /// The cluster that it is about; `None` if about both.
+    /// The cluster that it is about; left out if about both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterRole>,
     /// Whether the verdict rests on it.
@@ -57,7 +60,7 @@ pub struct Finding {
 }
 
 /// What may be concluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Verdict {
     /// Every required check passed.
     #[serde(rename = "GO")]

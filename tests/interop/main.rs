@@ -1,5 +1,6 @@
-//! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; and
-//! in [`servers`] the agent against servers that others wrote.
+//! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; other
+//! people's validators against the schemas; and in [`servers`] the agent against servers that others
+//! wrote.
 //!
 //! Each script does all that its SDKs can do and reports one check a line; each check is a test of
 //! its own here. SDKs and servers live outside the work tree, where `tests/interop/install` puts
@@ -36,11 +37,17 @@ struct Script {
     check: &'static str,
 }
 
-const SCRIPTS: [Script; 2] = [
+const SCRIPTS: [Script; 3] = [
     Script { name: "sdk.mjs", source: include_str!("sdk.mjs"), program: "node", check: "check('" },
     Script {
         name: "sdk.py",
         source: include_str!("sdk.py"),
+        program: "python3",
+        check: "@check('",
+    },
+    Script {
+        name: "schema.py",
+        source: include_str!("schema.py"),
         program: "python3",
         check: "@check('",
     },
@@ -134,6 +141,8 @@ fn run(script: &Script, sdk: &Path) -> Report {
     };
     let target = serde_json::json!({
         "sdk": sdk,
+        "root": env!("CARGO_MANIFEST_DIR"),
+        "program": env!("CARGO_BIN_EXE_pusher-canary"),
         "ca_file": ca.path(),
         "old": endpoint(ClusterRole::Old),
         "new": endpoint(ClusterRole::New),

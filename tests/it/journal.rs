@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use crate::schemas::assert_report;
 use crate::util::{Folder, Outcome, canary, rehearsal, scenario, turn};
 
 /// Runs that are killed.
@@ -222,6 +223,7 @@ fn a_journal_that_cannot_be_written_any_more_ends_the_run_and_keeps_what_was_gat
     drop(lines);
     let outcome = child.wait_with_output().unwrap();
     assert_eq!(outcome.status.code(), Some(4));
+    assert_report(&folder.read("report.json"), false);
     let report: Value = serde_json::from_str(&folder.read("report.json")).unwrap();
     assert_ne!(report["verdict"], "GO");
     assert_eq!(report["cut_short"], true);

@@ -8,6 +8,8 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
+// Scripts that complete the command line.
+mod completions;
 // Who is still on old, and whether publishing to it may stop.
 mod drain;
 // How it ends: exit codes, signals, clusters that die, tasks that panic.
@@ -30,6 +32,8 @@ mod outages;
 mod output;
 // Each mistake in a scenario with its text; the project's own scenarios.
 mod scenarios;
+// Schemas, held to all that is written and read.
+mod schemas;
 // No output holds a secret.
 mod secrets;
 // What a provider says of its cluster, beside a run.

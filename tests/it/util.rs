@@ -20,6 +20,8 @@ use pusher_canary::rehearsal::{Endpoint, Pair, PairConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::schemas::assert_report;
+
 /// How long a process may take before its test gives up on it. The longest test takes a third.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Longest pause between two looks at a page, where nothing tells when it changes.
@@ -218,6 +220,8 @@ impl Clusters {
 pub struct Canary {
     command: Command,
     shown: String,
+    /// Where its JSON report goes, if it was asked for one.
+    report: Option<PathBuf>,
     /// What it keeps for itself.
     state: Folder,
 }
@@ -229,12 +233,17 @@ pub fn canary<I: AsRef<str>>(args: impl IntoIterator<Item = I>) -> Canary {
     let state = Folder::new();
     command.env_clear().env("XDG_STATE_HOME", state.path()).stdin(Stdio::null());
     let mut shown = "pusher-canary".to_owned();
+    let (mut report, mut is_report) = (None, false);
     for arg in args {
+        if is_report {
+            report = Some(PathBuf::from(arg.as_ref()));
+        }
+        is_report = arg.as_ref() == "--report-json";
         command.arg(arg.as_ref());
         shown.push(' ');
         shown.push_str(arg.as_ref());
     }
-    Canary { command, shown, state }
+    Canary { command, shown, report, state }
 }
 
 /// A rehearsal of this scenario, with nothing asked for but what `more` says.
@@ -305,7 +314,8 @@ impl Canary {
 
     /// Starts it, to be watched.
     pub fn start(self) -> Running {
-        let Self { mut command, shown, state } = self;
+        let Self { mut command, shown, report, state } = self;
+        let folder = command.get_current_dir().map(Path::to_owned).unwrap_or_default();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let clock = Clock::start();
         let mut child = command.spawn().unwrap();
@@ -338,6 +348,7 @@ impl Canary {
             stdout: String::new(),
             stderr: String::new(),
             took: Duration::ZERO,
+            report: report.map(|path| folder.join(path)),
             _state: state,
         };
         Running { child, events, clock, ends: 0, stdout: Vec::new(), outcome: Some(outcome) }
@@ -456,6 +467,7 @@ impl Running {
         let mut outcome = self.outcome.take().unwrap();
         outcome.status = Some(status);
         outcome.took = took;
+        outcome.assert_schema();
         outcome
     }
 }
@@ -477,6 +489,8 @@ pub struct Outcome {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    /// Where its JSON report went.
+    report: Option<PathBuf>,
     /// Its folder for state.
     _state: Folder,
 }
@@ -490,6 +504,20 @@ impl Outcome {
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code(), Some(code), "the exit code");
         self
+    }
+
+    /// Makes sure that a JSON report, where one was written, keeps its schema: no test has to ask.
+    fn assert_schema(&self) {
+        let Some(path) = &self.report else { return };
+        let text = match path.file_name() {
+            Some(name) if name == "-" => self.stdout.clone(),
+            _ if path.is_file() => fs::read_to_string(path).unwrap(),
+            _ => String::new(),
+        };
+        // What has measured nothing writes nothing.
+        if !text.is_empty() {
+            assert_report(&text, self.command.starts_with("pusher-canary gate "));
+        }
     }
 
     /// The report on stdout.

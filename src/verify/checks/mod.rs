@@ -26,6 +26,7 @@ mod trend;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ClusterRole;
@@ -37,7 +38,7 @@ use super::stats::{self, Interval};
 use super::verdict::{Finding, Status};
 
 /// What a run is for; decides which checks the verdict requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Both clusters reached, authorised, and one event each way per channel kind.
@@ -81,7 +82,7 @@ impl Phase {
 }
 
 /// The limits of `[gate]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Highest loss rate, and highest rate of uncovered events (ratio).
     pub loss_rate_max: f64,
@@ -101,15 +102,19 @@ pub struct Limits {
     pub latency_trend_ratio_max: f64,
     /// Added to what a latency is compared with.
     #[serde(with = "human")]
+    #[schemars(with = "human::Text")]
     pub latency_slack: Duration,
-    /// Highest p99 latency; `None`: no absolute limit.
+    /// Highest p99 latency; null without an absolute limit.
     #[serde(with = "human::option")]
+    #[schemars(with = "Option<human::Text>")]
     pub latency_p99_max: Option<Duration>,
     /// Highest p99 time to connect.
     #[serde(with = "human")]
+    #[schemars(with = "human::Text")]
     pub connect_p99_max: Duration,
     /// Highest p99 time from taking a publication up to its answer.
     #[serde(with = "human")]
+    #[schemars(with = "human::Text")]
     pub publish_p99_max: Duration,
     /// Least share of authorised subscriptions that the cluster confirms (ratio).
     pub auth_success_min: f64,
@@ -117,16 +122,18 @@ pub struct Limits {
     pub publish_success_min: f64,
     /// Time within which the cluster's API must show the run's channels as empty after it.
     #[serde(with = "human")]
+    #[schemars(with = "human::Text")]
     pub left_behind_within: Duration,
     /// Time for which no channel of the old cluster may have been occupied at the end of a drain.
     #[serde(default, with = "human")]
+    #[schemars(with = "human::Text")]
     pub drained_for: Duration,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
 
 /// When a bound is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Looks {
     /// Once, when a run of planned length has ended.
