@@ -3,9 +3,11 @@
 pub mod availability;
 mod build;
 mod figures;
+mod html;
 mod json;
 mod junit;
 mod markdown;
+mod markup;
 mod pool;
 mod reason;
 pub mod runs;
