@@ -101,7 +101,10 @@ impl Axis {
                     all.filter(is_within).collect()
                 };
                 let fine = values(&[1.0, 2.0, 5.0]);
-                let shown = if fine.len() <= TICKS_MAX { fine } else { values(&[1.0]) };
+                let mut shown = if fine.len() <= TICKS_MAX { fine } else { values(&[1.0]) };
+                while shown.len() > TICKS_MAX {
+                    shown = shown.into_iter().step_by(2).collect();
+                }
                 shown.into_iter().map(|ms| tick(ms, duration(ms))).collect()
             }
             Self::Counts { high, step } => {

@@ -329,6 +329,8 @@ fn an_axis_begins_and_ends_at_round_numbers_and_marks_a_few() {
     let axis = Axis::millis([0.34, 12.0].into_iter());
     assert_eq!(labels(axis), ["1 ms", "10 ms"]);
     assert!(axis.at(0.34) > 0.0 && axis.at(12.0) < 1.0 && axis.at(1e9) <= 1.0);
+    let wide = labels(Axis::millis([0.004, 1.5e6].into_iter()));
+    assert_eq!(wide, ["0.01 ms", "1 ms", "100 ms", "10 s", "1,000 s"]);
     assert_eq!(labels(Axis::millis([100.0].into_iter())), ["100 ms", "200 ms"]);
     assert_eq!(
         labels(Axis::millis([300.0, 2_500.0].into_iter())),
