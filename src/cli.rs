@@ -97,6 +97,9 @@ pub struct ReportArgs {
     /// Write the report as JSON to this file; - is stdout, and the table then goes to stderr
     #[arg(long, value_name = "FILE")]
     pub report_json: Option<PathBuf>,
+    /// Write the report as an HTML page to this file, which loads nothing; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub report_html: Option<PathBuf>,
     /// Write the report as JUnit XML to this file, for what shows test results; - is stdout
     #[arg(long, value_name = "FILE")]
     pub report_junit: Option<PathBuf>,
@@ -135,8 +138,8 @@ pub struct RehearseArgs {
     pub fault_log: Option<PathBuf>,
     /// Only keep the pair up and print its endpoints and credentials, until a signal
     #[arg(long, conflicts_with_all = [
-        "scenario", "report_json", "report_junit", "report_markdown", "journal", "listen",
-        "duration", "rate",
+        "scenario", "report_json", "report_html", "report_junit", "report_markdown", "journal",
+        "listen", "duration", "rate",
     ])]
     pub hold: bool,
     /// With --hold: write the certificate that TLS clients must trust to this file

@@ -46,12 +46,16 @@ const COMMANDS: &[(&str, Tested)] = &[
     ("cargo test --test sim -- --nocapture", By(".ci/run", "cargo test --locked")),
     (".ci/run", By(".ci/full", "\n.ci/run\n")),
     (
-        "tests/interop/install sdk sockudo soketi",
-        By(".ci/run", "tests/interop/install sdk sockudo soketi"),
+        "tests/interop/install sdk browser sockudo soketi",
+        By(".ci/run", "tests/interop/install sdk browser sockudo soketi"),
     ),
     (
         "PUSHER_CANARY_INTEROP=required cargo test --test interop",
         By(".ci/run", "PUSHER_CANARY_INTEROP=required cargo test"),
+    ),
+    (
+        "PUSHER_CANARY_SCREENSHOTS=docs cargo test --test interop browser",
+        By(".ci/run", "PUSHER_CANARY_SCREENSHOTS:-target/screenshots"),
     ),
     (
         "cargo run -- rehearse --panic-in witness",
@@ -395,5 +399,17 @@ fn every_known_failure_is_in_the_troubleshooting_guide() {
     for known in pusher_canary::model::known::ALL {
         let row = format!("| {} | {} | {} |", known.name, known.cause, known.cure);
         assert!(guide.contains(&row), "docs/troubleshooting.md lacks {row}");
+    }
+}
+
+#[test]
+fn every_picture_of_the_readme_is_there_and_small() {
+    let readme = read(&root().join("README.md"));
+    let ends = readme.match_indices(".png").map(|(at, _)| &readme[..at + ".png".len()]);
+    let names: Vec<_> = ends.filter_map(|text| text.rsplit(['(', '"']).next()).collect();
+    assert!(!names.is_empty(), "the README shows no picture");
+    for name in names {
+        let bytes = fs::metadata(root().join(name)).map(|data| data.len());
+        assert!(bytes.as_ref().is_ok_and(|bytes| *bytes < 200_000), "{name}: {bytes:?}");
     }
 }

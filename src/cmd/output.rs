@@ -14,6 +14,7 @@ use super::{Stop, print};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
+    Html,
     Junit,
     Markdown,
 }
@@ -22,6 +23,7 @@ impl Form {
     const fn flag(self) -> &'static str {
         match self {
             Self::Json => "--report-json",
+            Self::Html => "--report-html",
             Self::Junit => "--report-junit",
             Self::Markdown => "--report-markdown",
         }
@@ -30,6 +32,7 @@ impl Form {
     fn render(self, report: &Report) -> String {
         match self {
             Self::Json => report.to_json(),
+            Self::Html => report.to_html(),
             Self::Junit => report.to_junit(),
             Self::Markdown => report.to_markdown(),
         }
@@ -127,6 +130,7 @@ impl Sinks {
     ) -> Result<Self, Stop> {
         let forms = [
             (Form::Json, args.report_json.as_deref()),
+            (Form::Html, args.report_html.as_deref()),
             (Form::Junit, args.report_junit.as_deref()),
             (Form::Markdown, args.report_markdown.as_deref()),
         ];

@@ -17,7 +17,8 @@ use super::{ClusterReport, OccupancyReport, Report, Summary};
 pub struct BrokenHistogram(String);
 
 impl Summary {
-    fn latencies(&self, what: &str) -> Result<Latencies, BrokenHistogram> {
+    /// What it was made of; `what` names it where it cannot be read.
+    pub(super) fn latencies(&self, what: &str) -> Result<Latencies, BrokenHistogram> {
         let broken = || BrokenHistogram(what.to_owned());
         let latencies = match &self.histogram {
             None => Latencies::default(),

@@ -18,7 +18,8 @@ pub(super) struct Grounds<'a> {
     pub(super) asked: &'a Requirements,
 }
 
-fn named(finding: &Finding) -> String {
+/// A check by its name, and the cluster that it is about.
+pub(super) fn named(finding: &Finding) -> String {
     let on = finding.cluster.map_or(String::new(), |c| format!(" on {c}"));
     format!("{}{on}", finding.name)
 }

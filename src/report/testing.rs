@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::model::{ClusterRole, RunId};
+use crate::model::{ChannelKind, ClusterRole, RunId};
 use crate::verify::checks::{Looks, Phase};
 use crate::verify::coverage::Pairs;
 use crate::verify::fact::{Control, Publications};
@@ -20,8 +20,9 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
     AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
-    ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport, Report,
-    SCHEMA, SlotReport, Summary, TOOL, TimelineReport, Tool,
+    ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport,
+    OccupancyPoint, OccupancyReport, Report, SCHEMA, SlotReport, Summary, TOOL, TimelineReport,
+    Tool,
 };
 
 /// Text that tries to leave wherever it is put.
@@ -305,6 +306,42 @@ pub(super) fn provider(text: &str) -> ProviderReport {
         unwatched: 0,
         spans: vec![span],
     }
+}
+
+/// A drain: three channels are left on old of nine.
+pub(super) fn drain() -> Report {
+    let mut report = report();
+    report.phase = Phase::Drain;
+    let points = [9, 6, 3].into_iter().zip([0.0, 5.0, 10.0]);
+    let points = points.map(|(channels, second)| OccupancyPoint {
+        second,
+        channels,
+        members: Some(1),
+        subscriptions: None,
+    });
+    let read = OccupancyReport {
+        refresh_seconds: 5.0,
+        readings: 3,
+        failed: 0,
+        last_failure: String::new(),
+        channels: Some(3),
+        channels_by_kind: BTreeMap::from([(ChannelKind::Presence, 3)]),
+        subscriptions: None,
+        members: Some(1),
+        own_channels: 0,
+        peak_channels: 9,
+        empty_seconds: 0.0,
+        empty_since: None,
+        age_seconds: 1.4,
+        gap_seconds_max: 22.5,
+        empty_in_seconds: None,
+        empty_at: None,
+        points: points.collect(),
+    };
+    if let Some(old) = report.clusters.get_mut(&ClusterRole::Old) {
+        old.occupancy = Some(read);
+    }
+    report
 }
 
 /// A run in which everything that comes from outside tries to do harm.

@@ -451,7 +451,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// From when to when every event was covered; `None` before the first one is settled.
-fn watermark(since: Option<&String>, until: Option<&String>) -> Option<String> {
+pub(super) fn watermark(since: Option<&String>, until: Option<&String>) -> Option<String> {
     let clock = |at: &String| at.get(11..19).unwrap_or(at).to_owned();
     match (since.map(clock), until.map(clock)) {
         (Some(since), Some(until)) => Some(format!("covered {since} to {until}")),

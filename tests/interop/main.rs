@@ -1,12 +1,13 @@
 //! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; other
-//! people's validators against the schemas; and in [`servers`] the agent against servers that others
-//! wrote.
+//! people's validators against the schemas; in [`servers`] the agent against servers that others
+//! wrote, and in [`browser`] the report's page in a browser.
 //!
 //! Each script does all that its SDKs can do and reports one check a line; each check is a test of
 //! its own here. SDKs and servers live outside the work tree, where `tests/interop/install` puts
 //! them. Where something is missing the tests are ignored, aloud; with
 //! `PUSHER_CANARY_INTEROP=required` they fail.
 
+mod browser;
 mod servers;
 
 use std::collections::HashMap;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         }
     }
     trials.extend(servers::trials(required));
+    trials.extend(browser::trials(required));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

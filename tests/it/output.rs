@@ -146,8 +146,9 @@ fn json_in_a_file_leaves_the_table_on_stdout() {
 }
 
 /// Every form with the flag that asks for it, and the file that these tests have it written to.
-const FORMS: [(&str, &str); 3] = [
+const FORMS: [(&str, &str); 4] = [
     ("--report-json", "report.json"),
+    ("--report-html", "report.html"),
     ("--report-junit", "report.xml"),
     ("--report-markdown", "report.md"),
 ];
@@ -158,12 +159,13 @@ fn all_forms_of_one_run_tell_the_same_verdict_and_its_journal_gives_the_same_byt
     let flags: Vec<_> = FORMS.iter().flat_map(|(flag, file)| [*flag, *file]).collect();
     eventful(&folder, &[&flags[..], &["--journal", "run.journal"]].concat());
     let written = FORMS.map(|(_, file)| folder.read(file));
-    let [json, junit, markdown] = &written;
+    let [json, html, junit, markdown] = &written;
     let report: Value = serde_json::from_str(json).unwrap();
     assert_eq!(report["verdict"], "NO-GO");
     assert!(junit.contains("<property name=\"verdict\" value=\"NO-GO\"/>"), "{junit}");
     assert!(!junit.contains(" failures=\"0\""), "{junit}");
     assert!(markdown.starts_with("## ❌ NO-GO: it\n"), "{markdown}");
+    assert!(html.contains("<title>NO-GO: it</title>"), "{html}");
     let checks = report["checks"].as_array().unwrap();
     let failed = checks.iter().filter(|c| c["required"] == true && c["status"] == "fail");
     for finding in failed {
@@ -172,6 +174,10 @@ fn all_forms_of_one_run_tell_the_same_verdict_and_its_journal_gives_the_same_byt
         let case = format!("<testcase name=\"{name}\" classname=\"pusher-canary.it.{on}\">\n");
         assert!(junit.contains(&format!("{case}      <failure type=\"fail\"")), "{junit}");
         assert!(markdown.contains(&format!("| ❌ fail | {name} | {on} | ")), "{markdown}");
+        let (badge, on) = ("✕</span> fail</span></td>", format!("data-label=\"on\">{on}</td>"));
+        let is_row = |row: &&str| row.contains(badge) && row.contains(&on);
+        let named = format!("<b>{name}</b>");
+        assert!(html.lines().filter(is_row).any(|row| row.contains(&named)), "{html}");
     }
     let again = Folder::new();
     let journal = folder.file("run.journal");

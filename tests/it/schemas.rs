@@ -203,10 +203,11 @@ fn from_toml(text: &str) -> Option<Value> {
 }
 
 /// Mistakes that are none of form, and why a schema cannot see them.
-const UNSEEN: [(&str, &str); 9] = [
+const UNSEEN: [(&str, &str); 10] = [
     ("channel-limits", "a limit that depends on other keys"),
     ("client-rate", "a limit that depends on other keys"),
     ("client-route", "a route that needs certain kinds of channels"),
+    ("drained-for", "a duration against another"),
     ("horizon", "a duration against another"),
     ("missing-clusters", "a rehearsal needs none"),
     ("recycle-alone", "a duration that depends on other keys"),
@@ -311,7 +312,7 @@ const VALUES: [&str; 56] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 16] = [
+const BEYOND: [&str; 18] = [
     "must be longer than",
     "must be at least",
     "must be at most",
@@ -322,6 +323,8 @@ const BEYOND: [&str; 16] = [
     "must be between 50ms and 10m",
     "must be between 100ms and 1h",
     "must be between 1s and 1day",
+    "must be between 1s and 1h",
+    "must be between 10s and 1h",
     "must be between 1s and 10m",
     "is not available in this version",
     "must be a whole number, not a float",

@@ -3,13 +3,12 @@
 use std::fmt::Write;
 
 use crate::model::ClusterRole;
+use crate::report::markup::{escaped, write_begin, write_end};
 use crate::report::text::grouped;
 
 use super::{Availability, Component, Counts, Day, Level, Row};
 
 const STYLE: &str = include_str!("page.css");
-/// What a browser may load for the page: nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 impl Level {
     /// The class of a day's bar. Each has a height of its own, so that nothing rests on colour.
@@ -22,22 +21,6 @@ impl Level {
             Self::Unknown => "unknown",
         }
     }
-}
-
-/// A text as it stands in HTML, in an attribute too.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// The share, and what it rests on.
@@ -60,15 +43,10 @@ impl Availability {
     }
 
     fn write_page(&self, out: &mut String) -> std::fmt::Result {
-        let title = escaped(&self.title());
-        writeln!(
-            out,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-             <title>pusher-canary: {title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-             <main>\n<h1>Availability</h1>\n<p class=\"quiet\">{title}</p>"
-        )?;
+        let title = self.title();
+        write_begin(out, &format!("pusher-canary: {title}"), STYLE)?;
+        let title = escaped(&title);
+        writeln!(out, "<main>\n<h1>Availability</h1>\n<p class=\"quiet\">{title}</p>")?;
         if self.rows.is_empty() {
             writeln!(out, "<p>No run in this time: unknown.</p>")?;
         } else {
@@ -79,7 +57,8 @@ impl Availability {
             self.write_table(out)?;
         }
         write_meanings(out)?;
-        writeln!(out, "</main>\n</body>\n</html>")
+        writeln!(out, "</main>")?;
+        write_end(out)
     }
 
     fn write_key(&self, out: &mut String) -> std::fmt::Result {

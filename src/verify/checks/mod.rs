@@ -125,8 +125,9 @@ pub struct Limits {
     #[schemars(with = "human::Text")]
     pub left_behind_within: Duration,
     /// Time for which no channel of the old cluster may have been occupied at the end of a drain.
+    /// Reports of the first versions lack it.
     #[serde(default, with = "human")]
-    #[schemars(with = "human::Text")]
+    #[schemars(with = "human::Text", skip_serializing_if = "Duration::is_zero")]
     pub drained_for: Duration,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,

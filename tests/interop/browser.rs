@@ -1,0 +1,207 @@
+//! The report's page in a real browser, on reports that were measured and on some that no run would
+//! ever write.
+
+#![allow(clippy::indexing_slicing, reason = "a JSON value without the key is null, not a panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use pusher_canary::report::Report;
+use serde_json::{Value, json};
+
+use super::{MACHINE, Script, base, execute, names, outcome, read};
+
+const SCRIPT: Script = Script {
+    name: "browser.mjs",
+    source: include_str!("browser.mjs"),
+    program: "node",
+    check: "check('",
+};
+/// What a Chromium may be called.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// A page takes seconds; there are some checks, pages and looks.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(400);
+const RUN_TIMEOUT: Duration = Duration::from_secs(90);
+/// The rehearsal whose page is looked at: something of everything goes wrong on new.
+const SCENARIO: &str = include_str!("browser.toml");
+const FAULTS: [&str; 5] = [
+    "new:drop=0.01",
+    "new:close=0.3@4200",
+    "new:silent=0.15",
+    "new:delay=0.02@150ms",
+    "old:delay=0.003@40ms",
+];
+
+/// Text that tries to leave wherever a page puts it.
+const HOSTILE: &str = "</title></style></script><script>globalThis.hacked=1</script><img src=x \
+    onerror=globalThis.hacked=1>\" onmouseover=\"globalThis.hacked=1\" x='</svg></td></table><svg \
+    onload=globalThis.hacked=1>&lt;b&gt; javascript:globalThis.hacked=1 {{1}} \u{202e}\u{0}";
+
+pub fn trials(required: bool) -> Vec<Trial> {
+    let missing = missing();
+    if let (Some(missing), false) = (&missing, required) {
+        eprintln!(
+            "interop: IGNORED: {}: {missing}; `tests/interop/install browser` installs it",
+            SCRIPT.name
+        );
+    }
+    let report = Arc::new(OnceLock::new());
+    let ignored = missing.is_some() && !required;
+    let trial = |check: String| {
+        let (report, missing) = (Arc::clone(&report), missing.clone());
+        let name = format!("{}: {check}", SCRIPT.name);
+        let trial = Trial::test(name, move || match missing {
+            Some(missing) => Err(missing.into()),
+            None => outcome(report.get_or_init(run), &check),
+        });
+        trial.with_ignored_flag(ignored)
+    };
+    names(&SCRIPT).into_iter().map(trial).collect()
+}
+
+fn works(program: &str) -> bool {
+    let mut command = Command::new(program);
+    let status = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn modules() -> PathBuf {
+    base().join("interop/browser")
+}
+
+/// What keeps the script from running.
+fn missing() -> Option<String> {
+    let marker = modules().join("installed");
+    if !marker.is_file() {
+        return Some(format!("{} does not exist", marker.display()));
+    }
+    let chromium = BROWSERS.into_iter().any(works);
+    (!chromium).then(|| "no Chromium is installed".to_owned())
+}
+
+/// Makes the pages and has the script look at them.
+fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String> {
+    let _alone = MACHINE.lock();
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let measured = rehearse(folder.path())?;
+    let [go, no_go] = [fixture("go")?, fixture("no-go")?];
+    let (hostile, long) = (hostile(measured.clone()), long(measured));
+    for (name, report) in [("go", go), ("no-go", no_go), ("hostile", hostile), ("long", long)] {
+        let report = Report::from_json(&report.to_string()).map_err(|e| format!("{name}: {e}"))?;
+        let path = folder.path().join(format!("{name}.html"));
+        std::fs::write(path, report.to_html()).map_err(|error| error.to_string())?;
+    }
+    let pages = ["rehearsal", "go", "no-go", "hostile", "long"]
+        .map(|name| json!({ "name": name, "file": folder.path().join(format!("{name}.html")) }));
+    let screenshots = std::env::var_os("PUSHER_CANARY_SCREENSHOTS");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = json!({
+        "modules": modules(),
+        "browser": BROWSERS.into_iter().find(|name| works(name)).and_then(on_path),
+        "pages": pages,
+        "screenshots": screenshots.map(|folder| root.join(folder)),
+    });
+    let (status, lines) = execute(
+        Command::new(SCRIPT.program)
+            .arg(root.join("tests/interop").join(SCRIPT.name))
+            .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string()),
+        SCRIPT_TIMEOUT,
+    )?;
+    if !status.success() {
+        return Err(format!("{status}; it printed:\n{lines}"));
+    }
+    read(&lines, &names(&SCRIPT))
+}
+
+/// Where a program is: the driver asks for a path.
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// A rehearsal that ends in NO-GO: its page is left in the folder, its report returned.
+fn rehearse(folder: &Path) -> Result<Value, String> {
+    let scenario = folder.join("scenario.toml");
+    std::fs::write(&scenario, SCENARIO).map_err(|error| error.to_string())?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+    command.current_dir(folder).arg("rehearse").arg(&scenario).args(["--seed", "3"]);
+    command.args(FAULTS.iter().flat_map(|fault| ["--fault", fault]));
+    command.args(["--report-html", "rehearsal.html", "--report-json", "-"]);
+    command.stderr(Stdio::null());
+    let (status, json) = execute(&mut command, RUN_TIMEOUT)?;
+    if status.code() != Some(1) {
+        return Err(format!("the rehearsal ended with {status}, and not as NO-GO"));
+    }
+    serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
+fn fixture(name: &str) -> Result<Value, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join(format!("tests/fixtures/reports/{name}.json"));
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// The report with hostile text wherever text may come from outside.
+fn hostile(mut report: Value) -> Value {
+    for key in ["scenario", "scenario_digest", "reason", "started_at", "ended_at"] {
+        report[key] = HOSTILE.into();
+    }
+    report["tool"] = json!({ "name": HOSTILE, "version": HOSTILE });
+    report["instrument"]["failed"] = HOSTILE.into();
+    for check in report["checks"].as_array_mut().into_iter().flatten() {
+        for key in ["name", "unit", "detail"] {
+            check[key] = HOSTILE.into();
+        }
+    }
+    for incident in report["incidents"].as_array_mut().into_iter().flatten() {
+        for key in ["at", "channel", "detail"] {
+            incident[key] = HOSTILE.into();
+        }
+    }
+    report["advice"] = json!([{
+        "cluster": "new", "failure": HOSTILE, "count": 3, "cause": HOSTILE, "cure": HOSTILE,
+    }]);
+    report["rehearsal"] = json!({ "new": { HOSTILE: 3 } });
+    report["settings"] = json!({ HOSTILE: [HOSTILE, { HOSTILE: HOSTILE }] });
+    report
+}
+
+/// The report of a long and eventful run: every slot, every cause, large numbers, long names.
+fn long(mut report: Value) -> Value {
+    let day = 86_400.0;
+    report["scenario"] = "a-name-without-a-blank-".repeat(8).into();
+    report["verdict"] = "INCONCLUSIVE".into();
+    report["started_at"] = "2026-12-30T22:13:20.000Z".into();
+    report["publishing_seconds"] = (3.0 * day).into();
+    report["planned_seconds"] = (7.0 * day).into();
+    report["cut_short"] = true.into();
+    let slot = |n: u32| {
+        let ms = 0.004 * 1.07_f64.powi(n as i32 % 120 * 2);
+        let p50 = (n % 50 != 7).then_some(ms);
+        json!({
+            "sent": 1_234_567_000 + 5_000_000 * u64::from(n % 31), "arrived": 2_400_000_000_u64,
+            "unaccepted": n % 9, "p50": p50, "p90": p50.map(|ms| ms * 3.0),
+            "max": p50.map(|ms| ms * 40.0),
+        })
+    };
+    let slots: Vec<_> = (0..240).map(slot).collect();
+    report["timeline"] = json!({
+        "slot_seconds": 3.0 * day / 240.0,
+        "clusters": { "old": slots, "new": slots },
+        "tainted": (0..4_000).map(|n| n * 61).collect::<Vec<_>>(),
+    });
+    let window = |n: u32| {
+        let from = f64::from(n) * 431.0;
+        json!({
+            "cluster": if n.is_multiple_of(3) { "old" } else { "new" }, "witness": n % 40, "from": from,
+            "until": (n != 599).then_some(from + f64::from(n % 17) * 60.0),
+            "cause": (["close", "network", "handshake", "agent"])[n as usize % 4],
+        })
+    };
+    report["blind_windows"] = (0..600).map(window).collect();
+    report
+}
