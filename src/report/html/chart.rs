@@ -109,9 +109,18 @@ impl Axis {
             }
             Self::Counts { high, step } => {
                 let count = (high / step).round() as u64;
-                (0..=count).map(|n| n as f64 * step).map(|v| tick(v, grouped(v as u64))).collect()
+                (0..=count).map(|n| n as f64 * step).map(|v| tick(v, short(v as u64))).collect()
             }
         }
+    }
+}
+
+/// A round count, so short that there is room for it beside a chart.
+fn short(count: u64) -> String {
+    match count {
+        n if n >= 1_000_000_000 => format!("{} G", n as f64 / 1e9),
+        n if n >= 1_000_000 => format!("{} M", n as f64 / 1e6),
+        n => grouped(n),
     }
 }
 

@@ -339,6 +339,9 @@ fn an_axis_begins_and_ends_at_round_numbers_and_marks_a_few() {
     );
     assert_eq!(labels(Axis::counts(0)), ["0", "1"]);
     assert_eq!(labels(Axis::counts(1_803)), ["0", "500", "1,000", "1,500", "2,000"]);
+    let millions = ["0", "500,000", "1 M", "1.5 M", "2 M"];
+    assert_eq!(labels(Axis::counts(1_803_000)), millions);
+    assert_eq!(labels(Axis::counts(3_600_000_000)), ["0", "1 G", "2 G", "3 G", "4 G"]);
 }
 
 #[test]
