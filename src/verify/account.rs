@@ -170,6 +170,8 @@ impl ClusterAccount {
 /// Latencies of a second of which it is not known yet whether it is tainted.
 #[derive(Clone, Debug)]
 struct Undecided {
+    /// The instants between which it was gathered.
+    from: RunTime,
     at: RunTime,
     seconds: RangeInclusive<u64>,
     slots: Vec<(ClusterRole, Slot)>,
@@ -301,7 +303,7 @@ impl Account {
         self.judge_status_pages();
         let from = RunTime(before.0.saturating_sub(HANDED_ON_WITHIN.as_nanos() as u64));
         let seconds = from.second()..=second.at.second();
-        self.undecided.push_back(Undecided { at: second.at, seconds, slots });
+        self.undecided.push_back(Undecided { from: before, at: second.at, seconds, slots });
         self.incidents_dropped += second.incidents_dropped;
         for note in &second.incidents {
             self.note_incident(note);
@@ -365,12 +367,12 @@ impl Account {
                 break;
             }
             let is_tainted = next.seconds.clone().any(|second| self.tainted.excuses(second));
-            let Some(Undecided { at, slots, .. }) = self.undecided.pop_front() else { break };
+            let Some(Undecided { from, at, slots, .. }) = self.undecided.pop_front() else { break };
             for (role, mut slot) in slots {
                 if is_tainted && let Some(figures) = self.figures.clusters.get_mut(&role) {
                     figures.tainted_latencies.add(&std::mem::take(&mut slot.latencies));
                 }
-                self.timeline.add(role, at, &slot);
+                self.timeline.add(role, from, at, &slot);
             }
         }
         let end = self.publishing.map_or(RunTime::ZERO, |(_, last)| last);

@@ -23,7 +23,28 @@ pub struct Slot {
     pub unaccepted: u64,
 }
 
+/// A part of a time, from 0 to 1.
+fn share(part: Duration, whole: Duration) -> f64 {
+    let share = part.as_secs_f64() / whole.as_secs_f64();
+    if share.is_finite() { share.min(1.0) } else { 1.0 }
+}
+
 impl Slot {
+    /// The counts of the time up to this share of it, less those that were `shared` already.
+    fn part(&self, passed: f64, shared: &mut Self) -> Self {
+        let up_to = |count: u64| if passed < 1.0 { (count as f64 * passed) as u64 } else { count };
+        let mut part = Self::default();
+        for (count, shared, part) in [
+            (self.arrived, &mut shared.arrived, &mut part.arrived),
+            (self.sent, &mut shared.sent, &mut part.sent),
+            (self.unaccepted, &mut shared.unaccepted, &mut part.unaccepted),
+        ] {
+            *part = up_to(count).saturating_sub(*shared);
+            *shared += *part;
+        }
+        part
+    }
+
     fn merge(&mut self, other: &Self) {
         self.latencies.merge(&other.latencies);
         self.arrived += other.arrived;
@@ -61,18 +82,33 @@ impl Timeline {
         self.slots.get(&role).map_or(&[], Vec::as_slice)
     }
 
-    /// Adds what happened at `at`. What was before the start belongs to the first slot.
-    pub fn add(&mut self, role: ClusterRole, at: RunTime, what: &Slot) {
-        while self.place(at) >= SLOTS_MAX {
+    /// Adds what happened between two instants. Slots begin when publishing does, and what is
+    /// added need not: counts are shared between the slots by their part of the time, and latencies
+    /// belong to its middle. What was before the start belongs to the first slot.
+    pub fn add(&mut self, role: ClusterRole, from: RunTime, until: RunTime, what: &Slot) {
+        let from = from.max(self.start);
+        let length = until.since(from);
+        while self.place(until) >= SLOTS_MAX {
             self.widen();
         }
-        let place = self.place(at);
-        let slots = self.slots.entry(role).or_default();
-        if place >= slots.len() {
-            slots.resize(place + 1, Slot::default());
-        }
-        if let Some(slot) = slots.get_mut(place) {
-            slot.merge(what);
+        let (first, last) = (self.place(from), self.place(until));
+        let middle = self.place(from.after(length / 2));
+        let mut shared = Slot::default();
+        for place in first.min(last)..=last {
+            // Shares of the sum so far, so that no count is lost to rounding.
+            let end = self.start.after(self.width * (place as u32 + 1));
+            let passed = if place == last { 1.0 } else { share(end.since(from), length) };
+            let part = what.part(passed, &mut shared);
+            let slots = self.slots.entry(role).or_default();
+            if place >= slots.len() {
+                slots.resize(place + 1, Slot::default());
+            }
+            if let Some(slot) = slots.get_mut(place) {
+                slot.merge(&part);
+                if place == middle {
+                    slot.latencies.merge(&what.latencies);
+                }
+            }
         }
     }
 
@@ -127,7 +163,7 @@ mod tests {
         let mut timeline = Timeline::new(RunTime::from_millis(5_000));
         for second in 0..100_000_u64 {
             let at = RunTime::from_millis(5_000 + 1_000 * second);
-            timeline.add(ClusterRole::New, at, &slot(second / 1_000));
+            timeline.add(ClusterRole::New, at, at, &slot(second / 1_000));
         }
         let slots = timeline.slots(ClusterRole::New);
         assert!(slots.len() <= SLOTS_MAX && slots.len() > SLOTS_MAX / 2, "{}", slots.len());
@@ -138,18 +174,41 @@ mod tests {
     }
 
     #[test]
+    fn an_even_pace_is_even_however_seconds_and_slots_lie() {
+        for (step, offset) in [(900, 0), (900, 350), (1_000, 10), (1_310, 700), (3_700, 0)] {
+            let mut timeline = Timeline::new(RunTime::from_millis(2_000));
+            let (mut from, mut all) = (RunTime::from_millis(2_000 - offset), 0);
+            while from < RunTime::from_millis(60_000) {
+                let until = from.after(Duration::from_millis(step));
+                let paced = Slot { sent: step, arrived: 2 * step, ..Slot::default() };
+                all += step;
+                timeline.add(ClusterRole::New, from, until, &paced);
+                from = until;
+            }
+            let slots = timeline.slots(ClusterRole::New);
+            assert_eq!(slots.iter().map(|slot| slot.sent).sum::<u64>(), all);
+            // The first has what was before the start as well, and the last ones may be cut off.
+            for slot in &slots[1..slots.len() - 4] {
+                assert!(slot.sent.abs_diff(1_000) <= 1, "every {step} ms: {}", slot.sent);
+                assert!(slot.arrived.abs_diff(2_000) <= 1, "every {step} ms: {}", slot.arrived);
+            }
+        }
+    }
+
+    #[test]
     fn thirds_are_those_of_publishing_time() {
         let mut timeline = Timeline::new(RunTime::ZERO);
         for second in 0..9 {
             let at = RunTime::from_millis(1_000 * second + 500);
-            timeline.add(ClusterRole::New, at, &slot(second + 1));
+            timeline.add(ClusterRole::New, at, at, &slot(second + 1));
         }
         let (opening, closing) = timeline.thirds(ClusterRole::New, RunTime::from_millis(8_900));
         assert_eq!((opening.count(), closing.count()), (3, 3));
         assert!(opening.max_ms() < Some(3.1) && closing.min_ms() > Some(6.9));
         // In one slot there is nothing to compare.
         let mut short = Timeline::new(RunTime::ZERO);
-        short.add(ClusterRole::New, RunTime::from_millis(1), &slot(1));
+        let at = RunTime::from_millis(1);
+        short.add(ClusterRole::New, at, at, &slot(1));
         let (opening, closing) = short.thirds(ClusterRole::New, RunTime::from_millis(900));
         assert_eq!((opening.count(), closing.count()), (0, 0));
     }
