@@ -106,9 +106,16 @@ async fn ask(
     let (answer, idle) = open.send_for(&wire.target, &request, LIST_TIMEOUT, LIST_BYTES_MAX).await;
     *connection = idle;
     let answer = answer.map_err(|error| error.to_string())?;
-    rest::listed(answer.status, &answer.body).ok_or_else(|| {
-        format!("HTTP {} and no list of channels: {}", answer.status, quote(&answer.body))
-    })
+    let (status, said) = (answer.status, quote(&answer.body));
+    // A list may be megabytes, and taking it apart must be no stall of the runtime.
+    let parsing = tokio::task::spawn_blocking(move || rest::listed(status, &answer.body));
+    let listed = parsing.await.ok().flatten();
+    listed.ok_or_else(|| format!("HTTP {status} and no list of channels: {said}"))
+}
+
+/// The sum of counts; `None` where one is not known, or the sum is none that can be.
+fn total(counts: impl IntoIterator<Item = Option<u64>>) -> Option<u64> {
+    counts.into_iter().try_fold(0_u64, |sum, count| sum.checked_add(count?))
 }
 
 fn occupancy(all: &[Listed], presence: Option<&[Listed]>) -> Occupancy {
@@ -119,11 +126,11 @@ fn occupancy(all: &[Listed], presence: Option<&[Listed]>) -> Occupancy {
     }
     let members = presence.and_then(|presence| {
         let others = presence.iter().filter(|listed| !is_of_a_canary(&listed.name));
-        others.map(|listed| listed.user_count).sum()
+        total(others.map(|listed| listed.user_count))
     });
     Occupancy {
         channels,
-        subscriptions: others.iter().map(|listed| listed.subscription_count).sum(),
+        subscriptions: total(others.iter().map(|listed| listed.subscription_count)),
         members,
         own: own.len() as u64,
     }
@@ -173,6 +180,14 @@ mod tests {
         let presence = [listed("presence-a", Some(1), None), listed("presence-b", None, None)];
         let seen = occupancy(&all, Some(&presence));
         assert_eq!((seen.subscriptions, seen.members), (None, None));
+    }
+
+    #[test]
+    fn counts_that_cannot_be_are_not_known() {
+        let all = [listed("a", None, Some(u64::MAX)), listed("b", None, Some(1))];
+        let presence = [listed("presence-a", Some(u64::MAX), None)];
+        let seen = occupancy(&all, Some(&presence));
+        assert_eq!((seen.subscriptions, seen.members), (None, Some(u64::MAX)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::model::known::{self, Known};
 use crate::model::{ClusterRole, RunTime};
 use crate::scenario::settings;
 use crate::verify::account::{Account, ClusterAccount};
-use crate::verify::checks::{self, Requirements};
+use crate::verify::checks::{self, Phase, Requirements};
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::record::{Begin, End, PlacedIncident};
@@ -89,7 +89,7 @@ impl Report {
             checks: findings,
             clusters,
             events: events_report(begin, figures),
-            controls: controls(figures),
+            controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),
             instrument: instrument_report(figures, end.and_then(|end| end.failed.clone())),
             incidents: incidents.iter().map(|i| incident(account, i)).collect(),
@@ -232,7 +232,7 @@ fn events_report(begin: &Begin, figures: &Figures) -> EventsReport {
     }
 }
 
-fn controls(figures: &Figures) -> Vec<ControlReport> {
+fn controls(figures: &Figures, phase: Phase) -> Vec<ControlReport> {
     let of = |(role, cluster): (&ClusterRole, &ClusterFigures)| {
         let status = figures.controls.iter().map(|control| ControlReport {
             name: *control,
@@ -241,7 +241,9 @@ fn controls(figures: &Figures) -> Vec<ControlReport> {
         });
         status.collect::<Vec<_>>()
     };
-    figures.clusters.iter().flat_map(of).collect()
+    // Where the run subscribes to nothing it can prove nothing.
+    let tried = figures.clusters.iter().filter(|(role, _)| phase.subscribes_on(**role));
+    tried.flat_map(of).collect()
 }
 
 fn instrument_report(figures: &Figures, failed: Option<String>) -> InstrumentReport {

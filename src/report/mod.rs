@@ -266,6 +266,8 @@ pub struct OccupancyReport {
     pub own_channels: u64,
     /// Most occupied channels at a time.
     pub peak_channels: u64,
+    /// Whether any channel was ever listed, be it a canary's.
+    pub has_shown: bool,
     /// For how many seconds up to the last answer no channel was occupied.
     pub empty_seconds: f64,
     /// Since when: RFC 3339; null while a channel is occupied.

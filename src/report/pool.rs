@@ -142,7 +142,8 @@ impl Pool {
         let is_excluded =
             |source: &Source| rules.excluded.iter().any(|e| e.run == source.report.run);
         sources.retain(|source| !is_excluded(source));
-        sources.sort_by(|a, b| a.report.started_at.cmp(&b.report.started_at));
+        // Who looked last knows best, whoever began first.
+        sources.sort_by(|a, b| a.report.ended_at.cmp(&b.report.ended_at));
         let Some(first) = sources.first() else { return Err(PoolError::Nothing) };
         if let Some(other) =
             sources.iter().find(|s| s.report.scenario_digest != first.report.scenario_digest)
@@ -303,5 +304,37 @@ fn run(source: &Source) -> PooledRun {
         rehearsed: report.rehearsal.is_some(),
         source: name.clone(),
         trials: report.clusters.iter().map(|(role, cluster)| (*role, cluster.trials)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing;
+    use crate::verify::verdict::Status;
+
+    #[test]
+    fn of_drains_that_overlap_the_one_that_looked_last_counts() {
+        let long = Report { started_at: "2026-02-03T04:00:00.000Z".to_owned(), ..testing::drain() };
+        let mut short = testing::drain();
+        short.run = RunId(uuid::Uuid::from_u128(7));
+        short.ended_at = "2026-02-03T04:05:10.000Z".to_owned();
+        let old = short.clusters.get_mut(&crate::model::ClusterRole::Old).unwrap();
+        let read = old.occupancy.as_mut().unwrap();
+        (read.channels, read.empty_seconds) = (Some(0), 3_600.0);
+        read.channels_by_kind.clear();
+        for order in [[&long, &short], [&short, &long]] {
+            let sources =
+                order.map(|report| Source { name: report.run.to_string(), report: report.clone() });
+            let rules = Rules {
+                now: Duration::from_secs(1_770_091_600),
+                max_age: Duration::from_secs(3_600),
+                excluded: Vec::new(),
+                history_counts: false,
+            };
+            let pool = Pool::new(sources.into(), &rules).unwrap();
+            let drained = pool.checks.iter().find(|finding| finding.name == "drained").unwrap();
+            assert_eq!(drained.status, Status::Fail, "{drained:?}");
+        }
     }
 }

@@ -88,7 +88,11 @@ impl Grounds<'_> {
         let is_proven = tried.map(|(_, cluster)| cluster).all(|cluster| {
             controls.iter().all(|c| cluster.controls.get(c) == Some(&ControlStatus::Pass))
         });
-        if is_proven && !controls.is_empty() { "; detector proven" } else { "" }
+        match (is_proven && !controls.is_empty(), self.asked.phase) {
+            (false, _) => "",
+            (true, Phase::Drain) => "; detector proven on new",
+            (true, _) => "; detector proven",
+        }
     }
 
     /// What failed though the verdict does not rest on it: nobody shall say that it was hidden.
@@ -106,7 +110,11 @@ impl Grounds<'_> {
         let drained = self.findings.iter().find(|finding| finding.name == "drained");
         drained.map_or(String::new(), |finding| {
             let Finding { detail, evidence, .. } = finding;
-            format!("{}: {detail}, by {evidence} readings", ClusterRole::Old)
+            format!(
+                "{}: {detail}, by {evidence} readings; who is connected and subscribes to nothing \
+                 is not seen",
+                ClusterRole::Old
+            )
         })
     }
 

@@ -330,6 +330,7 @@ pub(super) fn drain() -> Report {
         members: Some(1),
         own_channels: 0,
         peak_channels: 9,
+        has_shown: true,
         empty_seconds: 0.0,
         empty_since: None,
         age_seconds: 1.4,

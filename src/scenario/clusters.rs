@@ -180,6 +180,8 @@ pub(super) fn url(table: &mut Section<'_>, key: &'static str, schemes: [&str; 2]
         schemes.contains(&url.scheme())
             && url.has_host()
             && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
             && url.query().is_none()
     });
     if parsed.is_none() {

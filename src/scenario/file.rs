@@ -37,6 +37,9 @@ const DEFAULT_CHANNELS: [(ChannelKind, u64); 5] = [
 ];
 /// Without control characters.
 const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// The same, and not blank.
+const ONE_LINE_SAID: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// Sections that later versions read.
 const SECTIONS_ELSEWHERE: [&str; 4] = ["load", "parity", "sample", "webhooks"];
 
@@ -410,12 +413,13 @@ fn read_drain(mut table: Section<'_>) -> Duration {
     refresh
 }
 
-/// For how long old must have been empty. Two readings apart are needed to see that it was.
+/// For how long old must have been empty. A few readings are needed to see that it was.
 fn read_drained_for(table: &mut Section<'_>, refresh: Duration) -> Duration {
     let drained_for = bounded(table, "drained_for", "10m", SECOND_MS..7 * DAY_MS);
-    if table.has("drained_for") && drained_for < refresh {
-        let refresh = humantime::format_duration(refresh);
-        table.problem("drained_for", format!("must be at least drain.refresh, which is {refresh}"));
+    if drained_for < refresh * 4 {
+        let least = humantime::format_duration(refresh * 4);
+        let message = format!("must be at least {least}, which is four times drain.refresh");
+        table.problem("drained_for", message);
     }
     drained_for
 }
@@ -443,10 +447,19 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
             SECOND_MS..10 * 60 * SECOND_MS,
         ),
         drained_for: read_drained_for(&mut table, refresh),
+        unseen: read_unseen(&mut table),
         tainted_ratio_max: 0.05,
     };
     table.finish(&[]);
     limits
+}
+
+fn read_unseen(table: &mut Section<'_>) -> Option<String> {
+    let why = table.text_like("unseen", ONE_LINE_SAID, None)?;
+    if why.trim().is_empty() || why.chars().any(char::is_control) {
+        table.problem("unseen", "must say in one line how it is known");
+    }
+    Some(why)
 }
 
 fn read_latency_max(table: &mut Section<'_>) -> Option<Duration> {

@@ -45,6 +45,11 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     if let Some(gate) = gate.as_object_mut() {
         // It is no key of a scenario.
         gate.remove("tainted_ratio_max");
+        // Nor does it tell apart scenarios that drain nothing.
+        if scenario.phase.publishes() {
+            gate.remove("drained_for");
+            gate.remove("unseen");
+        }
     }
     let mut settings = json!({
         "scenario": {

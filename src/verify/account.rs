@@ -209,7 +209,9 @@ impl Account {
             let status_page = begin.status_pages.get(role).map(|url| PageFigures::of(url));
             figures.clusters.insert(*role, ClusterFigures { status_page, ..Default::default() });
         }
-        let occupancy = begin.watching.map(|watching| Readings::new(watching.refresh));
+        let occupancy = begin
+            .watching
+            .map(|watching| Readings::new(watching.refresh, begin.requirements.limits.drained_for));
         let cluster =
             |_| ClusterAccount { occupancy: occupancy.clone(), ..ClusterAccount::default() };
         Self {

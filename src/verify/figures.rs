@@ -201,7 +201,7 @@ impl ClusterFigures {
         judged
     }
 
-    /// Adds those of a run that began later.
+    /// Adds those of a run that ended later.
     pub fn merge(&mut self, other: &Self) {
         for (route, publications) in &other.publications {
             *self.publications.entry(*route).or_default() += *publications;
@@ -245,8 +245,11 @@ impl ClusterFigures {
         self.throttled += other.throttled;
         self.merge_controls(&other.controls);
         self.left_behind = self.left_behind.zip(other.left_behind).map(|(a, b)| a + b);
-        // Who was there earlier does not matter: runs are added in the order of time.
-        self.occupancy = other.occupancy.clone().or_else(|| self.occupancy.take());
+        match (&mut self.occupancy, &other.occupancy) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
         match (&mut self.status_page, &other.status_page) {
             (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
@@ -313,7 +316,7 @@ impl Figures {
         self.strata.iter().any(|stratum| stratum.kind.needs_auth())
     }
 
-    /// Adds those of a run that began later.
+    /// Adds those of a run that ended later.
     pub fn merge(&mut self, other: &Self) {
         for (role, cluster) in &other.clusters {
             match self.clusters.get_mut(role) {

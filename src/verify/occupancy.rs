@@ -80,6 +80,9 @@ pub struct OccupancyFigures {
     pub last: Occupancy,
     /// Most occupied channels at a time.
     pub peak: u64,
+    /// Whether any channel was ever listed, be it a canary's: only then is it known that the API
+    /// shows who is there.
+    pub has_shown: bool,
     /// For how long no channel was occupied, without a gap between readings, up to the last answer.
     pub empty_for: Duration,
     /// How long ago the last answer is.
@@ -95,6 +98,18 @@ impl OccupancyFigures {
     /// Whether the last answer is recent enough to speak of now.
     pub fn is_current(&self) -> bool {
         self.readings > 0 && self.age <= self.gap_max
+    }
+
+    /// Adds those of a run that ended later: who was there earlier does not matter, but that it was
+    /// seen.
+    pub fn merge(&mut self, later: &Self) {
+        *self = Self {
+            readings: self.readings + later.readings,
+            failed: self.failed + later.failed,
+            peak: self.peak.max(later.peak),
+            has_shown: self.has_shown || later.has_shown,
+            ..later.clone()
+        };
     }
 }
 
@@ -112,9 +127,10 @@ pub struct Readings {
 }
 
 impl Readings {
-    /// None yet, of a cluster that is read so often.
-    pub fn new(refresh: Duration) -> Self {
-        let figures = OccupancyFigures { gap_max: gap_max(refresh), ..OccupancyFigures::default() };
+    /// None yet, of a cluster that is read so often, to see whether it is empty for so long.
+    pub fn new(refresh: Duration, drained_for: Duration) -> Self {
+        let gap_max = gap_max(refresh, drained_for);
+        let figures = OccupancyFigures { gap_max, ..OccupancyFigures::default() };
         Self { refresh, figures, stride: 1, ..Self::default() }
     }
 
@@ -146,6 +162,7 @@ impl Readings {
         let figures = &mut self.figures;
         figures.readings += 1;
         figures.peak = figures.peak.max(channels);
+        figures.has_shown |= channels + seen.own > 0;
         figures.empty_for = self.empty_since.map_or(Duration::ZERO, |since| at.since(since));
         figures.last = seen.clone();
         figures.empty_in = projected(&self.recent);
@@ -197,9 +214,10 @@ impl Readings {
     }
 }
 
-/// One reading may fail, and the time between those beside it still counts as seen.
-fn gap_max(refresh: Duration) -> Duration {
-    refresh * 5 / 2 + GAP_SLACK
+/// One reading may fail, and the time between those beside it still counts as seen; but never half
+/// of what is to be seen.
+fn gap_max(refresh: Duration, drained_for: Duration) -> Duration {
+    (refresh * 5 / 2 + GAP_SLACK).min(drained_for / 2)
 }
 
 /// How long it takes until nothing is left, if it goes on like this.
@@ -229,6 +247,7 @@ mod tests {
     use super::*;
 
     const REFRESH: Duration = Duration::from_secs(10);
+    const DRAINED_FOR: Duration = Duration::from_secs(100);
 
     fn seen(channels: u64) -> Reading {
         let channels = (channels > 0).then_some((ChannelKind::Private, channels));
@@ -240,7 +259,7 @@ mod tests {
 
     /// Readings that came every ten seconds; `None`: one that failed.
     fn told(story: &[Option<u64>]) -> (Readings, RunTime) {
-        let mut readings = Readings::new(REFRESH);
+        let mut readings = Readings::new(REFRESH, DRAINED_FOR);
         let mut at = RunTime::ZERO;
         for channels in story {
             at = at.after(REFRESH);
@@ -293,7 +312,10 @@ mod tests {
         assert!(readings.figures(at.after(gap_max)).is_current());
         let later = at.after(gap_max + Duration::from_nanos(1));
         assert!(!readings.figures(later).is_current());
-        assert!(!Readings::new(REFRESH).figures(RunTime::ZERO).is_current(), "nothing was read");
+        assert!(!Readings::new(REFRESH, DRAINED_FOR).figures(RunTime::ZERO).is_current());
+        // Two looks at the beginning and at the end are none at what lies between.
+        let seldom = Readings::new(Duration::from_secs(3_600), Duration::from_secs(600));
+        assert_eq!(seldom.figures(RunTime::ZERO).gap_max, Duration::from_secs(300));
     }
 
     #[test]

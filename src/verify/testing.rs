@@ -36,6 +36,7 @@ pub(crate) fn limits() -> Limits {
         publish_success_min: 0.9,
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
+        unseen: None,
         tainted_ratio_max: 0.05,
     }
 }

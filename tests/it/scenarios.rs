@@ -226,7 +226,7 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     (
         "invalid-drained-for.toml",
-        &["8: gate.drained_for: must be at least drain.refresh, which is 30s"],
+        &["8: gate.drained_for: must be at least 2m, which is four times drain.refresh"],
     ),
     (
         "invalid-drain.toml",
@@ -234,7 +234,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "5: drain.refresh: must be between 1s and 1h",
             "6: drain.interval: is not a known key; known here: refresh",
             "9: gate.drained_for: must be between 1s and 7days",
-            "9: gate.drained_for: must be at least drain.refresh, which is 2h",
+            "9: gate.drained_for: must be at least 8h, which is four times drain.refresh",
         ],
     ),
     (

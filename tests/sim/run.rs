@@ -45,6 +45,7 @@ pub fn asked(looks: Looks) -> Requirements {
         publish_success_min: 0.999,
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
+        unseen: None,
         tainted_ratio_max: 0.05,
     };
     Requirements { phase: Phase::DualPublish, looks, limits }

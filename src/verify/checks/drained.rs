@@ -28,7 +28,7 @@ pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
     } else if channels > 0 {
         (Status::Fail, occupied(read))
     } else if read.empty_for >= asked {
-        (Status::Pass, format!("no channel occupied for {empty}, {} asked", seconds(asked)))
+        empty_for_long(read, limits)
     } else {
         let detail = format!("no channel occupied for {empty} only, {} asked", seconds(asked));
         (Status::Inconclusive, detail)
@@ -38,6 +38,23 @@ pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
         own => format!("; {own} canary channels left out"),
     };
     seen(status, Some(read), asked, format!("{detail}{own}"))
+}
+
+/// An API that never listed anybody may be that of another app, or list nobody ever.
+fn empty_for_long(read: &OccupancyFigures, limits: &Limits) -> (Status, String) {
+    let (empty, asked) = (seconds(read.empty_for), seconds(limits.drained_for));
+    let detail = format!("no channel occupied for {empty}, {asked} asked");
+    match &limits.unseen {
+        _ if read.has_shown => (Status::Pass, detail),
+        Some(why) => (Status::Pass, format!("{detail}; nobody was ever seen there: {why}")),
+        None => (
+            Status::Inconclusive,
+            format!(
+                "{detail}, but nobody was ever seen there: begin while somebody is, or say in \
+                 gate.unseen how it is known that this is the app that users were on"
+            ),
+        ),
+    }
 }
 
 fn seen(status: Status, read: Option<&OccupancyFigures>, asked: Duration, detail: String) -> Seen {

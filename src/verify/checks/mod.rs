@@ -129,6 +129,10 @@ pub struct Limits {
     #[serde(default, with = "human")]
     #[schemars(with = "human::Text", skip_serializing_if = "Duration::is_zero")]
     pub drained_for: Duration,
+    /// How it is known that the old cluster is the one that users were on, where a drain never saw
+    /// anybody there; without it such a drain is left open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
@@ -224,6 +228,8 @@ impl Requirements {
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
             (Phase::Cutover | Phase::Steady, None) => check == "instrument",
+            // What is wrong with old must keep nobody from leaving it for good.
+            (Phase::Drain, Some(ClusterRole::Old)) => check != "status-page",
             (Phase::DualPublish | Phase::Drain | Phase::Steady, _) | (Phase::Cutover, Some(_)) => {
                 true
             }

@@ -16,6 +16,11 @@ fn seen(channels: u64) -> Reading {
     })
 }
 
+/// Two channels, and then none in so many readings.
+fn emptied(readings: usize) -> Vec<Reading> {
+    std::iter::once(seen(2)).chain(vec![seen(0); readings]).collect()
+}
+
 fn failed() -> Reading {
     Reading::Failed("HTTP 503 and no list of channels".to_owned())
 }
@@ -25,15 +30,29 @@ struct Drain(Story);
 
 impl Drain {
     fn told(old: &[Reading]) -> Self {
+        Self::of(&vec![seen(3); old.len()], old, None)
+    }
+
+    /// The same, but that one control did not fire.
+    fn without(control: Control, old: &[Reading]) -> Self {
+        Self::of(&vec![seen(3); old.len()], old, Some(control))
+    }
+
+    fn of(new: &[Reading], old: &[Reading], silent: Option<Control>) -> Self {
         let mut drain = Self(Story::of_drain(&ClusterRole::ALL, REFRESH));
         drain.0.apply(Fact::Begun(RunTime::ZERO));
         for control in Control::OF_DELIVERY.into_iter().chain([Control::SeesOccupancy]) {
-            drain.0.apply(Fact::Control(New, control, ControlStatus::Pass));
+            if Some(control) != silent {
+                drain.0.apply(Fact::Control(New, control, ControlStatus::Pass));
+            }
         }
         drain.0.apply(Fact::LeftBehind(New, Some(0)));
-        for (at, reading) in (0..).zip(old) {
-            drain.read(at * 10, Old, reading.clone());
-            drain.read(at * 10, New, seen(3));
+        for at in 0..old.len().max(new.len()) {
+            for (role, readings) in [(Old, old), (New, new)] {
+                if let Some(reading) = readings.get(at) {
+                    drain.read(10 * at as u64, role, reading.clone());
+                }
+            }
         }
         drain
     }
@@ -79,14 +98,30 @@ fn finding(status: Status, empty_seconds: Option<f64>, evidence: u64, detail: &s
 
 #[test]
 fn old_is_drained_once_nobody_was_there_for_as_long_as_was_asked() {
-    let empty = |readings| vec![seen(0); readings];
-    let found = Drain::told(&empty(7)).drained(60);
+    let found = Drain::told(&emptied(7)).drained(70);
     let detail = "no channel occupied for 1m, 1m asked";
-    assert_eq!(found, finding(Pass, Some(60.0), 7, detail));
+    assert_eq!(found, finding(Pass, Some(60.0), 8, detail));
     // One reading less.
-    let found = Drain::told(&empty(6)).drained(59);
+    let found = Drain::told(&emptied(6)).drained(69);
     let detail = "no channel occupied for 50s only, 1m asked";
-    assert_eq!(found, finding(Inconclusive, Some(50.0), 6, detail));
+    assert_eq!(found, finding(Inconclusive, Some(50.0), 7, detail));
+}
+
+#[test]
+fn an_api_that_never_showed_anybody_proves_nothing_unless_it_is_said_how_that_is_known() {
+    let found = Drain::told(&vec![seen(0); 7]).drained(60);
+    let detail = "no channel occupied for 1m, 1m asked, but nobody was ever seen there: begin \
+                  while somebody is, or say in gate.unseen how it is known that this is the app \
+                  that users were on";
+    assert_eq!(found, finding(Inconclusive, Some(60.0), 7, detail));
+    let mut drain = Drain::told(&vec![seen(0); 7]);
+    drain.judged(60);
+    let mut known = asked(Phase::Drain);
+    known.limits.unseen = Some("the dashboard showed 3 connections yesterday".to_owned());
+    let found = judge(drain.0.account.figures(), &known);
+    let detail = "no channel occupied for 1m, 1m asked; nobody was ever seen there: the dashboard \
+                  showed 3 connections yesterday";
+    assert!(found.contains(&finding(Pass, Some(60.0), 7, detail)), "{found:?}");
 }
 
 #[test]
@@ -110,14 +145,14 @@ fn silence_of_the_api_is_no_empty_cluster() {
     let detail = "the API never said who is there: HTTP 503 and no list of channels";
     assert_eq!(found, finding(Inconclusive, None, 0, detail));
     // It was empty for long enough, and then it fell silent.
-    let mut story = vec![seen(0); 7];
-    story.extend(vec![failed(); 4]);
-    let found = Drain::told(&story).drained(96);
-    let detail = "the API has not said who is there for 36s: HTTP 503 and no list of channels";
-    assert_eq!(found, finding(Inconclusive, Some(60.0), 7, detail));
-    let found = Drain::told(&story).drained(95);
+    let mut story = emptied(7);
+    story.extend(vec![failed(); 3]);
+    let found = Drain::told(&story).drained(101);
+    let detail = "the API has not said who is there for 31s: HTTP 503 and no list of channels";
+    assert_eq!(found, finding(Inconclusive, Some(60.0), 8, detail));
+    let found = Drain::told(&story).drained(100);
     let detail = "no channel occupied for 1m, 1m asked";
-    assert_eq!(found, finding(Pass, Some(60.0), 7, detail));
+    assert_eq!(found, finding(Pass, Some(60.0), 8, detail));
 }
 
 #[test]
@@ -130,8 +165,8 @@ fn canary_channels_are_nobody_and_are_named() {
 
 #[test]
 fn a_drain_rests_on_old_being_empty_and_on_eyes_that_were_proven_on_new() {
-    let names: Vec<_> = Drain::told(&vec![seen(0); 7])
-        .judged(60)
+    let names: Vec<_> = Drain::told(&emptied(7))
+        .judged(70)
         .into_iter()
         .map(|finding| (finding.name.into_owned(), finding.cluster, finding.status))
         .collect();
@@ -145,49 +180,55 @@ fn a_drain_rests_on_old_being_empty_and_on_eyes_that_were_proven_on_new() {
     ];
     assert_eq!(names, expected.map(|(name, on)| (name.to_owned(), on, Pass)));
 
-    assert_eq!(Drain::told(&vec![seen(0); 7]).verdict(60), Verdict::Go);
+    assert_eq!(Drain::told(&emptied(7)).verdict(70), Verdict::Go);
     assert_eq!(Drain::told(&[5, 4, 3, 2, 1, 1, 1].map(seen)).verdict(60), Verdict::NoGo);
-    assert_eq!(Drain::told(&vec![seen(0); 4]).verdict(30), Verdict::Inconclusive);
+    assert_eq!(Drain::told(&emptied(4)).verdict(40), Verdict::Inconclusive);
     assert_eq!(Drain::told(&[]).verdict(60), Verdict::Inconclusive);
 }
 
 #[test]
-fn a_drain_that_cannot_see_is_never_go() {
-    type Spoil = (&'static str, fn(&mut Story));
-    let spoilt: [Spoil; 4] = [
-        ("a control that did not fire", |story| {
-            *story = Story::of_drain(&ClusterRole::ALL, REFRESH);
-            story.apply(Fact::Begun(RunTime::ZERO));
+fn one_thing_that_is_not_seen_leaves_a_drain_open() {
+    type Spoil = (&'static str, Option<ClusterRole>, fn(&mut Drain));
+    let spoilt: [Spoil; 5] = [
+        ("controls", Some(New), |drain| {
+            // As if it had never been stated: a story cannot be untold.
+            *drain = Drain::without(Control::SeesOccupancy, &emptied(7));
         }),
-        ("a stepped clock", |story| story.apply(Fact::Taint(3, TaintReason::ClockStep))),
-        ("too many tainted seconds", |story| {
+        ("instrument", None, |drain| drain.0.apply(Fact::Taint(3, TaintReason::ClockStep))),
+        ("instrument", None, |drain| {
             for second in 0..10 {
-                story.apply(Fact::Taint(second, TaintReason::RuntimeStall));
+                drain.0.apply(Fact::Taint(second, TaintReason::RuntimeStall));
             }
         }),
-        ("new left behind something", |story| story.apply(Fact::LeftBehind(New, Some(1)))),
+        ("left-behind", Some(New), |drain| drain.0.apply(Fact::LeftBehind(New, None))),
+        ("evidence", Some(New), |drain| {
+            *drain = Drain::of(&[seen(3)], &emptied(7), None);
+        }),
     ];
-    for (what, spoil) in spoilt {
-        let mut drain = Drain::told(&[]);
-        spoil(&mut drain.0);
-        for second in 0..7 {
-            drain.read(second * 10, Old, seen(0));
-            drain.read(second * 10, New, seen(0));
-        }
-        assert_ne!(drain.verdict(60), Verdict::Go, "{what}");
+    for (check, on, spoil) in spoilt {
+        let mut drain = Drain::told(&emptied(7));
+        spoil(&mut drain);
+        let found = drain.judged(70);
+        assert_eq!(Verdict::of(&found), Verdict::Inconclusive, "{check}");
+        let open: Vec<_> = found.iter().filter(|finding| finding.status != Pass).collect();
+        assert_eq!(open.len(), 1, "{check}: {open:?}");
+        assert_eq!((&*open[0].name, open[0].cluster), (check, on));
     }
-    // A new cluster that says nothing.
-    let mut drain = Drain::told(&[]);
-    for second in 0..7 {
-        drain.read(second * 10, Old, seen(0));
-        drain.read(second * 10, New, failed());
-    }
-    assert_eq!(drain.verdict(60), Verdict::Inconclusive);
     // A run without old.
     let mut alone = Story::of_drain(&[New], REFRESH);
     alone.advance(RunTime::from_millis(60_000), true);
     let found = judge(alone.account.figures(), &asked(Phase::Drain));
+    let evidence = found.iter().find(|f| f.name == "evidence" && f.cluster == Some(Old));
+    assert_eq!(evidence.unwrap().detail, "the cluster was not part of the run");
     assert_eq!(Verdict::of(&found), Verdict::Inconclusive);
+}
+
+#[test]
+fn what_its_provider_says_of_old_keeps_nobody_on_it() {
+    let drain = asked(Phase::Drain);
+    let seen = Seen { status: Fail, limit: Some(1.0), ..Seen::default() };
+    assert!(!drain.requires("status-page", Some(Old), &seen));
+    assert!(drain.requires("status-page", Some(New), &seen));
 }
 
 #[test]
