@@ -111,10 +111,12 @@ fn an_old_cluster_with_nobody_on_it_is_drained_and_never_connected_to() {
     let mut old = clusters.pair.endpoint(ClusterRole::Old);
     let doorbell = Doorbell::new();
     old.ws_url = format!("ws://{}", doorbell.address());
-    let text =
-        scenario(&clusters).replace(&clusters.sections[0], &section(ClusterRole::Old, &old, None));
+    let text = scenario(&clusters)
+        .replace(&clusters.sections[0], &section(ClusterRole::Old, &old, None))
+        .replace("[gate]", "[gate]\nunseen = \"this test made it\"");
     let (outcome, report) = drain(&clusters, &text, &[], || {});
     outcome.assert_code(0);
+    assert!(report.0["reason"].as_str().unwrap().contains("this test made it"));
     assert!(!doorbell.rang(), "a drain has no WebSocket on old");
     assert_eq!(report.figure("old", "occupancy.channels"), 0);
     assert_eq!(report.figure("old", "connections.opened"), 0);
@@ -124,7 +126,8 @@ fn an_old_cluster_with_nobody_on_it_is_drained_and_never_connected_to() {
     assert_eq!(on_both, [1, 1], "of new it reads whoever is there");
     assert_eq!(report.figure("new", "occupancy.members"), 1);
     assert!(report.figure("new", "occupancy.own_channels") >= 1);
-    assert!(outcome.stderr.contains("detector proven"), "{}", outcome.stderr);
+    let reason = report.0["reason"].as_str().unwrap();
+    assert!(reason.ends_with("detector proven on new"), "{reason}");
     assert!(outcome.stderr.contains("GO  old: no channel occupied for"), "{}", outcome.stderr);
     on_new.leave();
 }
@@ -184,7 +187,8 @@ fn an_old_cluster_on_which_nobody_was_ever_seen_is_not_drained() {
     let (outcome, report) = drain(&clusters, &scenario(&clusters), &[], || {});
     outcome.assert_code(3);
     assert_eq!(report.status("drained", "old"), "inconclusive");
-    assert!(outcome.stderr.contains("nobody was ever seen there"), "{}", outcome.stderr);
+    let reason = report.0["reason"].as_str().unwrap();
+    assert!(reason.contains("nobody was ever seen there"), "{reason}");
 }
 
 #[test]

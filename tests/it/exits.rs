@@ -348,7 +348,7 @@ fn a_full_disk_costs_the_file_and_not_the_outcome() {
 #[test]
 fn mistakes_on_the_command_line_are_usage_errors() {
     let mistakes: &[(&[&str], &str)] = &[
-        (&[], "Usage: pusher-canary <COMMAND>"),
+        (&[], "Usage: pusher-canary [OPTIONS] <COMMAND>"),
         (&["observe"], "unrecognized subcommand 'observe'"),
         (&["run"], "<SCENARIO>"),
         (&["rehearse", "--rate", "0"], "must be between 0.01 and 100000 events per second"),
