@@ -106,11 +106,14 @@ async fn ask(
     let (answer, idle) = open.send_for(&wire.target, &request, LIST_TIMEOUT, LIST_BYTES_MAX).await;
     *connection = idle;
     let answer = answer.map_err(|error| error.to_string())?;
-    let (status, said) = (answer.status, quote(&answer.body));
     // A list may be megabytes, and taking it apart must be no stall of the runtime.
-    let parsing = tokio::task::spawn_blocking(move || rest::listed(status, &answer.body));
-    let listed = parsing.await.ok().flatten();
-    listed.ok_or_else(|| format!("HTTP {status} and no list of channels: {said}"))
+    let parsing = tokio::task::spawn_blocking(move || {
+        let status = answer.status;
+        rest::listed(status, &answer.body).ok_or_else(|| {
+            format!("HTTP {status} and no list of channels: {}", quote(&answer.body))
+        })
+    });
+    parsing.await.unwrap_or_else(|_| Err("the list could not be taken apart".to_owned()))
 }
 
 /// The sum of counts; `None` where one is not known, or the sum is none that can be.
