@@ -217,18 +217,15 @@ pub struct GateArgs {
     /// Leave a run out, and say why; repeatable
     #[arg(long, value_name = "RUN=REASON", value_parser = parse_exclusion)]
     pub exclude: Vec<(RunId, String)>,
-    /// Write the outcome as JSON to this file; - is stdout, and the table then goes to stderr
-    #[arg(long, value_name = "FILE")]
-    pub report_json: Option<PathBuf>,
     /// Judge these runs alone, and not those of their scenario that the history holds as well
     #[arg(long, conflicts_with = "history")]
     pub no_history: bool,
     /// The history, if it is not $XDG_STATE_HOME/pusher-canary/history.sqlite
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// Do not print the table
-    #[arg(short, long)]
-    pub quiet: bool,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: ReportArgs,
 }
 
 /// Where a run is kept.

@@ -109,6 +109,22 @@ const COMMANDS: &[(&str, Tested)] = &[
         "pusher-canary gate --report report.json cutover.journal",
         Here(&["gate", "--report", "short/r", "short/j"], &[3]),
     ),
+    (
+        "pusher-canary gate --report report.json --report-junit gate.xml --report-markdown - >> \
+         \"$GITHUB_STEP_SUMMARY\"",
+        Here(
+            &[
+                "gate",
+                "--report",
+                "short/r",
+                "--report-junit",
+                "short/gate.xml",
+                "--report-markdown",
+                "-",
+            ],
+            &[3],
+        ),
+    ),
     ("pusher-canary history list", Here(&["history", "list"], &[0])),
     ("pusher-canary history show 01a20437", By("tests/it/history.rs", r#"["history", "show", "#)),
     (

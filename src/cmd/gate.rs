@@ -1,6 +1,5 @@
 //! `gate`: judges finished runs together.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,15 +10,15 @@ use crate::journal;
 use crate::model::Clock;
 use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
 
+use super::Stop;
 use super::history;
-use super::output::Sink;
-use super::{Stop, print};
+use super::output::{Judged, Sinks};
 
 /// Longest publishing time of a run, and what comes on top of it.
 const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
-    let sink = args.report_json.as_deref().map(Sink::open).transpose()?;
+    let mut sinks = Sinks::open(&args.output, &[])?;
     let mut sources = Vec::new();
     for path in &args.report {
         sources.push(Source { name: path.display().to_string(), report: read(path)? });
@@ -52,20 +51,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         };
         Stop::new(exit, error)
     })?;
-    let mut on_stderr = false;
-    if let Some(mut sink) = sink {
-        on_stderr = sink.is_stdout();
-        sink.write(&pool.to_json())
-            .map_err(|error| Stop::new(Exit::Failed, format!("--report-json: {error}")))?;
-    }
-    if !args.quiet {
-        let text = pool.to_text();
-        if on_stderr {
-            let _ = anstream::stderr().write_all(text.as_bytes());
-        } else {
-            print(&text)?;
-        }
-    }
+    sinks.write(&Judged::Runs(&pool))?;
     Ok(pool.verdict.into())
 }
 

@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::report::availability::{Availability, Day};
 use crate::report::runs;
 
-use super::output::{Sink, Sinks, is_stdout};
+use super::output::{Judged, Sink, Sinks, is_stdout};
 use super::{Stop, print};
 
 /// Where the history is, below the folder for state.
@@ -32,7 +32,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         HistoryCommand::Show { run, output } => {
             let history = History::open(&path).map_err(unusable)?;
             let report = history.find(run).map_err(unusable)?;
-            Sinks::open(output, &[])?.write(&report)?;
+            Sinks::open(output, &[])?.write(&Judged::Run(&report))?;
             Ok(report.verdict.into())
         }
         HistoryCommand::Availability(args) => availability(&path, args),

@@ -26,7 +26,7 @@ use crate::verify::checks::{self, Looks, Proof, percent};
 use crate::verify::record::{End, Record, Second};
 
 use super::journal::{Journal, Target};
-use super::output::Sinks;
+use super::output::{Judged, Sinks};
 use super::{Stop, complain, history};
 
 /// What the rehearsal clusters counted, by cluster and fault.
@@ -145,7 +145,7 @@ impl Live<'_> {
         }
         let report = Report::new(&finished.account, Some(&end));
         // What cannot be written keeps nothing else from it.
-        let written = sinks.write(&report);
+        let written = sinks.write(&Judged::Run(&report));
         let kept = history.map_or(Ok(()), |path| history::keep(&path, &report));
         written?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");

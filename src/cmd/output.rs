@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cli::ReportArgs;
 use crate::exit::Exit;
-use crate::report::Report;
+use crate::report::{Pool, Report};
 
 use super::{Stop, print};
 
@@ -29,12 +29,33 @@ impl Form {
         }
     }
 
-    fn render(self, report: &Report) -> String {
+    fn render(self, judged: &Judged<'_>) -> String {
+        match (self, judged) {
+            (Self::Json, Judged::Run(report)) => report.to_json(),
+            (Self::Html, Judged::Run(report)) => report.to_html(),
+            (Self::Junit, Judged::Run(report)) => report.to_junit(),
+            (Self::Markdown, Judged::Run(report)) => report.to_markdown(),
+            (Self::Json, Judged::Runs(pool)) => pool.to_json(),
+            (Self::Html, Judged::Runs(pool)) => pool.to_html(),
+            (Self::Junit, Judged::Runs(pool)) => pool.to_junit(),
+            (Self::Markdown, Judged::Runs(pool)) => pool.to_markdown(),
+        }
+    }
+}
+
+/// What has a verdict.
+pub(super) enum Judged<'a> {
+    /// A run.
+    Run(&'a Report),
+    /// Several together.
+    Runs(&'a Pool),
+}
+
+impl Judged<'_> {
+    fn to_text(&self) -> String {
         match self {
-            Self::Json => report.to_json(),
-            Self::Html => report.to_html(),
-            Self::Junit => report.to_junit(),
-            Self::Markdown => report.to_markdown(),
+            Self::Run(report) => report.to_text(),
+            Self::Runs(pool) => pool.to_text(),
         }
     }
 }
@@ -62,10 +83,6 @@ impl Sink {
             Stop::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
         })?;
         Ok(Self::File(file))
-    }
-
-    pub(super) const fn is_stdout(&self) -> bool {
-        matches!(self, Self::Stdout)
     }
 
     /// Writes all of it, in place of what was there.
@@ -152,16 +169,16 @@ impl Sinks {
     ///
     /// # Errors
     /// The first thing that could not be written.
-    pub(super) fn write(&mut self, report: &Report) -> Result<(), Stop> {
+    pub(super) fn write(&mut self, judged: &Judged<'_>) -> Result<(), Stop> {
         let mut first = Ok(());
         for (form, sink) in &mut self.forms {
-            let written = sink.write(&form.render(report));
+            let written = sink.write(&form.render(judged));
             let written = written
                 .map_err(|error| Stop::new(Exit::Failed, format!("{}: {error}", form.flag())));
             first = first.and(written);
         }
         if !self.quiet {
-            let text = report.to_text();
+            let text = judged.to_text();
             if self.table_on_stderr {
                 let _ = anstream::stderr().write_all(text.as_bytes());
             } else {

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::journal;
 use crate::report::Report;
 
-use super::output::Sinks;
+use super::output::{Judged, Sinks};
 use super::{Stop, complain};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
@@ -27,6 +27,6 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         complain(&format!("{shown}: the end of the run is missing; judged is what there is"));
     }
     let report = Report::new(&recorded.account, recorded.end.as_ref());
-    sinks.write(&report)?;
+    sinks.write(&Judged::Run(&report))?;
     Ok(report.verdict.into())
 }

@@ -1,13 +1,15 @@
 //! The report as JUnit XML, for what shows test results: each check is a test case, and so is the
-//! verdict. A suite is green exactly if the verdict is GO.
+//! verdict. A suite is green exactly if the verdict is GO. The form is that of Jenkins' schema
+//! (junit-4.xsd), which the readers of other CI systems take as well.
 
 use std::fmt::Write;
 
 use crate::verify::verdict::{Finding, Status, Verdict};
 
-use super::Report;
 use super::markup::entity;
+use super::outcome::Outcome;
 use super::text::{figure, on, printable, word};
+use super::{Pool, Report};
 
 /// How a test case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +63,17 @@ struct Case {
 }
 
 impl Case {
-    fn of_verdict(report: &Report) -> Self {
+    fn of_verdict(outcome: Outcome<'_>) -> Self {
         Self {
             name: "verdict".to_owned(),
             about: "both",
-            ended: Ended::of_verdict(report.verdict),
-            kind: match report.verdict {
+            ended: Ended::of_verdict(outcome.verdict),
+            kind: match outcome.verdict {
                 Verdict::Inconclusive => Status::Inconclusive.as_str(),
                 verdict => verdict.as_str(),
             },
-            message: report.reason.clone(),
-            text: report.reason.clone(),
+            message: outcome.reason.to_owned(),
+            text: outcome.reason.to_owned(),
         }
     }
 
@@ -104,40 +106,81 @@ impl Case {
 impl Report {
     /// The report as JUnit XML, with a newline at its end.
     pub fn to_junit(&self) -> String {
+        let run = self.run.to_string();
+        let suite = Suite {
+            outcome: self.outcome(),
+            seconds: self.publishing_seconds.max(0.0),
+            timestamp: &self.started_at,
+            properties: &[
+                ("run", &run),
+                ("phase", self.phase.as_str()),
+                ("version", &self.tool.version),
+            ],
+            table: &self.to_text(),
+        };
+        suite.to_junit()
+    }
+}
+
+impl Pool {
+    /// The outcome as JUnit XML, with a newline at its end.
+    pub fn to_junit(&self) -> String {
+        let runs: Vec<_> = self.runs.iter().map(|run| run.run.to_string()).collect();
+        let suite = Suite {
+            outcome: self.outcome(),
+            seconds: 0.0,
+            timestamp: self.runs.last().map_or("", |run| &run.ended_at),
+            properties: &[("runs", &runs.join(" ")), ("phase", self.phase.as_str())],
+            table: &self.to_text(),
+        };
+        suite.to_junit()
+    }
+}
+
+/// What a test suite is made of.
+struct Suite<'a> {
+    outcome: Outcome<'a>,
+    /// How long it took.
+    seconds: f64,
+    /// RFC 3339; empty if there is none.
+    timestamp: &'a str,
+    /// Besides those of the outcome.
+    properties: &'a [(&'static str, &'a str)],
+    /// What a terminal shows.
+    table: &'a str,
+}
+
+impl Suite<'_> {
+    fn to_junit(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_junit(&mut out);
+        let _ = self.write(&mut out);
         out
     }
 
-    fn write_junit(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let Outcome { verdict, scenario, reason, checks } = self.outcome;
         // The verdict may rest on more than the checks: a record without its end, an agent that
         // failed. Were it no test case of its own, such a run would be green.
-        let verdict = Case::of_verdict(self);
+        let of_verdict = Case::of_verdict(self.outcome);
         let cases: Vec<_> =
-            std::iter::once(verdict).chain(self.checks.iter().map(Case::of)).collect();
+            std::iter::once(of_verdict).chain(checks.iter().map(Case::of)).collect();
         let count = |ended| cases.iter().filter(|case| case.ended == ended).count();
         let (failures, errors) = (count(Ended::Failed), count(Ended::Error));
-        let suite = escape(&format!("pusher-canary.{}", self.scenario));
+        let suite = escape(&format!("pusher-canary.{scenario}"));
         let counts =
             format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\"", cases.len(),);
-        let time = format!("time=\"{:.3}\"", self.publishing_seconds.max(0.0));
+        let time = format!("time=\"{:.3}\"", self.seconds);
         writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
         writeln!(out, "<testsuites name=\"pusher-canary\" {counts} {time}>")?;
         write!(out, "  <testsuite name=\"{suite}\" {counts}")?;
         write!(out, " skipped=\"{}\" {time}", count(Ended::Skipped))?;
-        if !self.started_at.is_empty() {
-            write!(out, " timestamp=\"{}\"", escape(&self.started_at))?;
+        if !self.timestamp.is_empty() {
+            write!(out, " timestamp=\"{}\"", escape(self.timestamp))?;
         }
         writeln!(out, ">\n    <properties>")?;
-        let run = self.run.to_string();
-        for (name, value) in [
-            ("verdict", self.verdict.as_str()),
-            ("run", &run),
-            ("phase", self.phase.as_str()),
-            ("reason", &self.reason),
-            ("version", &self.tool.version),
-        ] {
+        let properties = [("verdict", verdict.as_str()), ("reason", reason)];
+        for (name, value) in properties.iter().chain(self.properties) {
             writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escape(value))?;
         }
         writeln!(out, "    </properties>")?;
@@ -148,14 +191,16 @@ impl Report {
                 writeln!(out, "/>")?;
                 continue;
             };
-            let (kind, message, text) = (case.kind, escape(&case.message), escape(&case.text));
-            writeln!(
-                out,
-                ">\n      <{element} type=\"{kind}\" message=\"{message}\">{text}</{element}>"
-            )?;
+            let (message, text) = (escape(&case.message), escape(&case.text));
+            // What is skipped has no attributes in the schema.
+            let told = match case.ended {
+                Ended::Skipped => String::new(),
+                _ => format!(" type=\"{}\" message=\"{message}\"", case.kind),
+            };
+            writeln!(out, ">\n      <{element}{told}>{text}</{element}>")?;
             writeln!(out, "    </testcase>")?;
         }
-        let table = anstream::adapter::strip_str(&self.to_text()).to_string();
+        let table = anstream::adapter::strip_str(self.table).to_string();
         writeln!(out, "    <system-out>{}</system-out>", escape(&table).replace("&#10;", "\n"))?;
         writeln!(out, "  </testsuite>\n</testsuites>")
     }
@@ -194,7 +239,7 @@ mod tests {
             let element = if line.ends_with("/>") {
                 ""
             } else {
-                lines.get(at + 1)?.trim().strip_prefix('<')?.split(' ').next()?
+                lines.get(at + 1)?.trim().strip_prefix('<')?.split([' ', '>']).next()?
             };
             Some((name.to_owned(), class.to_owned(), element.to_owned()))
         };
@@ -244,13 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_are_judged_together_are_one_suite() {
+        let mut pool = testing::pool(&testing::report(), 2);
+        pool.verdict = Verdict::Inconclusive;
+        let xml = pool.to_junit();
+        assert_eq!(cases(&xml).len(), 1 + pool.checks.len(), "{xml}");
+        assert_eq!(cases(&xml)[0], case("verdict", "both", "error"));
+        let run = pool.runs[0].run;
+        assert!(xml.contains(&format!("name=\"runs\" value=\"{run} {run}\"")), "{xml}");
+        assert!(xml.contains(&format!("left out {run}: ")), "{xml}");
+    }
+
+    #[test]
     fn hostile_text_stays_text() {
         let report = testing::hostile();
-        let xml = report.to_junit();
-        assert!(!xml.contains("<script"), "{xml}");
-        assert!(!xml.contains("]]>"), "{xml}");
-        let is_allowed = |c: char| !c.is_control() || c == '\n';
-        assert!(xml.chars().all(is_allowed), "a control character is left");
+        for xml in [report.to_junit(), testing::pool(&report, 2).to_junit()] {
+            assert!(!xml.contains("<script"), "{xml}");
+            assert!(!xml.contains("]]>"), "{xml}");
+            let is_allowed = |c: char| !c.is_control() || c == '\n';
+            assert!(xml.chars().all(is_allowed), "a control character is left");
+        }
         assert!(escape("a\u{0}\u{1b}\u{ffff}b") == "a\u{fffd}\u{fffd}\u{fffd}b");
         assert_eq!(escape("\"a'\n<&>"), "&quot;a&#39;&#10;&lt;&amp;&gt;");
     }

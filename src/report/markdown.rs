@@ -4,10 +4,11 @@
 
 use std::fmt::Write;
 
-use crate::verify::verdict::{Finding, Status, Verdict};
+use crate::verify::verdict::{Finding, Status};
 
+use super::outcome::Outcome;
 use super::text::{faults_done, grouped, millis, on, printable, word};
-use super::{IncidentReport, Report};
+use super::{Excluded, IncidentReport, Pool, Report};
 
 /// GitHub takes 65,536 characters; below this there is room for what others write around it. The
 /// bounds below add up to less.
@@ -23,6 +24,8 @@ const DETAIL_MAX: usize = 400;
 const CHECKS_MAX: usize = 40;
 /// Checks that passed.
 const PASSED_MAX: usize = 40;
+/// Runs that are judged together, and runs that are left out.
+const RUNS_MAX: usize = 20;
 /// Incidents.
 const INCIDENTS_MAX: usize = 10;
 /// Characters of what the clusters of a rehearsal counted.
@@ -43,25 +46,18 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = self.write_head(&mut out);
+        let outcome = self.outcome();
+        let _ = outcome.write_head(&mut out, &self.facts());
         let _ = self.write_comparison(&mut out);
-        let _ = self.write_open_checks(&mut out);
+        let _ = outcome.write_open_checks(&mut out);
         let _ = self.write_telling_incidents(&mut out);
-        let _ = self.write_passed_checks(&mut out);
+        let _ = outcome.write_passed_checks(&mut out);
         let _ = self.write_vital_signs(&mut out);
         let _ = self.write_settings(&mut out);
         out
     }
 
-    fn write_head(&self, out: &mut String) -> std::fmt::Result {
-        let sign = sign(match self.verdict {
-            Verdict::Go => Status::Pass,
-            Verdict::NoGo => Status::Fail,
-            Verdict::Inconclusive => Status::Inconclusive,
-        });
-        let name = inline(&self.scenario, NAME_MAX);
-        writeln!(out, "## {sign} {}: {name}\n", self.verdict.as_str())?;
-        writeln!(out, "{}\n", inline(&self.reason, REASON_MAX))?;
+    fn facts(&self) -> Vec<String> {
         let mut facts = vec![self.phase.as_str().to_owned()];
         if self.rehearsal.is_some() {
             facts.push("**rehearsed**, on clusters that the canary brought along".to_owned());
@@ -80,7 +76,7 @@ impl Report {
             facts.push(inline(&self.started_at, NAME_MAX));
         }
         facts.push(format!("run `{}`", self.run));
-        writeln!(out, "{}\n", facts.join(" · "))
+        facts
     }
 
     fn write_comparison(&self, out: &mut String) -> std::fmt::Result {
@@ -101,24 +97,6 @@ impl Report {
         writeln!(out)
     }
 
-    fn write_open_checks(&self, out: &mut String) -> std::fmt::Result {
-        let mut open: Vec<_> = self.checks.iter().filter(|f| f.status != Status::Pass).collect();
-        if open.is_empty() {
-            return Ok(());
-        }
-        // What the verdict rests on comes first, and of that the worst.
-        open.sort_by_key(|f| (!f.required, std::cmp::Reverse(f.status)));
-        writeln!(out, "### Failed and open checks\n")?;
-        writeln!(out, "| | check | on | what was seen |\n|:--|:--|:--|:--|")?;
-        for finding in open.iter().take(CHECKS_MAX) {
-            let sign = sign(finding.status);
-            let not_required = if finding.required { "" } else { " (not required)" };
-            let row = row(finding);
-            writeln!(out, "| {sign} {} | {row}{not_required} |", word(finding.status))?;
-        }
-        write_more(out, open.len(), CHECKS_MAX, "checks")
-    }
-
     fn write_telling_incidents(&self, out: &mut String) -> std::fmt::Result {
         if self.incidents.is_empty() {
             return Ok(());
@@ -133,23 +111,6 @@ impl Report {
             writeln!(out, "\nand {} more incidents", grouped(more))?;
         }
         writeln!(out)
-    }
-
-    fn write_passed_checks(&self, out: &mut String) -> std::fmt::Result {
-        let passed: Vec<_> = self.checks.iter().filter(|f| f.status == Status::Pass).collect();
-        if passed.is_empty() {
-            return Ok(());
-        }
-        let count = passed.len();
-        let checks = if count == 1 { "check" } else { "checks" };
-        writeln!(out, "<details><summary>{count} {checks} passed</summary>\n")?;
-        writeln!(out, "| check | on | what was seen |\n|:--|:--|:--|")?;
-        for finding in passed.iter().take(PASSED_MAX) {
-            let not_required = if finding.required { "" } else { " (not required)" };
-            writeln!(out, "| {}{not_required} |", row(finding))?;
-        }
-        write_more(out, count, PASSED_MAX, "checks")?;
-        writeln!(out, "</details>\n")
     }
 
     fn write_vital_signs(&self, out: &mut String) -> std::fmt::Result {
@@ -188,6 +149,87 @@ impl Report {
         }
         writeln!(out, "<details><summary>Configuration</summary>\n")?;
         writeln!(out, "```json\n{shown}\n```\n\n</details>")
+    }
+}
+
+impl Pool {
+    /// The outcome as Markdown, with a newline at its end and never more than 60,000 characters.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        let mut facts = vec![self.phase.as_str().to_owned(), self.counted_runs()];
+        facts.extend(self.conditions().into_iter().map(|said| inline(&said, NAME_MAX)));
+        // Writing to a String cannot fail.
+        let outcome = self.outcome();
+        let _ = outcome.write_head(&mut out, &facts);
+        let _ = self.write_runs(&mut out);
+        let _ = outcome.write_open_checks(&mut out);
+        let _ = outcome.write_passed_checks(&mut out);
+        out
+    }
+
+    fn write_runs(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "| run | began | its verdict | trials | from |\n|:--|:--|:--|:--|:--|")?;
+        // Which ran last is what one looks for first, where they are many.
+        for run in self.runs.iter().rev().take(RUNS_MAX) {
+            let rehearsed = if run.rehearsed { ", **rehearsed**" } else { "" };
+            let (began, verdict) = (inline(&run.started_at, NAME_MAX), run.verdict.as_str());
+            let (trials, source) = (run.shown_trials(), inline(&run.source, NAME_MAX));
+            writeln!(
+                out,
+                "| `{}` | {began} | {verdict}{rehearsed} | {trials} | {source} |",
+                run.run
+            )?;
+        }
+        write_more(out, self.runs.len(), RUNS_MAX, "runs")?;
+        for Excluded { run, reason } in self.excluded.iter().take(RUNS_MAX) {
+            writeln!(out, "- left out `{run}`: {}", inline(reason, DETAIL_MAX))?;
+        }
+        match self.excluded.len() {
+            0 => Ok(()),
+            count => write_more(out, count, RUNS_MAX, "left out"),
+        }
+    }
+}
+
+impl Outcome<'_> {
+    fn write_head(&self, out: &mut String, facts: &[String]) -> std::fmt::Result {
+        let (sign, name) = (sign(self.status()), inline(self.scenario, NAME_MAX));
+        writeln!(out, "## {sign} {}: {name}\n", self.verdict.as_str())?;
+        writeln!(out, "{}\n", inline(self.reason, REASON_MAX))?;
+        writeln!(out, "{}\n", facts.join(" · "))
+    }
+
+    fn write_open_checks(&self, out: &mut String) -> std::fmt::Result {
+        let open = self.failed_or_open();
+        if open.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "### Failed and open checks\n")?;
+        writeln!(out, "| | check | on | what was seen |\n|:--|:--|:--|:--|")?;
+        for finding in open.iter().take(CHECKS_MAX) {
+            let sign = sign(finding.status);
+            let not_required = if finding.required { "" } else { " (not required)" };
+            let row = row(finding);
+            writeln!(out, "| {sign} {} | {row}{not_required} |", word(finding.status))?;
+        }
+        write_more(out, open.len(), CHECKS_MAX, "checks")
+    }
+
+    fn write_passed_checks(&self, out: &mut String) -> std::fmt::Result {
+        let passed = self.passed();
+        if passed.is_empty() {
+            return Ok(());
+        }
+        let count = passed.len();
+        let checks = if count == 1 { "check" } else { "checks" };
+        writeln!(out, "<details><summary>{count} {checks} passed</summary>\n")?;
+        writeln!(out, "| check | on | what was seen |\n|:--|:--|:--|")?;
+        for finding in passed.iter().take(PASSED_MAX) {
+            let not_required = if finding.required { "" } else { " (not required)" };
+            writeln!(out, "| {}{not_required} |", row(finding))?;
+        }
+        write_more(out, count, PASSED_MAX, "checks")?;
+        writeln!(out, "</details>\n")
     }
 }
 
@@ -274,6 +316,7 @@ fn inline(text: &str, chars_max: usize) -> String {
 mod tests {
     use super::super::testing;
     use super::*;
+    use crate::verify::verdict::Verdict;
 
     #[test]
     fn the_verdict_comes_first_as_a_word_and_then_its_reasons() {
@@ -355,11 +398,31 @@ mod tests {
         assert_eq!(inline("- a", 9), "\\- a");
         assert_eq!(inline("abc", 2), "ab…");
         // A table keeps its columns.
-        let report = testing::hostile().to_markdown();
-        let rows = report.lines().filter(|line| line.starts_with("| ❌ "));
-        for row in rows {
-            assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
+        let hostile = testing::hostile();
+        let pool = testing::pool(&hostile, 2).to_markdown();
+        for (text, begins, columns) in
+            [(&hostile.to_markdown(), "| ❌ ", 4), (&pool, "| ❌ ", 4), (&pool, "| `", 5)]
+        {
+            let rows: Vec<_> = text.lines().filter(|line| line.starts_with(begins)).collect();
+            assert!(!rows.is_empty(), "{text}");
+            for row in rows {
+                assert_eq!(row.replace("\\|", "").matches('|').count(), columns + 1, "{row}");
+            }
         }
+    }
+
+    #[test]
+    fn runs_that_are_judged_together_are_named_and_so_are_those_that_are_left_out() {
+        let text = testing::pool(&testing::report(), 2).to_markdown();
+        let reason = "old: 0 of 1,000 publications lost, below 0.30 %";
+        let lines: Vec<_> = text.lines().take(5).collect();
+        assert_eq!(lines[..3], ["## ✅ GO: cutover", "", reason], "{text}");
+        for said in ["2 runs together", "left out by --no-history", "however often one looks"] {
+            assert!(lines[4].contains(said), "{text}");
+        }
+        assert_eq!(text.matches("\n| `01a20437-").count(), 2, "{text}");
+        assert!(text.contains("| 1,000 on old, 1,000 on new | cutover |\n"), "{text}");
+        assert_eq!(text.matches("\n- left out `01a20437-").count(), 1, "{text}");
     }
 
     #[test]
@@ -370,6 +433,11 @@ mod tests {
         assert!(text.contains("and 1,960 more checks"), "{text}");
         assert!(text.contains("and 17,335 more incidents"), "{text}");
         assert_eq!(text.matches("<details>").count(), text.matches("</details>").count());
+        let text = testing::pool(&testing::monstrous(), 1_000).to_markdown();
+        let count = text.chars().count();
+        assert!(count < CHARS_MAX && count > CHARS_MAX / 3, "{count} characters");
+        assert!(text.contains("and 980 more runs"), "{text}");
+        assert!(text.contains("and 480 more left out"), "{text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod junit;
 mod markdown;
 mod markup;
 mod occupancy;
+mod outcome;
 mod pool;
 pub mod providers;
 mod reason;

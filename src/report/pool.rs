@@ -52,6 +52,14 @@ pub struct PooledRun {
     pub trials: BTreeMap<ClusterRole, u64>,
 }
 
+impl PooledRun {
+    /// The trials on each cluster, in words.
+    pub(super) fn shown_trials(&self) -> String {
+        let shown = self.trials.iter().map(|(role, n)| format!("{} on {role}", grouped(*n)));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Why runs cannot be judged together.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PoolError {
@@ -192,6 +200,24 @@ impl Pool {
         text
     }
 
+    /// How many runs are judged, in words.
+    pub(super) fn counted_runs(&self) -> String {
+        let several = if self.runs.len() == 1 { "run" } else { "runs together" };
+        format!("{} {several}", self.runs.len())
+    }
+
+    /// On what terms they are judged, where they are not the usual ones.
+    pub(super) fn conditions(&self) -> Vec<String> {
+        let mut conditions = Vec::new();
+        if !self.history_counts {
+            conditions.push("left out by --no-history: whatever else the history holds".to_owned());
+        }
+        if self.looks == Looks::Anytime {
+            conditions.push("judged by bounds that hold however often one looks".to_owned());
+        }
+        conditions
+    }
+
     /// The outcome for a terminal.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
@@ -201,30 +227,18 @@ impl Pool {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let several = if self.runs.len() == 1 { "run" } else { "runs together" };
-        writeln!(
-            out,
-            "{} ({}), {} {several}\n",
-            self.scenario,
-            self.phase.as_str(),
-            self.runs.len()
-        )?;
+        writeln!(out, "{} ({}), {}\n", self.scenario, self.phase.as_str(), self.counted_runs())?;
         for run in &self.runs {
             let rehearsed = if run.rehearsed { ", rehearsed" } else { "" };
             let (start, run_id, verdict) = (&run.started_at, run.run, run.verdict.as_str());
             writeln!(out, "{start} {run_id} {verdict}{rehearsed}")?;
-            let trials: Vec<_> =
-                run.trials.iter().map(|(role, n)| format!("{} on {role}", grouped(*n))).collect();
-            writeln!(out, "  trials: {}; from {}", trials.join(", "), run.source)?;
+            writeln!(out, "  trials: {}; from {}", run.shown_trials(), run.source)?;
         }
         for Excluded { run, reason } in &self.excluded {
             writeln!(out, "left out {run}: {reason}")?;
         }
-        if !self.history_counts {
-            writeln!(out, "left out by --no-history: whatever else the history holds")?;
-        }
-        if self.looks == Looks::Anytime {
-            writeln!(out, "judged by bounds that hold however often one looks")?;
+        for condition in self.conditions() {
+            writeln!(out, "{condition}")?;
         }
         writeln!(out)?;
         write_checks(out, &self.checks)?;

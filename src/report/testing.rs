@@ -17,6 +17,7 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
 use crate::verify::testing::limits;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::pool::{Excluded, Pool, PooledRun};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
     AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
@@ -390,4 +391,31 @@ pub(super) fn monstrous() -> Report {
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, counts.collect())]));
     report.settings = json!(vec![HOSTILE; 5_000]);
     report
+}
+
+/// What runs like this one say together.
+pub(super) fn pool(report: &Report, runs: usize) -> Pool {
+    let run = PooledRun {
+        run: report.run,
+        started_at: report.started_at.clone(),
+        ended_at: report.ended_at.clone(),
+        verdict: report.verdict,
+        rehearsed: report.rehearsal.is_some(),
+        source: report.scenario.clone(),
+        trials: report.clusters.iter().map(|(role, cluster)| (*role, cluster.trials)).collect(),
+    };
+    let excluded = Excluded { run: report.run, reason: report.reason.clone() };
+    Pool {
+        schema: SCHEMA,
+        scenario: report.scenario.clone(),
+        scenario_digest: report.scenario_digest.clone(),
+        phase: report.phase,
+        looks: Looks::Anytime,
+        verdict: report.verdict,
+        reason: report.reason.clone(),
+        checks: report.checks.clone(),
+        runs: vec![run; runs],
+        excluded: vec![excluded; runs / 2],
+        history_counts: false,
+    }
 }

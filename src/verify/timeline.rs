@@ -129,20 +129,20 @@ impl Timeline {
         }
     }
 
-    /// The latencies of the first and of the last third of the time until `end`.
+    /// The latencies of the first and of the last third of the time until `end`: of as few slots as
+    /// cover it. Nothing, where the two would share one.
     pub fn thirds(&self, role: ClusterRole, end: RunTime) -> (Latencies, Latencies) {
         let (mut opening, mut closing) = (Latencies::default(), Latencies::default());
-        let slots = self.slots(role);
-        let published = (self.place(end) + 1).min(slots.len());
-        let third = published / 3;
-        for slot in slots.iter().take(third) {
-            opening.add(&slot.latencies);
-        }
-        // What comes after the last event was sent in the last third as well.
-        if third > 0 {
-            for slot in slots.iter().skip(published - third) {
-                closing.add(&slot.latencies);
-            }
+        let length = end.since(self.start);
+        // The last slot is seldom a whole one: what covers a third is counted in time.
+        let slots_in = |time: Duration| time.as_nanos() as f64 / self.width.as_nanos() as f64;
+        let opened = slots_in(length / 3).ceil() as usize;
+        let closed = slots_in(length - length / 3).floor() as usize;
+        if 0 < opened && opened <= closed {
+            let slots = self.slots(role);
+            slots.iter().take(opened).for_each(|slot| opening.add(&slot.latencies));
+            // What comes after the last event was sent in the last third as well.
+            slots.iter().skip(closed).for_each(|slot| closing.add(&slot.latencies));
         }
         (opening, closing)
     }
@@ -150,6 +150,8 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
 
     fn slot(ms: u64) -> Slot {
@@ -196,20 +198,37 @@ mod tests {
     }
 
     #[test]
-    fn thirds_are_those_of_publishing_time() {
+    fn thirds_are_the_fewest_slots_that_cover_a_third_of_publishing_time() {
         let mut timeline = Timeline::new(RunTime::ZERO);
         for second in 0..9 {
             let at = RunTime::from_millis(1_000 * second + 500);
             timeline.add(ClusterRole::New, at, at, &slot(second + 1));
         }
-        let (opening, closing) = timeline.thirds(ClusterRole::New, RunTime::from_millis(8_900));
-        assert_eq!((opening.count(), closing.count()), (3, 3));
-        assert!(opening.max_ms() < Some(3.1) && closing.min_ms() > Some(6.9));
+        for (end, opening, closing) in [
+            (9_000, 1..=3, 7..=9),
+            (8_900, 1..=3, 6..=9),
+            (8_300, 1..=3, 6..=9),
+            (6_000, 1..=2, 5..=9),
+            // A last slot of half a second tells too little by itself.
+            (4_450, 1..=2, 3..=9),
+            (3_000, 1..=1, 3..=9),
+            (2_500, 1..=1, 2..=9),
+            (1_500, 1..=1, 2..=9),
+        ]
+            as [(u64, RangeInclusive<u64>, RangeInclusive<u64>); 8]
+        {
+            let (first, last) = timeline.thirds(ClusterRole::New, RunTime::from_millis(end));
+            for (third, seconds) in [(first, opening), (last, closing)] {
+                assert_eq!(third.count(), seconds.clone().count() as u64, "{end} ms: {seconds:?}");
+                let (fastest, slowest) = (third.min_ms().unwrap(), third.max_ms().unwrap());
+                let seen = (fastest.round() as u64, slowest.round() as u64);
+                assert_eq!(seen, (*seconds.start(), *seconds.end()), "{end} ms");
+            }
+        }
         // In one slot there is nothing to compare.
-        let mut short = Timeline::new(RunTime::ZERO);
-        let at = RunTime::from_millis(1);
-        short.add(ClusterRole::New, at, at, &slot(1));
-        let (opening, closing) = short.thirds(ClusterRole::New, RunTime::from_millis(900));
-        assert_eq!((opening.count(), closing.count()), (0, 0));
+        for end in [0, 1, 900, 1_000] {
+            let (opening, closing) = timeline.thirds(ClusterRole::New, RunTime::from_millis(end));
+            assert_eq!((opening.count(), closing.count()), (0, 0), "{end} ms");
+        }
     }
 }

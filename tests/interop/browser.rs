@@ -9,8 +9,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use pusher_canary::report::Report;
+use pusher_canary::model::RunId;
+use pusher_canary::report::{Excluded, Pool, Report, Rules, Source};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{MACHINE, Script, base, execute, names, outcome, read};
 
@@ -87,6 +89,8 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
     let _alone = MACHINE.lock();
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let measured = rehearse(folder.path())?;
+    let gate = gate(&measured)?.to_html();
+    std::fs::write(folder.path().join("gate.html"), gate).map_err(|error| error.to_string())?;
     let [go, no_go] = [fixture("go")?, fixture("no-go")?];
     let (hostile, long) = (hostile(measured.clone()), long(measured));
     for (name, report) in [("go", go), ("no-go", no_go), ("hostile", hostile), ("long", long)] {
@@ -94,7 +98,7 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
         let path = folder.path().join(format!("{name}.html"));
         std::fs::write(path, report.to_html()).map_err(|error| error.to_string())?;
     }
-    let pages = ["rehearsal", "go", "no-go", "hostile", "long"]
+    let pages = ["rehearsal", "go", "no-go", "hostile", "long", "gate"]
         .map(|name| json!({ "name": name, "file": folder.path().join(format!("{name}.html")) }));
     let screenshots = std::env::var_os("PUSHER_CANARY_SCREENSHOTS");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -136,6 +140,21 @@ fn rehearse(folder: &Path) -> Result<Value, String> {
         return Err(format!("the rehearsal ended with {status}, and not as NO-GO"));
     }
     serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
+/// Some runs together, one of them left out.
+fn gate(measured: &Value) -> Result<Pool, String> {
+    let run = |run: u128, name: &str| {
+        let mut report = measured.clone();
+        report["run"] = json!(RunId(Uuid::from_u128(run)));
+        let report = Report::from_json(&report.to_string()).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Source { name: name.to_owned(), report })
+    };
+    let sources = vec![run(1, "reports/2026/11/25/dual-publish.json")?, run(2, HOSTILE)?];
+    let excluded = vec![Excluded { run: RunId(Uuid::from_u128(3)), reason: HOSTILE.repeat(3) }];
+    let max_age = Duration::from_secs(3_600);
+    let rules = Rules { now: Duration::ZERO, max_age, excluded, history_counts: false };
+    Pool::new(sources, &rules).map_err(|error| error.to_string())
 }
 
 fn fixture(name: &str) -> Result<Value, String> {

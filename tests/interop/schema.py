@@ -1,5 +1,5 @@
 """What the program prints as JSON Schemas, held to validators that others wrote: Python's jsonschema,
-and taplo, which editors use for TOML.
+and taplo, which editors use for TOML. Its JUnit XML, held to Jenkins' own schema by libxml2.
 
 Reads PUSHER_CANARY_INTEROP_TARGET: {"program": path, "root": path, "sdk": path}. Prints one JSON line
 for each check: {"check": name, "ok": true}, or false with a "detail".
@@ -18,6 +18,7 @@ import tomllib
 import traceback
 
 import jsonschema
+import lxml.etree
 
 TARGET = json.loads(os.environ["PUSHER_CANARY_INTEROP_TARGET"])
 ROOT = pathlib.Path(TARGET["root"])
@@ -105,6 +106,28 @@ def _():
             assert lint(path.read_text())[0] == 0, lint(path.read_text())
         code, said = lint((ROOT / "tests/fixtures/scenarios/invalid-unknown-key.toml").read_text())
         assert code != 0 and "'witneses'" in said, said
+
+
+@check('lxml: JUnit XML of each kind of test case keeps the schema that Jenkins has of it')
+def _():
+    schema = lxml.etree.XMLSchema(file=ROOT / "tests/fixtures/junit/jenkins-junit-4.xsd")
+    seen = set()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "report.json")
+        lossy = ["--fault", "new:drop=0.5", "--report-json", path]
+        for arguments in (
+            ["rehearse", "--duration", "1s"],
+            ["rehearse", "--duration", "1s", *lossy],
+            ["gate", "--report", path, "--no-history"],
+        ):
+            text = program(*arguments, "--report-junit", "-")
+            suites = lxml.etree.fromstring(text.encode())
+            schema.assertValid(suites)
+            seen |= {case[0].tag if len(case) else "passed" for case in suites.iter("testcase")}
+    assert seen == {"passed", "failure", "error", "skipped"}, seen
+    # The schema has teeth.
+    del suites.find("testsuite").attrib["name"]
+    assert not schema.validate(suites)
 
 
 def main():

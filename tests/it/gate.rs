@@ -65,9 +65,23 @@ fn runs_are_judged_together_and_each_of_them_once() {
         both["runs"].as_array().unwrap().iter().map(|r| r["trials"]["old"].as_u64().unwrap()).sum();
     assert_eq!(loss["evidence"], trials);
 
-    // One that lost is not outweighed, and leaving it out takes a reason, which is shown.
-    let outcome = gate(&folder, &["a.json", "b", "lossy"], &[]);
+    // One that lost is not outweighed, as every form says.
+    let forms = [
+        ["--report-html", "gate.html"],
+        ["--report-junit", "gate.xml"],
+        ["--report-markdown", "gate.md"],
+    ];
+    let outcome = gate(&folder, &["a.json", "b", "lossy"], forms.as_flattened());
     outcome.assert_code(1);
+    for (file, said) in [
+        ("gate.html", "<title>NO-GO: it</title>"),
+        ("gate.xml", "<testcase name=\"loss\" classname=\"pusher-canary.it.new\">\n      <failure"),
+        ("gate.md", "## ❌ NO-GO: it\n"),
+    ] {
+        let text = folder.read(file);
+        assert!(text.contains(said) && text.contains("lossy"), "{file}: {text}");
+    }
+    // Leaving it out takes a reason, which is shown.
     let report: Value = serde_json::from_str(&folder.read("lossy.json")).unwrap();
     let run = report["run"].as_str().unwrap();
     let exclusion = format!("{run}=the network was cut on purpose");

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use pusher_canary::journal;
+use pusher_canary::report::Report;
 use pusher_canary::verify::figures::ClusterFigures;
+use pusher_canary::verify::verdict::Verdict;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -141,6 +143,30 @@ fn the_books_balance_in_every_line_of_a_journal() {
     let seconds: Vec<_> = BufReader::new(text).lines().filter_map(at).collect();
     let longest = seconds.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(longest < 1_500_000_000, "{longest} ns");
+}
+
+#[test]
+fn a_run_that_was_go_is_not_before_the_last_line_of_its_record() {
+    let folder = Folder::new();
+    let path = folder.write("scenario.toml", &scenario(&[]));
+    let outcome = {
+        let _turn = turn();
+        rehearsal(&path, 6, &["--journal", "-", "-q"]).run()
+    };
+    outcome.assert_code(0);
+    let text = outcome.stdout.as_bytes();
+    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let verdicts: Vec<_> = ends
+        .map(|end| {
+            let recorded = journal::read(&text[..end]).unwrap();
+            let report = Report::new(&recorded.account, recorded.end.as_ref());
+            assert_eq!(report.complete, end == text.len());
+            report.verdict
+        })
+        .collect();
+    let (last, before) = verdicts.split_last().unwrap();
+    assert_eq!(*last, Verdict::Go);
+    assert!(before.len() > 5 && before.iter().all(|v| *v == Verdict::Inconclusive), "{verdicts:?}");
 }
 
 #[test]

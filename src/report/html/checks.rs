@@ -1,12 +1,11 @@
 //! Checks, each with all that it found, the failing ones first.
 
-use std::cmp::Reverse;
 use std::fmt::Write;
 
-use crate::report::Report;
 use crate::report::markup::{clipped, escaped};
+use crate::report::outcome::Outcome;
 use crate::report::text::{figure, grouped, on};
-use crate::verify::verdict::{Finding, Status};
+use crate::verify::verdict::Finding;
 
 use super::{DETAIL_MAX, NAME_MAX, badge, plural, write_cards, write_more};
 
@@ -24,12 +23,9 @@ const HEADINGS: [&str; 9] = [
     "required",
 ];
 
-impl Report {
+impl Outcome<'_> {
     pub(super) fn html_checks(&self, out: &mut String) -> std::fmt::Result {
-        let (passed, mut open): (Vec<_>, Vec<_>) =
-            self.checks.iter().partition(|f| f.status == Status::Pass);
-        // What the verdict rests on comes first, and of that the worst.
-        open.sort_by_key(|f| (!f.required, Reverse(f.status)));
+        let (passed, open) = (self.passed(), self.failed_or_open());
         match open.len() {
             0 => writeln!(out, "<p>None failed, and none is open.</p>")?,
             _ => write_some(out, "Failed and open checks, those that are required first", &open)?,

@@ -4,28 +4,29 @@ use std::fmt::Write;
 
 use crate::report::Report;
 use crate::report::markup::clipped;
+use crate::report::outcome::Outcome;
 use crate::report::reason::named;
 use crate::report::text::{grouped, millis, word};
 use crate::verify::checks::Looks;
-use crate::verify::verdict::{Finding, Status, Verdict};
+use crate::verify::verdict::{Status, Verdict};
 
-use super::{NAME_MAX, REASON_MAX, plural, sign};
+use super::{NAME_MAX, REASON_MAX, instant, plural, sign, write_facts};
 
-impl Report {
-    pub(super) fn html_head(&self, out: &mut String) -> std::fmt::Result {
-        let (class, status) = match self.verdict {
-            Verdict::Go => ("go", Status::Pass),
-            Verdict::NoGo => ("no-go", Status::Fail),
-            Verdict::Inconclusive => ("inconclusive", Status::Inconclusive),
+impl Outcome<'_> {
+    pub(super) fn html_verdict(&self, out: &mut String) -> std::fmt::Result {
+        let class = match self.verdict {
+            Verdict::Go => "go",
+            Verdict::NoGo => "no-go",
+            Verdict::Inconclusive => "inconclusive",
         };
-        let (sign, verdict) = (sign(status), self.verdict.as_str());
-        let name = clipped(&self.scenario, NAME_MAX);
+        let (sign, verdict) = (sign(self.status()), self.verdict.as_str());
+        let name = clipped(self.scenario, NAME_MAX);
         writeln!(
             out,
             "<div class=\"verdict {class}\">\n<h1><span class=\"word\"><span aria-hidden=\"true\">\
              {sign}</span> {verdict}</span> <span class=\"name\">{name}</span></h1>"
         )?;
-        match self.failed_or_open() {
+        match self.reasons() {
             Some(findings) => {
                 writeln!(out, "<ul class=\"reasons\">")?;
                 for finding in findings {
@@ -35,7 +36,7 @@ impl Report {
                 writeln!(out, "</ul>")?;
             }
             None => {
-                writeln!(out, "<p class=\"reasons\">{}</p>", clipped(&self.reason, REASON_MAX))?;
+                writeln!(out, "<p class=\"reasons\">{}</p>", clipped(self.reason, REASON_MAX))?;
             }
         }
         let count = |status| {
@@ -46,29 +47,20 @@ impl Report {
         writeln!(
             out,
             "<p class=\"quiet\">Checks that it rests on: {fail}, {open}, {pass}</p>\n</div>"
-        )?;
-        self.write_facts(out)
+        )
     }
+}
 
-    /// The findings of which the reason consists, where it consists of findings.
-    fn failed_or_open(&self) -> Option<Vec<&Finding>> {
-        let (mut rest, mut found) = (self.reason.as_str(), Vec::new());
-        for finding in self.checks.iter().filter(|f| f.required && f.status != Status::Pass) {
-            let Some(after) = rest.strip_prefix(&format!("{}: {}", named(finding), finding.detail))
-            else {
-                continue;
-            };
-            found.push(finding);
-            rest = match after.strip_prefix("; ") {
-                Some(after) => after,
-                None if after.is_empty() => return Some(found),
-                None => return None,
-            };
-        }
-        None
+/// When the bounds were looked at.
+pub(super) const fn looked(looks: Looks) -> &'static str {
+    match looks {
+        Looks::Once => "looked at once, at the end",
+        Looks::Anytime => "hold at all times: they may be looked at again and again",
     }
+}
 
-    fn write_facts(&self, out: &mut String) -> std::fmt::Result {
+impl Report {
+    pub(super) fn html_facts(&self, out: &mut String) -> std::fmt::Result {
         let (phase, name) = (self.phase.as_str(), clipped(&self.scenario, NAME_MAX));
         let phase = match self.rehearsal {
             Some(_) => {
@@ -76,12 +68,7 @@ impl Report {
             }
             None => phase.to_owned(),
         };
-        let instant = |at: &str| match at {
-            "" => "–".to_owned(),
-            at => format!("<time>{}</time>", clipped(at, NAME_MAX)),
-        };
-        writeln!(out, "<dl class=\"facts\">")?;
-        for (what, value) in [
+        let facts = [
             ("scenario", name),
             ("phase", phase),
             ("run", format!("<code>{}</code>", self.run)),
@@ -91,10 +78,8 @@ impl Report {
             ("bounds", self.bounds().to_owned()),
             ("detector", self.detector()),
             ("instrument", self.vital_signs()),
-        ] {
-            writeln!(out, "<div><dt>{what}</dt><dd>{value}</dd></div>")?;
-        }
-        writeln!(out, "</dl>")
+        ];
+        write_facts(out, &facts)
     }
 
     fn publishing(&self) -> String {
@@ -111,11 +96,7 @@ impl Report {
 
     /// What the verdict is, and when the bounds were looked at.
     const fn bounds(&self) -> &'static str {
-        match (self.proof, self.looks) {
-            (false, _) => "<b>an alarm, no proof</b>",
-            (true, Looks::Once) => "looked at once, at the end",
-            (true, Looks::Anytime) => "hold at all times: they may be looked at again and again",
-        }
+        if self.proof { looked(self.looks) } else { "<b>an alarm, no proof</b>" }
     }
 
     fn detector(&self) -> String {

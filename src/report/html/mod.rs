@@ -9,6 +9,7 @@ mod findings;
 mod head;
 mod latency;
 mod occupancy;
+mod pool;
 mod providers;
 mod settings;
 mod time;
@@ -17,12 +18,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 
 use crate::verify::verdict::Status;
 
 use super::Report;
-use super::markup::{write_begin, write_end};
+use super::markup::{clipped, write_begin, write_end};
+use super::outcome::Outcome;
 use super::text::{grouped, word};
 
 const STYLE: &str = include_str!("page.css");
@@ -33,12 +35,13 @@ const DETAIL_MAX: usize = 400;
 /// Characters of the verdict's reasons.
 const REASON_MAX: usize = 6_000;
 
-/// A section: what an address ends with to lead there, its heading, and what writes it. One that
-/// writes nothing is left out.
-type Section = (&'static str, &'static str, fn(&Report, &mut String) -> fmt::Result);
+/// A section: what an address ends with to lead there, its heading, and its body.
+type Section = (&'static str, &'static str, String);
 
-const SECTIONS: [Section; 12] = [
-    ("checks", "Checks", Report::html_checks),
+/// What writes the body of a section. One that writes nothing is left out.
+type Write = fn(&Report, &mut String) -> fmt::Result;
+
+const SECTIONS: [(&str, &str, Write); 11] = [
     ("clusters", "Old and new", Report::html_clusters),
     ("occupancy", "Who was there", Report::html_occupancy),
     ("latency", "Latency by percentile", Report::html_latency),
@@ -63,20 +66,33 @@ impl Report {
     }
 
     fn html_page(&self, out: &mut String) -> fmt::Result {
-        let mut sections = Vec::new();
-        let words: Section = ("words", "What the words mean", Self::html_words);
-        for (id, heading, write) in SECTIONS.into_iter().chain([words]) {
+        let (mut facts, mut sections) = (String::new(), Vec::new());
+        self.html_facts(&mut facts)?;
+        for (id, heading, write) in SECTIONS {
             let mut body = String::new();
             write(self, &mut body)?;
-            if !body.is_empty() {
-                sections.push((id, heading, body));
-            }
+            sections.push((id, heading, body));
         }
+        self.outcome().html_page(out, &facts, sections)
+    }
+}
+
+impl Outcome<'_> {
+    /// The whole page: the verdict, these facts, the checks, these sections, what the words mean.
+    fn html_page(&self, out: &mut String, facts: &str, between: Vec<Section>) -> fmt::Result {
+        let (mut checks, mut words) = (String::new(), String::new());
+        self.html_checks(&mut checks)?;
+        self.html_words(&mut words)?;
+        let mut sections = vec![("checks", "Checks", checks)];
+        sections.extend(between);
+        sections.push(("words", "What the words mean", words));
+        sections.retain(|(_, _, body)| !body.is_empty());
         write_begin(out, &format!("{}: {}", self.verdict.as_str(), self.scenario), STYLE)?;
         writeln!(out, "<a class=\"skip\" href=\"#verdict\">To the verdict</a>")?;
         chart::write_patterns(out)?;
         writeln!(out, "<header>pusher-canary</header>\n<main id=\"verdict\" tabindex=\"-1\">")?;
-        self.html_head(out)?;
+        self.html_verdict(out)?;
+        out.push_str(facts);
         write!(out, "<nav aria-label=\"On this page\"><ul>")?;
         for (id, heading, _) in &sections {
             write!(out, "<li><a href=\"#{id}\">{heading}</a></li>")?;
@@ -92,6 +108,23 @@ impl Report {
         writeln!(out, "</main>")?;
         write_end(out)
     }
+}
+
+/// An instant as the report says it: RFC 3339; empty if there is none.
+fn instant(at: &str) -> String {
+    match at {
+        "" => "–".to_owned(),
+        at => format!("<time>{}</time>", clipped(at, NAME_MAX)),
+    }
+}
+
+/// Facts, each with what it is a fact of. They are markup already.
+fn write_facts(out: &mut String, facts: &[(&str, String)]) -> fmt::Result {
+    writeln!(out, "<dl class=\"facts\">")?;
+    for (what, value) in facts {
+        writeln!(out, "<div><dt>{what}</dt><dd>{value}</dd></div>")?;
+    }
+    writeln!(out, "</dl>")
 }
 
 /// The sign of a status: a shape of its own, so that nothing rests on colour.

@@ -1,4 +1,4 @@
-//! What was asked, what measured, and what the words mean.
+//! What was asked, and what measured.
 
 use std::fmt::Write;
 
@@ -6,8 +6,7 @@ use crate::report::Report;
 use crate::report::markup::{clipped, entity};
 use crate::report::text::printable;
 
-use super::words::{CHECKS, WORDS};
-use super::{NAME_MAX, write_table};
+use super::{NAME_MAX, write_facts, write_table};
 
 /// Characters of the configuration.
 const SETTINGS_MAX: usize = 30_000;
@@ -34,35 +33,13 @@ impl Report {
         let version = clipped(&self.tool.version, NAME_MAX);
         let tool = clipped(&self.tool.name, NAME_MAX);
         let digest = clipped(&self.scenario_digest, NAME_MAX);
-        writeln!(out, "<dl class=\"facts\">")?;
-        for (what, value) in [
+        let facts = [
             ("measured by", format!("{tool} {version}")),
             ("form of the report", self.schema.to_string()),
             ("seed", self.seed.to_string()),
             ("scenario's digest", format!("<code>{digest}</code>")),
-        ] {
-            writeln!(out, "<div><dt>{what}</dt><dd>{value}</dd></div>")?;
-        }
-        writeln!(out, "</dl>")
-    }
-
-    /// What the words mean; of checks those that there are.
-    pub(super) fn html_words(&self, out: &mut String) -> std::fmt::Result {
-        let is_here = |name: &&(&str, &str)| self.checks.iter().any(|check| check.name == name.0);
-        let checks: Vec<_> = CHECKS.iter().filter(is_here).collect();
-        writeln!(out, "<details><summary>What is counted</summary>\n<dl class=\"words\">")?;
-        for (word, meaning) in WORDS {
-            writeln!(out, "<dt>{word}</dt><dd>{meaning}</dd>")?;
-        }
-        writeln!(out, "</dl></details>")?;
-        if checks.is_empty() {
-            return Ok(());
-        }
-        writeln!(out, "<details><summary>When a check passes</summary>\n<dl class=\"words\">")?;
-        for (name, asks) in checks {
-            writeln!(out, "<dt>{name}</dt><dd>{asks}</dd>")?;
-        }
-        writeln!(out, "</dl></details>")
+        ];
+        write_facts(out, &facts)
     }
 }
 

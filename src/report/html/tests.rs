@@ -258,8 +258,9 @@ fn no_number_is_drawn_that_is_none_and_nothing_lies_beside_its_chart() {
 #[test]
 fn hostile_text_is_no_markup_and_nothing_is_loaded() {
     let known: BTreeSet<_> = ELEMENTS.split_whitespace().collect();
-    for report in [testing::report(), testing::hostile(), testing::monstrous(), testing::empty()] {
-        let page = report.to_html();
+    let reports = [testing::report(), testing::hostile(), testing::monstrous(), testing::empty()];
+    let pages = reports.iter().flat_map(|r| [r.to_html(), testing::pool(r, 2).to_html()]);
+    for page in pages {
         for (name, tag) in elements(&page) {
             assert!(known.contains(name), "an element <{tag}>");
             let attributes = tag.split(' ').skip(1).filter_map(|part| part.split_once("=\""));
@@ -312,6 +313,29 @@ fn it_is_bounded() {
     let page = testing::report().to_html();
     assert!(page.len() < 120_000, "{} bytes", page.len());
     assert_eq!(page, testing::report().to_html(), "not always the same");
+    let page = testing::pool(&testing::monstrous(), 1_000).to_html();
+    assert!(page.len() < 500_000, "{} bytes", page.len());
+    assert!(page.contains("<p>and 900 more runs</p>") && page.contains("<p>and 400 more runs</p>"));
+}
+
+#[test]
+fn runs_that_are_judged_together_have_a_page_like_that_of_one() {
+    let mut pool = testing::pool(&testing::report(), 2);
+    pool.checks[0] = finding("loss", "new", true, Status::Fail);
+    let page = pool.to_html();
+    let head = between(&page, "<main", "<nav");
+    assert_in_order(head, &["GO</span>", "cutover", "2 runs together", "hold at all times"]);
+    assert!(head.contains("<dt>history</dt><dd><b>left out</b>"), "{head}");
+    let nav = between(&page, "<nav", "</nav>");
+    assert_in_order(nav, &["Checks", "Runs that count", "Runs that were left out", "What the"]);
+    assert!(between(&page, "id=\"checks\"", "</section>").contains("<b>loss</b>"));
+    let runs = between(&page, "id=\"runs\"", "</section>");
+    assert_eq!(runs.matches("<code>01a20437-").count(), 2, "{runs}");
+    assert!(runs.contains("<b>rehearsed</b>") && runs.contains("1,000 on old, 1,000 on new"));
+    let excluded = between(&page, "id=\"excluded\"", "</section>");
+    assert!(excluded.contains("publications lost, below 0.30 %"), "{excluded}");
+    pool.excluded.clear();
+    assert!(!pool.to_html().contains("id=\"excluded\""));
 }
 
 #[test]

@@ -1,5 +1,30 @@
 //! What the words of a report mean, and what the checks ask: as the README's tables have it.
 
+use std::fmt::Write;
+
+use crate::report::outcome::Outcome;
+
+impl Outcome<'_> {
+    /// What the words mean; of checks those that there are.
+    pub(super) fn html_words(&self, out: &mut String) -> std::fmt::Result {
+        let is_here = |name: &&(&str, &str)| self.checks.iter().any(|check| check.name == name.0);
+        let checks: Vec<_> = CHECKS.iter().filter(is_here).collect();
+        writeln!(out, "<details><summary>What is counted</summary>\n<dl class=\"words\">")?;
+        for (word, meaning) in WORDS {
+            writeln!(out, "<dt>{word}</dt><dd>{meaning}</dd>")?;
+        }
+        writeln!(out, "</dl></details>")?;
+        if checks.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "<details><summary>When a check passes</summary>\n<dl class=\"words\">")?;
+        for (name, asks) in checks {
+            writeln!(out, "<dt>{name}</dt><dd>{asks}</dd>")?;
+        }
+        writeln!(out, "</dl></details>")
+    }
+}
+
 /// What is counted.
 pub(super) const WORDS: &[(&str, &str)] = &[
     (

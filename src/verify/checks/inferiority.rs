@@ -36,8 +36,8 @@ pub(super) fn check(old: &ClusterFigures, new: &ClusterFigures, asked: &Requirem
         evidence: old.count().min(new.count()),
         detail: format!(
             "p99 on new {}, on old {}; {} ms allowed{noise}",
-            range(of_new),
-            range(of_old),
+            range(of_new, &new),
+            range(of_old, &old),
             ms(allowed)
         ),
         ..Seen::default()

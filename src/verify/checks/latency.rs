@@ -20,7 +20,7 @@ pub(super) fn check(cluster: &ClusterFigures, asked: &Requirements) -> Seen {
         _ => Status::Inconclusive,
     };
     let allowed = limit.map_or("no limit".to_owned(), |ms| format!("{ms:.0} ms allowed"));
-    let shown = range(Interval { lower, upper });
+    let shown = range(Interval { lower, upper }, &latencies);
     Seen {
         status,
         observed: upper,

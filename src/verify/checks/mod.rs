@@ -451,9 +451,17 @@ fn ms(ms: Option<f64>) -> String {
     ms.map_or("?".to_owned(), |ms| format!("{ms:.1}"))
 }
 
-/// An interval for people.
-fn range(interval: Interval) -> String {
-    format!("{}–{} ms", ms(interval.lower), ms(interval.upper))
+/// An interval for people, and of how many samples it is where they are too few for it.
+fn range(interval: Interval, samples: &Latencies) -> String {
+    let Interval { lower, upper } = interval;
+    let known = match (lower, upper) {
+        (Some(_), Some(_)) => return format!("{}–{} ms", ms(lower), ms(upper)),
+        (Some(_), None) => format!("at least {} ms", ms(lower)),
+        (None, Some(_)) => format!("at most {} ms", ms(upper)),
+        (None, None) => "unknown".to_owned(),
+    };
+    let n = samples.count();
+    format!("{known} from {n} {}", if n == 1 { "sample" } else { "samples" })
 }
 
 /// Where the quantile `q` lies, in milliseconds.

@@ -25,8 +25,8 @@ pub(super) fn check(cluster: &ClusterFigures, asked: &Requirements) -> Seen {
         evidence: opening.count().min(closing.count()),
         detail: format!(
             "p50 of the first third {}, of the last {}; {} ms allowed",
-            range(first),
-            range(last),
+            range(first, opening),
+            range(last, closing),
             ms(allowed)
         ),
         ..Seen::default()

@@ -1,0 +1,83 @@
+//! Several runs, judged together.
+
+use crate::report::Pool;
+use crate::report::markup::clipped;
+
+use super::head::looked;
+use super::{DETAIL_MAX, NAME_MAX, instant, write_cards, write_facts, write_more};
+
+/// Runs that are shown.
+const RUNS_MAX: usize = 100;
+
+impl Pool {
+    /// The outcome as an HTML page, like that of a run.
+    pub fn to_html(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.html_page(&mut out);
+        out
+    }
+
+    fn html_page(&self, out: &mut String) -> std::fmt::Result {
+        let (mut facts, mut runs, mut excluded) = (String::new(), String::new(), String::new());
+        self.html_facts(&mut facts)?;
+        self.html_runs(&mut runs)?;
+        self.html_excluded(&mut excluded)?;
+        let sections = vec![
+            ("runs", "Runs that count", runs),
+            ("excluded", "Runs that were left out", excluded),
+        ];
+        self.outcome().html_page(out, &facts, sections)
+    }
+
+    fn html_facts(&self, out: &mut String) -> std::fmt::Result {
+        let history = if self.history_counts {
+            "its runs of this scenario count as well, named or not"
+        } else {
+            "<b>left out</b>: whatever else it holds does not count"
+        };
+        let facts = [
+            ("scenario", clipped(&self.scenario, NAME_MAX)),
+            ("phase", self.phase.as_str().to_owned()),
+            ("judged", self.counted_runs()),
+            ("bounds", looked(self.looks).to_owned()),
+            ("history", history.to_owned()),
+            (
+                "scenario's digest",
+                format!("<code>{}</code>", clipped(&self.scenario_digest, NAME_MAX)),
+            ),
+        ];
+        write_facts(out, &facts)
+    }
+
+    fn html_runs(&self, out: &mut String) -> std::fmt::Result {
+        let headings = ["ended", "run", "its verdict", "trials", "clusters", "from"];
+        // Which ran last is what one looks for first, where they are many.
+        let runs = self.runs.iter().rev().take(RUNS_MAX);
+        let rows = runs.map(|run| {
+            vec![
+                instant(&run.ended_at),
+                format!("<code>{}</code>", run.run),
+                format!("<b>{}</b>", run.verdict.as_str()),
+                run.shown_trials(),
+                if run.rehearsed { "<b>rehearsed</b>".to_owned() } else { "real".to_owned() },
+                clipped(&run.source, NAME_MAX),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        write_cards(out, "runs", "Runs that count, the latest first", &headings, &rows)?;
+        write_more(out, self.runs.len() as u64, RUNS_MAX, "runs")
+    }
+
+    fn html_excluded(&self, out: &mut String) -> std::fmt::Result {
+        if self.excluded.is_empty() {
+            return Ok(());
+        }
+        let excluded = self.excluded.iter().take(RUNS_MAX);
+        let rows = excluded
+            .map(|e| vec![format!("<code>{}</code>", e.run), clipped(&e.reason, DETAIL_MAX)]);
+        let rows: Vec<_> = rows.collect();
+        write_cards(out, "runs", "Left out, and why", &["run", "reason"], &rows)?;
+        write_more(out, self.excluded.len() as u64, RUNS_MAX, "runs")
+    }
+}
