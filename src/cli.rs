@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use uuid::Uuid;
 
 use crate::agent::Task;
-use crate::model::RunId;
 use crate::model::fault::Fault;
 
 /// Proves that a live migration between two Pusher Channels clusters loses no message.
@@ -214,9 +212,12 @@ pub struct GateArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[arg(default_value = "24h")]
     pub max_age: Duration,
-    /// Leave a run out, and say why; repeatable
+    /// Leave a run out, by the beginning of its id, and say why; repeatable
     #[arg(long, value_name = "RUN=REASON", value_parser = parse_exclusion)]
-    pub exclude: Vec<(RunId, String)>,
+    pub exclude: Vec<(String, String)>,
+    /// Judge rehearsals as if their clusters were yours, to try a pipeline
+    #[arg(long)]
+    pub rehearsals: bool,
     /// Judge these runs alone, and not those of their scenario that the history holds as well
     #[arg(long, conflicts_with = "history")]
     pub no_history: bool,
@@ -250,13 +251,15 @@ pub struct HistoryArgs {
     pub history: Option<PathBuf>,
 }
 
-fn parse_exclusion(text: &str) -> Result<(RunId, String), String> {
+fn parse_exclusion(text: &str) -> Result<(String, String), String> {
     let (run, reason) = text.split_once('=').ok_or("must be RUN=REASON")?;
-    let run = Uuid::parse_str(run).map_err(|_| "must begin with a run's id, a UUID".to_owned())?;
+    if run.is_empty() || !run.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+        return Err("must begin with a run's id, or with the beginning of one".to_owned());
+    }
     if reason.trim().is_empty() {
         return Err("must say why the run is left out".to_owned());
     }
-    Ok((RunId(run), reason.trim().to_owned()))
+    Ok((run.to_ascii_lowercase(), reason.trim().to_owned()))
 }
 
 /// What to show of the history.

@@ -41,7 +41,7 @@ use Tested::{By, Held, Here};
 const SHORT: &str = "short/";
 
 const COMMANDS: &[(&str, Tested)] = &[
-    ("cargo run --release -- rehearse", By(".ci/run", "cargo run --release --locked -- rehearse")),
+    ("cargo run --release -- rehearse", By(".ci/full", "cargo run --release --locked -- rehearse")),
     ("cargo test", By(".ci/run", "cargo test --locked")),
     ("cargo test --test sim -- --nocapture", By(".ci/run", "cargo test --locked")),
     (".ci/run", By(".ci/full", "\n.ci/run\n")),

@@ -1,6 +1,7 @@
 //! `check`: what a scenario will do, prove and cost.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::agent::{self, vitals};
 pub(super) use crate::cli::CheckArgs as Args;
@@ -112,8 +113,13 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let asked = Requirements { looks, ..plan.requirements.clone() };
         let needed = asked.trials_needed();
         let seconds = (needed as f64 / plan.schedule.rate()).ceil();
-        let time = show(std::time::Duration::from_secs_f64(seconds));
-        let messages = needed.saturating_mul(1 + plan.witnesses_per_channel());
+        let time = Duration::from_secs_f64(seconds);
+        // Until proven it also takes a witness of each kind that has reconnected.
+        let recycle = plan.recycle.filter(|_| looks == Looks::Anytime).unwrap_or_default();
+        let time = time.max(recycle);
+        let events = needed.max((time.as_secs_f64() * plan.schedule.rate()) as u64);
+        let messages = events.saturating_mul(1 + plan.witnesses_per_channel());
+        let time = show(time);
         let reach = if bill.events >= needed {
             "the duration suffices".to_owned()
         } else {
@@ -121,7 +127,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "  {what:<20} {needed} events, {messages} messages to each app, {time}; {reach}"
+            "  {what:<20} {events} events, {messages} messages to each app, {time}; {reach}"
         )?;
     }
     Ok(())

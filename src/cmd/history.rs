@@ -32,7 +32,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         HistoryCommand::Show { run, output } => {
             let history = History::open(&path).map_err(unusable)?;
             let report = history.find(run).map_err(unusable)?;
-            Sinks::open(output, &[])?.write(&Judged::Run(&report))?;
+            Sinks::open(output, &[], &[])?.write(&Judged::Run(&report))?;
             Ok(report.verdict.into())
         }
         HistoryCommand::Availability(args) => availability(&path, args),

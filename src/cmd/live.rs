@@ -48,12 +48,17 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Opens what the command line asks for; `fault_log` is one more file that is written.
-    pub(super) fn open(args: &OutputArgs, fault_log: Option<&Path>) -> Result<Self, Stop> {
+    /// Opens what the command line asks for; `fault_log` is one more file that is written, and
+    /// `scenario` the one that was read.
+    pub(super) fn open(
+        args: &OutputArgs,
+        fault_log: Option<&Path>,
+        scenario: Option<&Path>,
+    ) -> Result<Self, Stop> {
         let journal = args.journal.as_deref();
         let others = [("--fault-log", fault_log), ("--journal", journal)];
         Ok(Self {
-            sinks: Sinks::open(&args.report, &others)?,
+            sinks: Sinks::open(&args.report, &others, &Vec::from_iter(scenario))?,
             journal: journal.map(Target::open).transpose()?,
             quiet: args.report.quiet,
         })

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::ReportArgs;
 use crate::exit::Exit;
@@ -128,6 +128,37 @@ pub(super) fn check_stdout(asked: &[(&'static str, Option<&Path>)]) -> Result<()
     }
 }
 
+/// Refuses to write over what is read, or two things into one file.
+fn check_files(asked: &[(&'static str, Option<&Path>)], read: &[&Path]) -> Result<(), Stop> {
+    let files = asked.iter().filter_map(|(flag, path)| Some((*flag, (*path)?)));
+    let mut written: Vec<(&str, PathBuf)> = Vec::new();
+    for (flag, path) in files.filter(|(_, path)| !is_stdout(path)) {
+        let shown = path.display();
+        let Some(file) = place(path) else { continue };
+        if read.iter().any(|read| place(read).is_some_and(|read| read == file)) {
+            let message = format!("{flag} would write over {shown}, which is read; name another");
+            return Err(Stop::new(Exit::Usage, message));
+        }
+        if let Some((other, _)) = written.iter().find(|(_, known)| *known == file) {
+            let message =
+                format!("{other} and {flag} cannot both be {shown}; name another for one");
+            return Err(Stop::new(Exit::Usage, message));
+        }
+        written.push((flag, file));
+    }
+    Ok(())
+}
+
+/// Which file a path means, whether it is there yet or not; `None` for what keeps nothing, such as
+/// a pipe or `/dev/null`.
+fn place(path: &Path) -> Option<PathBuf> {
+    if let Ok(there) = path.canonicalize() {
+        return there.is_file().then_some(there);
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+}
+
 /// Where the report goes.
 pub(super) struct Sinks {
     forms: Vec<(Form, Sink)>,
@@ -137,13 +168,15 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    /// Opens what the command line asks for; `others` are other files that are written.
+    /// Opens what the command line asks for; `others` are other files that are written, `read`
+    /// those that are read.
     ///
     /// # Errors
-    /// A file cannot be opened, or two things go to standard output.
+    /// A file cannot be opened, or is read as well, or two things go to one place.
     pub(super) fn open(
         args: &ReportArgs,
         others: &[(&'static str, Option<&Path>)],
+        read: &[&Path],
     ) -> Result<Self, Stop> {
         let forms = [
             (Form::Json, args.report_json.as_deref()),
@@ -154,6 +187,7 @@ impl Sinks {
         let mut asked = others.to_vec();
         asked.extend(forms.iter().map(|(form, path)| (form.flag(), *path)));
         check_stdout(&asked)?;
+        check_files(&asked, read)?;
         let opened = forms.into_iter().filter_map(|(form, path)| {
             let sink = Sink::open(path?);
             Some(sink.map(|sink| (form, sink)))

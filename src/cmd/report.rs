@@ -11,11 +11,15 @@ use super::{Stop, complain};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let RecordArgs { journal: path, output, .. } = args;
-    let mut sinks = Sinks::open(output, &[])?;
+    let mut sinks = Sinks::open(output, &[], &[path])?;
     let shown = path.display();
     let text = std::fs::read(path).map_err(|error| {
         Stop::new(Exit::Usage, format!("cannot read the journal {shown}: {error}"))
     })?;
+    if !journal::is_journal(&text) && text.trim_ascii_start().starts_with(b"{\n") {
+        let message = format!("{shown} is no journal; a report as JSON is for gate --report");
+        return Err(Stop::new(Exit::Usage, message));
+    }
     let recorded = journal::read(&text).map_err(|error| {
         let message = format!("{shown} {error}; nothing is concluded from it");
         Stop::new(Exit::Inconclusive, message)

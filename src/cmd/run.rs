@@ -11,7 +11,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let plan = make_plan(&scenario, &args.overrides, new_run())?;
     let history = history::prepare(&args.keep)?;
-    let outputs = Outputs::open(&args.output, None)?;
+    let outputs = Outputs::open(&args.output, None, Some(&args.scenario))?;
     let listen = args.output.listen;
     let live =
         Live { plan: &plan, outputs, history, listen, clusters_within: false, sabotage: None };

@@ -2,8 +2,10 @@
 //! verdict. A suite is green exactly if the verdict is GO. The form is that of Jenkins' schema
 //! (junit-4.xsd), which the readers of other CI systems take as well.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::model::ClusterRole;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::markup::entity;
@@ -84,7 +86,7 @@ impl Case {
             text.push_str(", not required");
         }
         for (what, value) in
-            [("observed", finding.observed), ("limit", finding.limit), ("target", finding.target)]
+            [("compared", finding.observed), ("limit", finding.limit), ("target", finding.target)]
         {
             if let Some(value) = value {
                 let _ = write!(text, "\n{what}: {}", figure(value, unit));
@@ -111,6 +113,7 @@ impl Report {
             outcome: self.outcome(),
             seconds: self.publishing_seconds.max(0.0),
             timestamp: &self.started_at,
+            clusters: &self.addresses(),
             properties: &[
                 ("run", &run),
                 ("phase", self.phase.as_str()),
@@ -130,6 +133,7 @@ impl Pool {
             outcome: self.outcome(),
             seconds: 0.0,
             timestamp: self.runs.last().map_or("", |run| &run.ended_at),
+            clusters: &self.clusters,
             properties: &[("runs", &runs.join(" ")), ("phase", self.phase.as_str())],
             table: &self.to_text(),
         };
@@ -144,6 +148,8 @@ struct Suite<'a> {
     seconds: f64,
     /// RFC 3339; empty if there is none.
     timestamp: &'a str,
+    /// What each cluster is.
+    clusters: &'a BTreeMap<ClusterRole, String>,
     /// Besides those of the outcome.
     properties: &'a [(&'static str, &'a str)],
     /// What a terminal shows.
@@ -179,8 +185,10 @@ impl Suite<'_> {
             write!(out, " timestamp=\"{}\"", escape(self.timestamp))?;
         }
         writeln!(out, ">\n    <properties>")?;
-        let properties = [("verdict", verdict.as_str()), ("reason", reason)];
-        for (name, value) in properties.iter().chain(self.properties) {
+        let mut properties = vec![("verdict", verdict.as_str()), ("reason", reason)];
+        properties.extend(self.clusters.iter().map(|(role, of)| (role.as_str(), of.as_str())));
+        properties.extend(self.properties);
+        for (name, value) in properties {
             writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escape(value))?;
         }
         writeln!(out, "    </properties>")?;

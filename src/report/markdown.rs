@@ -2,13 +2,15 @@
 //! verdict and its reasons first, what can wait folded away. Everything in it is bounded, so that
 //! it always fits.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::verify::verdict::{Finding, Status};
+use crate::model::ClusterRole;
+use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::outcome::Outcome;
 use super::text::{faults_done, grouped, millis, on, printable, word};
-use super::{Excluded, IncidentReport, Pool, Report};
+use super::{Excluded, IncidentReport, Pool, PooledRun, Report};
 
 /// GitHub takes 65,536 characters; below this there is room for what others write around it. The
 /// bounds below add up to less.
@@ -65,7 +67,8 @@ impl Report {
         if !self.proof {
             facts.push("**an alarm, no proof**".to_owned());
         }
-        facts.push(format!("{:.1} s of publishing", self.publishing_seconds));
+        let doing = if self.phase.publishes() { "publishing" } else { "reading" };
+        facts.push(format!("{:.1} s of {doing}", self.publishing_seconds));
         if self.cut_short {
             facts.push("**cut short by a signal**".to_owned());
         }
@@ -76,6 +79,7 @@ impl Report {
             facts.push(inline(&self.started_at, NAME_MAX));
         }
         facts.push(format!("run `{}`", self.run));
+        facts.extend(addresses(&self.addresses()));
         facts
     }
 
@@ -157,6 +161,7 @@ impl Pool {
     pub fn to_markdown(&self) -> String {
         let mut out = String::new();
         let mut facts = vec![self.phase.as_str().to_owned(), self.counted_runs()];
+        facts.extend(addresses(&self.clusters));
         facts.extend(self.conditions().into_iter().map(|said| inline(&said, NAME_MAX)));
         // Writing to a String cannot fail.
         let outcome = self.outcome();
@@ -181,11 +186,18 @@ impl Pool {
             )?;
         }
         write_more(out, self.runs.len(), RUNS_MAX, "runs")?;
+        for PooledRun { run, verdict, .. } in self.outdated.iter().rev().take(RUNS_MAX) {
+            writeln!(out, "- too old to count by --max-age: `{run}`, {}", verdict.as_str())?;
+        }
+        if self.outdated.len() > RUNS_MAX {
+            write_more(out, self.outdated.len(), RUNS_MAX, "too old")?;
+        }
         for Excluded { run, reason } in self.excluded.iter().take(RUNS_MAX) {
             writeln!(out, "- left out `{run}`: {}", inline(reason, DETAIL_MAX))?;
         }
         match self.excluded.len() {
-            0 => Ok(()),
+            0 if self.outdated.is_empty() => Ok(()),
+            0 => writeln!(out),
             count => write_more(out, count, RUNS_MAX, "left out"),
         }
     }
@@ -204,7 +216,12 @@ impl Outcome<'_> {
         if open.is_empty() {
             return Ok(());
         }
-        writeln!(out, "### Failed and open checks\n")?;
+        // Under a GO nothing of it matters: it must not look as if it did.
+        let heading = match self.verdict {
+            Verdict::Go => "Failed or open, and not required",
+            Verdict::NoGo | Verdict::Inconclusive => "Failed and open checks",
+        };
+        writeln!(out, "### {heading}\n")?;
         writeln!(out, "| | check | on | what was seen |\n|:--|:--|:--|:--|")?;
         for finding in open.iter().take(CHECKS_MAX) {
             let sign = sign(finding.status);
@@ -231,6 +248,11 @@ impl Outcome<'_> {
         write_more(out, count, PASSED_MAX, "checks")?;
         writeln!(out, "</details>\n")
     }
+}
+
+/// What each cluster is.
+fn addresses(of: &BTreeMap<ClusterRole, String>) -> impl Iterator<Item = String> {
+    of.iter().map(|(role, address)| format!("{role}: {}", inline(address, NAME_MAX)))
 }
 
 fn printable_line(c: char) -> char {
@@ -316,7 +338,6 @@ fn inline(text: &str, chars_max: usize) -> String {
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::verify::verdict::Verdict;
 
     #[test]
     fn the_verdict_comes_first_as_a_word_and_then_its_reasons() {

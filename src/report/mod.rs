@@ -40,7 +40,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 pub use json::ReadError;
 use providers::ProviderReport;
 
-pub use pool::{Excluded, Pool, PoolError, Rules, Source};
+pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
 pub use text::live;
 
 /// The version of the report's form.

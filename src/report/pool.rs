@@ -16,7 +16,7 @@ use crate::verify::verdict::{Finding, Verdict};
 
 use super::figures::BrokenHistogram;
 use super::reason::Grounds;
-use super::text::{grouped, write_checks, write_verdict};
+use super::text::{grouped, write_addresses, write_checks, write_verdict};
 use super::{Report, SCHEMA, form};
 
 /// A run may have ended so much later than now: clocks differ.
@@ -72,6 +72,14 @@ pub enum PoolError {
          judge them apart"
     )]
     OtherScenario(String, String),
+    /// None of them is the one to be left out.
+    #[error(
+        "--exclude {0}: no run that is judged has an id that begins so; history list names them"
+    )]
+    NoSuchRun(String),
+    /// Several of them may be meant.
+    #[error("--exclude {0}: several runs have ids that begin so; give more of it")]
+    Ambiguous(String),
     /// One says two things of the same run.
     #[error("{0} and {1} tell of the same run, and not the same; one of them was changed")]
     Contradiction(String, String),
@@ -101,10 +109,17 @@ pub struct Pool {
     pub reason: String,
     /// What it rests on.
     pub checks: Vec<Finding>,
-    /// The runs, in the order of their beginning.
+    /// What each cluster is; empty for clusters that a rehearsal brought along.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<ClusterRole, String>,
+    /// The runs, in the order of their end.
     pub runs: Vec<PooledRun>,
     /// Runs that were left out.
     pub excluded: Vec<Excluded>,
+    /// Runs of the last day that the history holds, and that ended too long ago to count. Whoever
+    /// saw them has looked all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<PooledRun>,
     /// Whether the runs that the history holds were asked for, and count.
     pub history_counts: bool,
 }
@@ -114,6 +129,8 @@ pub struct Pool {
 pub struct Source {
     /// Its name.
     pub name: String,
+    /// Whether somebody named it, and it was not found in the history.
+    pub is_named: bool,
     /// The report.
     pub report: Report,
 }
@@ -125,10 +142,12 @@ pub struct Rules {
     pub now: Duration,
     /// Runs that ended longer ago are stale.
     pub max_age: Duration,
-    /// Runs that are left out.
-    pub excluded: Vec<Excluded>,
+    /// Runs that are left out: the beginning of each one's id, and why.
+    pub excluded: Vec<(String, String)>,
     /// Whether the runs that the history holds were asked for.
     pub history_counts: bool,
+    /// Whether rehearsals are judged as if their clusters were anybody's.
+    pub rehearsals_count: bool,
 }
 
 impl Report {
@@ -147,9 +166,12 @@ impl Pool {
     /// See [`PoolError`].
     pub fn new(sources: Vec<Source>, rules: &Rules) -> Result<Self, PoolError> {
         let mut sources = distinct(sources)?;
-        let is_excluded =
-            |source: &Source| rules.excluded.iter().any(|e| e.run == source.report.run);
-        sources.retain(|source| !is_excluded(source));
+        let excluded = excluded(&sources, rules)?;
+        sources.retain(|source| excluded.iter().all(|e| e.run != source.report.run));
+        let is_outdated = |source: &mut Source| {
+            !source.is_named && source.report.age(rules.now).is_some_and(|age| age > rules.max_age)
+        };
+        let outdated: Vec<_> = sources.extract_if(.., is_outdated).collect();
         // Who looked last knows best, whoever began first.
         sources.sort_by(|a, b| a.report.ended_at.cmp(&b.report.ended_at));
         let Some(first) = sources.first() else { return Err(PoolError::Nothing) };
@@ -160,7 +182,7 @@ impl Pool {
         }
         let asked = Requirements {
             phase: first.report.phase,
-            looks: looks(&sources),
+            looks: looks(&sources, &outdated),
             limits: first.report.gate.clone(),
         };
         let figures = add_up(&sources)?;
@@ -186,8 +208,10 @@ impl Pool {
             verdict,
             reason,
             checks: findings,
+            clusters: first.report.addresses(),
             runs: sources.iter().map(run).collect(),
-            excluded: rules.excluded.clone(),
+            excluded,
+            outdated: outdated.iter().map(run).collect(),
             history_counts: rules.history_counts,
         })
     }
@@ -213,7 +237,15 @@ impl Pool {
             conditions.push("left out by --no-history: whatever else the history holds".to_owned());
         }
         if self.looks == Looks::Anytime {
-            conditions.push("judged by bounds that hold however often one looks".to_owned());
+            let count = self.runs.len() + self.outdated.len();
+            let why = if count == 1 {
+                "as its run was until proven".to_owned()
+            } else {
+                format!("because there were {count} runs")
+            };
+            conditions.push(format!(
+                "judged by bounds that hold however often one looks, {why}: they take more trials"
+            ));
         }
         conditions
     }
@@ -227,12 +259,18 @@ impl Pool {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "{} ({}), {}\n", self.scenario, self.phase.as_str(), self.counted_runs())?;
+        writeln!(out, "{} ({}), {}", self.scenario, self.phase.as_str(), self.counted_runs())?;
+        write_addresses(out, &self.clusters)?;
+        writeln!(out)?;
         for run in &self.runs {
             let rehearsed = if run.rehearsed { ", rehearsed" } else { "" };
             let (start, run_id, verdict) = (&run.started_at, run.run, run.verdict.as_str());
             writeln!(out, "{start} {run_id} {verdict}{rehearsed}")?;
             writeln!(out, "  trials: {}; from {}", run.shown_trials(), run.source)?;
+        }
+        for PooledRun { run, verdict, ended_at, .. } in &self.outdated {
+            let verdict = verdict.as_str();
+            writeln!(out, "too old to count by --max-age: {run} {verdict}, ended {ended_at}")?;
         }
         for Excluded { run, reason } in &self.excluded {
             writeln!(out, "left out {run}: {reason}")?;
@@ -261,9 +299,23 @@ fn distinct(sources: Vec<Source>) -> Result<Vec<Source>, PoolError> {
     Ok(distinct)
 }
 
-fn looks(sources: &[Source]) -> Looks {
-    match sources {
-        [only] => only.report.looks,
+/// The runs that are left out, each by the one id that begins so.
+fn excluded(sources: &[Source], rules: &Rules) -> Result<Vec<Excluded>, PoolError> {
+    let one = |(begins, reason): &(String, String)| {
+        let runs = sources.iter().map(|source| source.report.run);
+        let mut meant = runs.filter(|run| run.to_string().starts_with(begins));
+        match (meant.next(), meant.next()) {
+            (Some(run), None) => Ok(Excluded { run, reason: reason.clone() }),
+            (None, _) => Err(PoolError::NoSuchRun(begins.clone())),
+            (Some(_), Some(_)) => Err(PoolError::Ambiguous(begins.clone())),
+        }
+    };
+    rules.excluded.iter().map(one).collect()
+}
+
+fn looks(sources: &[Source], outdated: &[Source]) -> Looks {
+    match (sources, outdated) {
+        ([only], []) => only.report.looks,
         _ => Looks::Anytime,
     }
 }
@@ -285,7 +337,7 @@ fn add_up(sources: &[Source]) -> Result<Figures, PoolError> {
 fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
     let mut unfit = Vec::new();
     let allowed = humantime::format_duration(rules.max_age);
-    for Source { name, report } in sources {
+    for Source { name, report, .. } in sources {
         match report.age(rules.now) {
             None => unfit.push(format!(
                 "{name} says no time of its end, or one that has not come; check the clocks"
@@ -298,6 +350,12 @@ fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
             }
             Some(_) => {}
         }
+        if report.rehearsal.is_some() && !rules.rehearsals_count {
+            unfit.push(format!(
+                "{name} was rehearsed, on clusters that the canary brought along: it says nothing \
+                 of yours (--rehearsals judges it all the same)"
+            ));
+        }
         if !report.complete {
             unfit.push(format!("{name} has no end: what came after it is not known"));
         }
@@ -309,7 +367,7 @@ fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
 }
 
 fn run(source: &Source) -> PooledRun {
-    let Source { name, report } = source;
+    let Source { name, report, .. } = source;
     PooledRun {
         run: report.run,
         started_at: report.started_at.clone(),
@@ -338,13 +396,17 @@ mod tests {
         (read.channels, read.empty_seconds) = (Some(0), 3_600.0);
         read.channels_by_kind.clear();
         for order in [[&long, &short], [&short, &long]] {
-            let sources =
-                order.map(|report| Source { name: report.run.to_string(), report: report.clone() });
+            let sources = order.map(|report| Source {
+                name: report.run.to_string(),
+                is_named: true,
+                report: report.clone(),
+            });
             let rules = Rules {
                 now: Duration::from_secs(1_770_091_600),
                 max_age: Duration::from_secs(3_600),
                 excluded: Vec::new(),
                 history_counts: false,
+                rehearsals_count: true,
             };
             let pool = Pool::new(sources.into(), &rules).unwrap();
             let drained = pool.checks.iter().find(|finding| finding.name == "drained").unwrap();

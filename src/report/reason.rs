@@ -30,6 +30,9 @@ impl Grounds<'_> {
         if let Some(failed) = end.and_then(|end| end.failed.as_ref()) {
             return format!("the agent itself failed: {failed}");
         }
+        if end.is_none() && self.figures.seconds == 0 {
+            return "the record ends before anything was measured".to_owned();
+        }
         let against = self.against();
         if !against.is_empty() {
             return against.join("; ");

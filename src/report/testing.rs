@@ -414,8 +414,10 @@ pub(super) fn pool(report: &Report, runs: usize) -> Pool {
         verdict: report.verdict,
         reason: report.reason.clone(),
         checks: report.checks.clone(),
-        runs: vec![run; runs],
+        clusters: report.addresses(),
+        runs: vec![run.clone(); runs],
         excluded: vec![excluded; runs / 2],
+        outdated: vec![run; runs / 2],
         history_counts: false,
     }
 }

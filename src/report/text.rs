@@ -96,7 +96,29 @@ pub(super) fn figure(value: f64, unit: &str) -> String {
     format!("{text}{suffix}")
 }
 
+/// What each cluster is, a line each.
+pub(super) fn write_addresses(
+    out: &mut String,
+    addresses: &BTreeMap<ClusterRole, String>,
+) -> std::fmt::Result {
+    for (role, address) in addresses {
+        let shown: String = address.chars().map(printable).collect();
+        writeln!(out, "{:<4} {shown}", role.as_str())?;
+    }
+    Ok(())
+}
+
 impl Report {
+    /// What each cluster is: its socket's address and its app. Empty for a rehearsal's own.
+    pub(super) fn addresses(&self) -> BTreeMap<ClusterRole, String> {
+        let of = |role: &ClusterRole| {
+            let cluster = self.settings.get("clusters")?.get(role.as_str())?;
+            let said = |key| cluster.get(key).and_then(serde_json::Value::as_str);
+            Some((*role, format!("{}, app {}", said("ws_url")?, said("app_id")?)))
+        };
+        self.clusters.keys().filter_map(of).collect()
+    }
+
     /// The report as text. Styled; whoever prints it strips that where colour is not wanted.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
@@ -114,6 +136,7 @@ impl Report {
         let rehearsed = if self.rehearsal.is_some() { " rehearsed" } else { "" };
         let phase = self.phase.as_str();
         writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
+        write_addresses(out, &self.addresses())?;
         if self.cut_short {
             let seconds = self.publishing_seconds;
             writeln!(out, "cut short by a signal after {seconds:.1} s of publishing")?;

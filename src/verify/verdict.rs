@@ -44,7 +44,8 @@ pub struct Finding {
     pub required: bool,
     /// How it ended.
     pub status: Status,
-    /// What was seen, in `unit`.
+    /// What is held against the limit, in `unit`: what was seen, or, where a check infers, the
+    /// bound that its evidence allows.
     pub observed: Option<f64>,
     /// What was asked, in `unit`.
     pub limit: Option<f64>,

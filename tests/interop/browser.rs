@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use pusher_canary::model::RunId;
-use pusher_canary::report::{Excluded, Pool, Report, Rules, Source};
+use pusher_canary::report::{Pool, Report, Rules, Source};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -148,12 +148,19 @@ fn gate(measured: &Value) -> Result<Pool, String> {
         let mut report = measured.clone();
         report["run"] = json!(RunId(Uuid::from_u128(run)));
         let report = Report::from_json(&report.to_string()).map_err(|error| error.to_string())?;
-        Ok::<_, String>(Source { name: name.to_owned(), report })
+        Ok::<_, String>(Source { name: name.to_owned(), is_named: true, report })
     };
-    let sources = vec![run(1, "reports/2026/11/25/dual-publish.json")?, run(2, HOSTILE)?];
-    let excluded = vec![Excluded { run: RunId(Uuid::from_u128(3)), reason: HOSTILE.repeat(3) }];
-    let max_age = Duration::from_secs(3_600);
-    let rules = Rules { now: Duration::ZERO, max_age, excluded, history_counts: false };
+    let left_out = run(3, "left out")?;
+    let excluded = vec![(left_out.report.run.to_string(), HOSTILE.repeat(3))];
+    let named = run(1, "reports/2026/11/25/dual-publish.json")?;
+    let sources = vec![named, run(2, HOSTILE)?, left_out];
+    let rules = Rules {
+        now: Duration::ZERO,
+        max_age: Duration::from_secs(3_600),
+        excluded,
+        history_counts: false,
+        rehearsals_count: false,
+    };
     Pool::new(sources, &rules).map_err(|error| error.to_string())
 }
 

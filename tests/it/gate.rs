@@ -36,7 +36,9 @@ fn runs() -> Folder {
 }
 
 fn gate(folder: &Folder, reports: &[&str], more: &[&str]) -> Outcome {
-    canary([&["gate", "--report"], reports, more].concat()).within(folder.path()).run()
+    canary([&["gate", "--rehearsals", "--report"], reports, more].concat())
+        .within(folder.path())
+        .run()
 }
 
 fn judged(outcome: &Outcome) -> Value {
@@ -91,6 +93,18 @@ fn runs_are_judged_together_and_each_of_them_once() {
     assert!(outcome.stdout.contains(&line), "{}", outcome.stdout);
     gate(&folder, &["a.json"], &["--exclude", &format!("{run}= ")]).assert_code(2);
     gate(&folder, &["lossy"], &["--exclude", &exclusion]).assert_code(2);
+    // The beginning of an id will do, if it is that of one.
+    let begin = format!("{}=the network was cut on purpose", &run[..run.len() - 4]);
+    gate(&folder, &["a.json", "b", "lossy"], &["--exclude", &begin]).assert_code(0);
+    for (exclusion, said) in [
+        ("ffff=no such run", "no run that is judged has an id that begins so"),
+        ("0=any of them", "several runs have ids that begin so"),
+        ("lossy=a file is no run", "must begin with a run's id"),
+    ] {
+        let outcome = gate(&folder, &["a.json", "b", "lossy"], &["--exclude", exclusion]);
+        outcome.assert_code(2);
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
 }
 
 #[test]
@@ -135,6 +149,17 @@ fn what_proves_nothing_of_today_or_of_this_scenario_is_never_go() {
         assert!(outcome.sentence().contains(said), "{name}: {}", outcome.stderr);
     }
     gate(&folder, &["missing.json"], &[]).assert_code(2);
+
+    folder.write("nothing.json", "");
+    let outcome = gate(&folder, &["nothing.json"], &[]);
+    outcome.assert_code(3);
+    assert!(outcome.sentence().contains("is empty: did its run end?"), "{outcome}");
+
+    // What was rehearsed says nothing of anybody's clusters, unless that is asked for.
+    let files = ["gate", "--report", "a.json", "b", "--no-history"];
+    let outcome = canary(files).within(folder.path()).run();
+    outcome.assert_code(3);
+    assert!(outcome.stdout.contains("was rehearsed"), "{}", outcome.stdout);
 
     // Two that tell of one run, and not the same.
     folder.write("changed.json", &report.replacen("\"trials\": ", "\"trials\": 9", 1));
@@ -200,7 +225,19 @@ fn runs_that_the_history_holds_count_whether_they_are_named_or_not() {
     );
     outcome.assert_code(3);
     assert_eq!(judged(&outcome)["excluded"][0]["reason"], "a rehearsal of the gate");
+    // What a shorter time leaves out is named, and was looked at all the same.
+    let named = [&history[..], &json, &["--max-age", "1ms"]].concat();
+    let outcome = gate(&folder, &["report.json"], &named);
+    outcome.assert_code(3);
+    let pool = judged(&outcome);
+    assert_eq!(pool["outdated"][0]["run"], runs[0]["run"], "{pool}");
+    assert_eq!((&pool["looks"], pool["runs"].as_array().unwrap().len()), (&"anytime".into(), 1));
+    assert!(outcome.stderr.contains("too old to count by --max-age"), "{}", outcome.stderr);
+    // Whose clusters were judged is said.
+    let address = pool["clusters"]["new"].as_str().unwrap();
+    assert!(address.starts_with("ws://127.0.0.1:") && address.contains(", app "), "{address}");
     let alone = gate(&folder, &["report.json"], &["--no-history"]);
+    assert!(alone.stdout.contains(&format!("new  {address}\n")), "{}", alone.stdout);
     alone.assert_code(3);
     assert!(alone.stdout.contains("left out by --no-history"), "{}", alone.stdout);
 }

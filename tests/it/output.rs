@@ -145,6 +145,32 @@ fn json_in_a_file_leaves_the_table_on_stdout() {
     assert_eq!(report["verdict"], "NO-GO");
 }
 
+#[test]
+fn nothing_that_is_read_is_written_over_and_no_two_things_go_into_one_file() {
+    let folder = Folder::new();
+    eventful(&folder, &["--journal", "run.journal", "--report-json", "report.json", "-q"]);
+    let (journal, report) = (folder.read("run.journal"), folder.read("report.json"));
+    let twice = "cannot both be";
+    for (arguments, said) in [
+        (&["report", "run.journal", "--report-json", "./run.journal"][..], "would write over"),
+        (&["gate", "--report", "report.json", "--report-html", "report.json"], "would write over"),
+        (&["rehearse", "scenario.toml", "--report-json", "scenario.toml"], "would write over"),
+        (&["rehearse", "--journal", "new", "--report-json", "./new", "--duration", "1s"], twice),
+        (&["report", "run.journal", "--report-json", "x", "--report-html", "x"], twice),
+        (&["report", "report.json"], "is no journal; a report as JSON is for gate --report"),
+    ] {
+        let outcome = canary(arguments).within(folder.path()).run();
+        outcome.assert_code(2);
+        assert!(outcome.sentence().contains(said), "{arguments:?}: {}", outcome.stderr);
+    }
+    assert_eq!(folder.read("run.journal"), journal);
+    assert_eq!(folder.read("report.json"), report);
+    assert_eq!(folder.names(), ["report.json", "run.journal", "scenario.toml"]);
+    let nowhere =
+        ["report", "run.journal", "--report-json", "/dev/null", "--report-html", "/dev/null"];
+    canary(nowhere).within(folder.path()).run().assert_code(1);
+}
+
 /// Every form with the flag that asks for it, and the file that these tests have it written to.
 const FORMS: [(&str, &str); 4] = [
     ("--report-json", "report.json"),

@@ -16,7 +16,7 @@ const HEADINGS: [&str; 9] = [
     "check",
     "on",
     "what was seen",
-    "observed",
+    "compared",
     "limit",
     "target",
     "evidence",

@@ -10,7 +10,7 @@ use crate::report::text::{grouped, millis, word};
 use crate::verify::checks::Looks;
 use crate::verify::verdict::{Status, Verdict};
 
-use super::{NAME_MAX, REASON_MAX, instant, plural, sign, write_facts};
+use super::{NAME_MAX, REASON_MAX, addresses, instant, plural, sign, write_facts};
 
 impl Outcome<'_> {
     pub(super) fn html_verdict(&self, out: &mut String) -> std::fmt::Result {
@@ -68,17 +68,19 @@ impl Report {
             }
             None => phase.to_owned(),
         };
-        let facts = [
+        let doing = if self.phase.publishes() { "publishing" } else { "reading" };
+        let mut facts = vec![
             ("scenario", name),
             ("phase", phase),
             ("run", format!("<code>{}</code>", self.run)),
             ("began", instant(&self.started_at)),
             ("ended", instant(&self.ended_at)),
-            ("publishing", self.publishing()),
+            (doing, self.publishing()),
             ("bounds", self.bounds().to_owned()),
             ("detector", self.detector()),
             ("instrument", self.vital_signs()),
         ];
+        facts.splice(2..2, addresses(&self.addresses()));
         write_facts(out, &facts)
     }
 

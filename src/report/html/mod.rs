@@ -18,8 +18,10 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use crate::model::ClusterRole;
 use crate::verify::verdict::Status;
 
 use super::Report;
@@ -116,6 +118,11 @@ fn instant(at: &str) -> String {
         "" => "–".to_owned(),
         at => format!("<time>{}</time>", clipped(at, NAME_MAX)),
     }
+}
+
+/// What each cluster is, as facts.
+fn addresses(of: &BTreeMap<ClusterRole, String>) -> impl Iterator<Item = (&'static str, String)> {
+    of.iter().map(|(role, address)| (role.as_str(), clipped(address, NAME_MAX)))
 }
 
 /// Facts, each with what it is a fact of. They are markup already.

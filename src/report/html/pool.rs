@@ -1,10 +1,10 @@
 //! Several runs, judged together.
 
-use crate::report::Pool;
 use crate::report::markup::clipped;
+use crate::report::{Pool, PooledRun};
 
 use super::head::looked;
-use super::{DETAIL_MAX, NAME_MAX, instant, write_cards, write_facts, write_more};
+use super::{DETAIL_MAX, NAME_MAX, addresses, instant, write_cards, write_facts, write_more};
 
 /// Runs that are shown.
 const RUNS_MAX: usize = 100;
@@ -19,12 +19,18 @@ impl Pool {
     }
 
     fn html_page(&self, out: &mut String) -> std::fmt::Result {
-        let (mut facts, mut runs, mut excluded) = (String::new(), String::new(), String::new());
+        let [mut facts, mut runs, mut outdated, mut excluded] = [const { String::new() }; 4];
         self.html_facts(&mut facts)?;
-        self.html_runs(&mut runs)?;
+        if !self.runs.is_empty() {
+            html_runs(&mut runs, "Runs that count, the latest first", &self.runs)?;
+        }
+        if !self.outdated.is_empty() {
+            html_runs(&mut outdated, "Too old by --max-age, the latest first", &self.outdated)?;
+        }
         self.html_excluded(&mut excluded)?;
         let sections = vec![
             ("runs", "Runs that count", runs),
+            ("outdated", "Runs that are too old to count", outdated),
             ("excluded", "Runs that were left out", excluded),
         ];
         self.outcome().html_page(out, &facts, sections)
@@ -36,7 +42,7 @@ impl Pool {
         } else {
             "<b>left out</b>: whatever else it holds does not count"
         };
-        let facts = [
+        let mut facts = vec![
             ("scenario", clipped(&self.scenario, NAME_MAX)),
             ("phase", self.phase.as_str().to_owned()),
             ("judged", self.counted_runs()),
@@ -47,26 +53,8 @@ impl Pool {
                 format!("<code>{}</code>", clipped(&self.scenario_digest, NAME_MAX)),
             ),
         ];
+        facts.splice(2..2, addresses(&self.clusters));
         write_facts(out, &facts)
-    }
-
-    fn html_runs(&self, out: &mut String) -> std::fmt::Result {
-        let headings = ["ended", "run", "its verdict", "trials", "clusters", "from"];
-        // Which ran last is what one looks for first, where they are many.
-        let runs = self.runs.iter().rev().take(RUNS_MAX);
-        let rows = runs.map(|run| {
-            vec![
-                instant(&run.ended_at),
-                format!("<code>{}</code>", run.run),
-                format!("<b>{}</b>", run.verdict.as_str()),
-                run.shown_trials(),
-                if run.rehearsed { "<b>rehearsed</b>".to_owned() } else { "real".to_owned() },
-                clipped(&run.source, NAME_MAX),
-            ]
-        });
-        let rows: Vec<_> = rows.collect();
-        write_cards(out, "runs", "Runs that count, the latest first", &headings, &rows)?;
-        write_more(out, self.runs.len() as u64, RUNS_MAX, "runs")
     }
 
     fn html_excluded(&self, out: &mut String) -> std::fmt::Result {
@@ -80,4 +68,23 @@ impl Pool {
         write_cards(out, "runs", "Left out, and why", &["run", "reason"], &rows)?;
         write_more(out, self.excluded.len() as u64, RUNS_MAX, "runs")
     }
+}
+
+fn html_runs(out: &mut String, caption: &str, runs: &[PooledRun]) -> std::fmt::Result {
+    let headings = ["ended", "run", "its verdict", "trials", "clusters", "from"];
+    // Which ran last is what one looks for first, where they are many.
+    let shown = runs.iter().rev().take(RUNS_MAX);
+    let rows = shown.map(|run| {
+        vec![
+            instant(&run.ended_at),
+            format!("<code>{}</code>", run.run),
+            format!("<b>{}</b>", run.verdict.as_str()),
+            run.shown_trials(),
+            if run.rehearsed { "<b>rehearsed</b>".to_owned() } else { "real".to_owned() },
+            clipped(&run.source, NAME_MAX),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    write_cards(out, "runs", caption, &headings, &rows)?;
+    write_more(out, runs.len() as u64, RUNS_MAX, "runs")
 }

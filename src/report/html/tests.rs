@@ -125,7 +125,7 @@ fn failed_and_open_checks_come_first_with_all_that_they_found() {
     for cell in ["status fail", ">both<", ">what coverage saw on both<", ">yes<"] {
         assert!(row.contains(cell), "{cell} is missing: {row}");
     }
-    for cell in ["observed\">3.6", "limit\">0.1", "target\">50", "evidence\">4,560"] {
+    for cell in ["compared\">3.6", "limit\">0.1", "target\">50", "evidence\">4,560"] {
         assert!(row.contains(cell), "{cell} is missing: {row}");
     }
     assert!(open.contains("no, shown"));

@@ -11,7 +11,7 @@ impl Outcome<'_> {
         let checks: Vec<_> = CHECKS.iter().filter(is_here).collect();
         writeln!(out, "<details><summary>What is counted</summary>\n<dl class=\"words\">")?;
         for (word, meaning) in WORDS {
-            writeln!(out, "<dt>{word}</dt><dd>{meaning}</dd>")?;
+            writeln!(out, "<dt>{word}</dt><dd>{}</dd>", emphasised(meaning))?;
         }
         writeln!(out, "</dl></details>")?;
         if checks.is_empty() {
@@ -23,6 +23,16 @@ impl Outcome<'_> {
         }
         writeln!(out, "</dl></details>")
     }
+}
+
+/// A meaning as the README writes it: every second asterisk ends what the one before began.
+fn emphasised(meaning: &str) -> String {
+    let parts = meaning.split('*').enumerate();
+    let parts = parts.map(|(at, part)| match at % 2 {
+        0 => part.to_owned(),
+        _ => format!("<i>{part}</i>"),
+    });
+    parts.collect()
 }
 
 /// What is counted.
@@ -78,6 +88,16 @@ pub(super) const WORDS: &[(&str, &str)] = &[
         "events covered on both",
         "events that every witness on both clusters got, but for one that was reconnecting on \
          purpose while another saw it. The others are what you fear",
+    ),
+    (
+        "watermark",
+        "from when to when every event sent was covered: from the first after the last uncovered \
+         one to the last before the first that is not settled",
+    ),
+    (
+        "compared",
+        "what a check holds against its limit: what was seen, or, for loss, coverage and latency, \
+         the bound that the evidence allows",
     ),
     (
         "tainted seconds",

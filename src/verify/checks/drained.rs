@@ -8,6 +8,10 @@ use crate::verify::verdict::Status;
 
 use super::{Limits, Seen};
 
+/// Why an empty list proves nothing yet.
+const UNSEEN: &str = ", but nobody was ever seen there: begin while somebody is, or say in \
+     gate.unseen how it is known that this is the app that users were on";
+
 /// Who is there now fails it. What was not looked at for too long leaves it open, and so does a
 /// cluster that has not been empty for long enough yet.
 pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
@@ -31,7 +35,8 @@ pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
         empty_for_long(read, limits)
     } else {
         let detail = format!("no channel occupied for {empty} only, {} asked", seconds(asked));
-        (Status::Inconclusive, detail)
+        let unseen = if read.has_shown || limits.unseen.is_some() { "" } else { UNSEEN };
+        (Status::Inconclusive, format!("{detail}{unseen}"))
     };
     let own = match read.last.own {
         0 => String::new(),
@@ -47,13 +52,7 @@ fn empty_for_long(read: &OccupancyFigures, limits: &Limits) -> (Status, String) 
     match &limits.unseen {
         _ if read.has_shown => (Status::Pass, detail),
         Some(why) => (Status::Pass, format!("{detail}; nobody was ever seen there: {why}")),
-        None => (
-            Status::Inconclusive,
-            format!(
-                "{detail}, but nobody was ever seen there: begin while somebody is, or say in \
-                 gate.unseen how it is known that this is the app that users were on"
-            ),
-        ),
+        None => (Status::Inconclusive, format!("{detail}{UNSEEN}")),
     }
 }
 

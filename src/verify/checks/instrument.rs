@@ -22,7 +22,10 @@ pub(super) fn check(figures: &Figures, limits: &Limits) -> Seen {
     let is_sound = !is_stepped && figures.lapped == 0;
     let keeps = seconds > 0 && share <= limits.tainted_ratio_max && is_sound;
     let status = if keeps && unbalanced.is_empty() { Status::Pass } else { Status::Inconclusive };
-    let mut detail = format!("{tainted} of {seconds} seconds tainted ({})", percent(share));
+    let mut detail = match seconds {
+        0 => "no second was recorded".to_owned(),
+        _ => format!("{tainted} of {seconds} seconds tainted ({})", percent(share)),
+    };
     for (reason, count) in &figures.taint_reasons {
         detail.push_str(&format!("; {} in {count}", reason.as_str()));
     }

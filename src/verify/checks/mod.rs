@@ -355,7 +355,7 @@ fn judge_drain(
         ClusterRole::Old => findings.push(of("drained", drained::check(cluster, &asked.limits))),
         ClusterRole::New => findings.extend([
             of("controls", controls::check(figures, cluster)),
-            of("left-behind", left_behind::check(cluster, &asked.limits)),
+            of("left-behind", left_behind::check(figures, cluster, &asked.limits)),
         ]),
     }
 }
@@ -389,7 +389,7 @@ fn judge_cluster(
     if figures.has_signed_channels() {
         findings.push(of("auth", auth::check(cluster, limits)));
     }
-    findings.push(of("left-behind", left_behind::check(cluster, limits)));
+    findings.push(of("left-behind", left_behind::check(figures, cluster, limits)));
 }
 
 /// Judges a rate by its bounds: pass if the upper one keeps the limit, fail if the lower one breaks

@@ -567,7 +567,7 @@ fn instrument() {
             row(
                 |r| r.story = Story::new(&ClusterRole::ALL, Vec::new()),
                 (Inconclusive, Some(1.0), 0),
-                "0 of 0 seconds tainted (100 %)",
+                "no second was recorded",
             ),
             row(
                 move |r| settled(r, 5, 5),
