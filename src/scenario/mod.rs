@@ -6,6 +6,7 @@ pub mod file;
 mod form;
 pub mod plan;
 mod reader;
+pub mod sample;
 pub mod schema;
 pub mod settings;
 pub mod status_page;

@@ -6,6 +6,7 @@
 
 mod arc;
 mod binomial;
+mod finite;
 mod mcnemar;
 mod noninferiority;
 mod poisson;
@@ -18,6 +19,7 @@ mod theil_sen;
 mod simulation;
 
 pub use binomial::{lower_bound, trials_needed, upper_bound};
+pub use finite::{Sampled, defective_upper_bound};
 pub use mcnemar::mcnemar;
 pub use noninferiority::{Comparison, Interval, compare};
 pub use poisson::poisson_upper_bound;
