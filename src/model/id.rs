@@ -30,6 +30,15 @@ impl ClusterRole {
             Self::New => "new",
         }
     }
+
+    /// The other cluster.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
 }
 
 impl fmt::Display for ClusterRole {

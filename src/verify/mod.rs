@@ -14,6 +14,7 @@ pub mod figures;
 pub mod gather;
 pub mod latency;
 pub mod ledger;
+pub mod mirror;
 pub mod occupancy;
 pub mod record;
 pub mod stats;
