@@ -251,10 +251,18 @@ pub struct HistoryArgs {
     pub history: Option<PathBuf>,
 }
 
+/// Characters of a run's id that tell it from every other run of its millisecond's neighbourhood.
+const RUN_PREFIX_MIN: usize = 13;
+
 fn parse_exclusion(text: &str) -> Result<(String, String), String> {
     let (run, reason) = text.split_once('=').ok_or("must be RUN=REASON")?;
-    if run.is_empty() || !run.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
-        return Err("must begin with a run's id, or with the beginning of one".to_owned());
+    // Less of it is the time of day alone, and would mean whichever run is there.
+    let is_id = run.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    if !is_id || run.chars().count() < RUN_PREFIX_MIN {
+        let message = format!(
+            "must begin with a run's id, or with the first {RUN_PREFIX_MIN} characters of one or more"
+        );
+        return Err(message);
     }
     if reason.trim().is_empty() {
         return Err("must say why the run is left out".to_owned());

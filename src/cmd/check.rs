@@ -112,14 +112,13 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     {
         let asked = Requirements { looks, ..plan.requirements.clone() };
         let needed = asked.trials_needed();
-        let seconds = (needed as f64 / plan.schedule.rate()).ceil();
-        let time = Duration::from_secs_f64(seconds);
-        // Until proven it also takes a witness of each kind that has reconnected.
-        let recycle = plan.recycle.filter(|_| looks == Looks::Anytime).unwrap_or_default();
-        let time = time.max(recycle);
-        let events = needed.max((time.as_secs_f64() * plan.schedule.rate()) as u64);
+        let rate = plan.schedule.rate();
+        let time = Duration::from_secs_f64((needed as f64 / rate).ceil());
+        // A proof without planned length also waits for a witness of each kind that has reconnected.
+        let waits = plan.reconnects_after().filter(|wait| looks == Looks::Anytime && *wait > time);
+        let events = waits.map_or(needed, |wait| (wait.as_secs_f64() * rate).ceil() as u64);
         let messages = events.saturating_mul(1 + plan.witnesses_per_channel());
-        let time = show(time);
+        let time = show(waits.unwrap_or(time));
         let reach = if bill.events >= needed {
             "the duration suffices".to_owned()
         } else {

@@ -20,8 +20,16 @@ const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 const LOOKS_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
-    let read_files: Vec<_> = args.report.iter().map(PathBuf::as_path).collect();
-    let mut sinks = Sinks::open(&args.output, &[], &read_files)?;
+    let history = if args.no_history { None } else { history::known(args.history.as_deref()) };
+    let read: Vec<_> = args.report.iter().chain(&history).map(PathBuf::as_path).collect();
+    let mut sinks = Sinks::open(&args.output, &[], &read)?;
+    // Whoever looks at a form without the exit code must not see what an earlier gate said.
+    let pool = judge(args).inspect_err(|_| sinks.clear())?;
+    sinks.write(&Judged::Runs(&pool))?;
+    Ok(pool.verdict.into())
+}
+
+fn judge(args: &Args) -> Result<Pool, Stop> {
     let mut sources = Vec::new();
     for path in &args.report {
         let name = path.display().to_string();
@@ -49,7 +57,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         history_counts: !args.no_history,
         rehearsals_count: args.rehearsals,
     };
-    let pool = Pool::new(sources, &rules).map_err(|error| {
+    Pool::new(sources, &rules).map_err(|error| {
         let exit = match error {
             PoolError::Nothing
             | PoolError::OtherScenario(..)
@@ -58,9 +66,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
             PoolError::Contradiction(..) | PoolError::Histogram(..) => Exit::Inconclusive,
         };
         Stop::new(exit, error)
-    })?;
-    sinks.write(&Judged::Runs(&pool))?;
-    Ok(pool.verdict.into())
+    })
 }
 
 /// A report, or a journal that is judged anew.

@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::report::availability::{Availability, Day};
 use crate::report::runs;
 
-use super::output::{Judged, Sink, Sinks, is_stdout};
+use super::output::{Judged, Sink, Sinks, check_files, is_stdout};
 use super::{Stop, print};
 
 /// Where the history is, below the folder for state.
@@ -32,7 +32,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         HistoryCommand::Show { run, output } => {
             let history = History::open(&path).map_err(unusable)?;
             let report = history.find(run).map_err(unusable)?;
-            Sinks::open(output, &[], &[])?.write(&Judged::Run(&report))?;
+            Sinks::open(output, &[], &[&path])?.write(&Judged::Run(&report))?;
             Ok(report.verdict.into())
         }
         HistoryCommand::Availability(args) => availability(&path, args),
@@ -45,6 +45,7 @@ fn unusable(error: HistoryError) -> Stop {
 
 fn availability(path: &Path, args: &AvailabilityArgs) -> Result<Exit, Stop> {
     let AvailabilityArgs { days, scenario, html } = args;
+    check_files(&[("--html", html.as_deref())], &[path])?;
     let history = History::open(path).map_err(unusable)?;
     let mut page = html.as_deref().map(Sink::open).transpose()?;
     let today = Day::of(Clock::start().wall_now());
@@ -78,6 +79,14 @@ fn place(named: Option<&Path>) -> Result<PathBuf, Stop> {
     })
 }
 
+/// The history as named, else the user's own if there is one.
+pub(super) fn known(named: Option<&Path>) -> Option<PathBuf> {
+    match named {
+        Some(path) => Some(path.to_owned()),
+        None => place(None).ok().filter(|path| path.exists()),
+    }
+}
+
 /// Runs of a scenario that the history holds since an instant of the day. Where nobody named a
 /// history, and there is none, there are no runs.
 pub(super) fn runs_since(
@@ -85,13 +94,7 @@ pub(super) fn runs_since(
     digest: &str,
     since: Duration,
 ) -> Result<Vec<StoredRun>, Stop> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => match place(None) {
-            Ok(path) if path.exists() => path,
-            _ => return Ok(Vec::new()),
-        },
-    };
+    let Some(path) = known(named) else { return Ok(Vec::new()) };
     let history = History::open(&path).map_err(unusable)?;
     history.runs_of(digest, since).map_err(unusable)
 }

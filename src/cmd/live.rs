@@ -48,17 +48,17 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Opens what the command line asks for; `fault_log` is one more file that is written, and
-    /// `scenario` the one that was read.
+    /// Opens what the command line asks for; `others` are more files that are written, `read` those
+    /// that are read.
     pub(super) fn open(
         args: &OutputArgs,
-        fault_log: Option<&Path>,
-        scenario: Option<&Path>,
+        others: &[(&'static str, Option<&Path>)],
+        read: &[&Path],
     ) -> Result<Self, Stop> {
         let journal = args.journal.as_deref();
-        let others = [("--fault-log", fault_log), ("--journal", journal)];
+        let others = [others, &[("--journal", journal)]].concat();
         Ok(Self {
-            sinks: Sinks::open(&args.report, &others, &Vec::from_iter(scenario))?,
+            sinks: Sinks::open(&args.report, &others, read)?,
             journal: journal.map(Target::open).transpose()?,
             quiet: args.report.quiet,
         })
@@ -134,6 +134,7 @@ impl Live<'_> {
             Ok(counts) => (counts, Ok(())),
             Err(stop) => (None, Err(stop)),
         };
+        let uncounted = failed.as_ref().err().map(|stop: &Stop| stop.message.clone());
         let panicked = finished
             .panicked
             .map(Task::as_str)
@@ -141,7 +142,9 @@ impl Live<'_> {
         let mut end = End {
             at: finished.ended,
             cut_short: finished.cut_short,
-            failed: panicked.map(|task| format!("its {task} panicked; please report this")),
+            failed: panicked
+                .map(|task| format!("its {task} panicked; please report this"))
+                .or(uncounted),
             rehearsal,
         };
         let recorded = finish_journal(&journal, &end);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::ReportArgs;
@@ -129,9 +130,12 @@ pub(super) fn check_stdout(asked: &[(&'static str, Option<&Path>)]) -> Result<()
 }
 
 /// Refuses to write over what is read, or two things into one file.
-fn check_files(asked: &[(&'static str, Option<&Path>)], read: &[&Path]) -> Result<(), Stop> {
+pub(super) fn check_files(
+    asked: &[(&'static str, Option<&Path>)],
+    read: &[&Path],
+) -> Result<(), Stop> {
     let files = asked.iter().filter_map(|(flag, path)| Some((*flag, (*path)?)));
-    let mut written: Vec<(&str, PathBuf)> = Vec::new();
+    let mut written: Vec<(&str, Place)> = Vec::new();
     for (flag, path) in files.filter(|(_, path)| !is_stdout(path)) {
         let shown = path.display();
         let Some(file) = place(path) else { continue };
@@ -149,14 +153,23 @@ fn check_files(asked: &[(&'static str, Option<&Path>)], read: &[&Path]) -> Resul
     Ok(())
 }
 
-/// Which file a path means, whether it is there yet or not; `None` for what keeps nothing, such as
-/// a pipe or `/dev/null`.
-fn place(path: &Path) -> Option<PathBuf> {
-    if let Ok(there) = path.canonicalize() {
-        return there.is_file().then_some(there);
+/// Where something is, or would be.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// A file that is there: its device and inode.
+    File(u64, u64),
+    /// One that is not there yet.
+    Path(PathBuf),
+}
+
+/// Which file a path means; `None` for what keeps nothing, such as a pipe or `/dev/null`.
+fn place(path: &Path) -> Option<Place> {
+    if let Ok(there) = path.metadata() {
+        return there.is_file().then(|| Place::File(there.dev(), there.ino()));
     }
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    Some(Place::Path(folder.join(path.file_name()?)))
 }
 
 /// Where the report goes.
@@ -197,6 +210,16 @@ impl Sinks {
             table_on_stderr: asked.iter().any(|(_, path)| path.is_some_and(is_stdout)),
             quiet: args.quiet,
         })
+    }
+
+    /// Leaves nothing in the files: what an earlier run wrote there is no outcome of this one.
+    pub(super) fn clear(&mut self) {
+        for (_, sink) in &mut self.forms {
+            if let Sink::File(_) = sink {
+                // There is an error to be told already.
+                let _ = sink.write("");
+            }
+        }
     }
 
     /// Writes what was asked for. What cannot be written keeps nothing else from it.

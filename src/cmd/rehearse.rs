@@ -38,7 +38,10 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     // The seed is the plan's; what it costs does not depend on where the clusters are.
     let plan = make_plan(&scenario, &args.overrides, run)?;
     let seed = plan.seed;
-    let outputs = Outputs::open(&args.output, args.fault_log.as_deref(), args.scenario.as_deref())?;
+    let others =
+        [("--fault-log", args.fault_log.as_deref()), ("--ca-file", args.ca_file.as_deref())];
+    let read: Vec<_> = args.scenario.as_deref().into_iter().collect();
+    let outputs = Outputs::open(&args.output, &others, &read)?;
     let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let mut overrides = args.overrides.clone();
     overrides.seed = Some(seed);

@@ -1,5 +1,7 @@
 //! `run`: one bounded run, ending in a verdict.
 
+use std::path::PathBuf;
+
 pub(super) use crate::cli::RunArgs as Args;
 use crate::exit::Exit;
 use crate::scenario::file::Clusters;
@@ -11,7 +13,9 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let plan = make_plan(&scenario, &args.overrides, new_run())?;
     let history = history::prepare(&args.keep)?;
-    let outputs = Outputs::open(&args.output, None, Some(&args.scenario))?;
+    let read = [Some(&args.scenario), history.as_ref()].into_iter().flatten();
+    let read: Vec<_> = read.map(PathBuf::as_path).collect();
+    let outputs = Outputs::open(&args.output, &[], &read)?;
     let listen = args.output.listen;
     let live =
         Live { plan: &plan, outputs, history, listen, clusters_within: false, sabotage: None };

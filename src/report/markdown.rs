@@ -61,7 +61,7 @@ impl Report {
 
     fn facts(&self) -> Vec<String> {
         let mut facts = vec![self.phase.as_str().to_owned()];
-        if self.rehearsal.is_some() {
+        if self.is_rehearsed() {
             facts.push("**rehearsed**, on clusters that the canary brought along".to_owned());
         }
         if !self.proof {

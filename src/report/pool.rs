@@ -151,6 +151,12 @@ pub struct Rules {
 }
 
 impl Report {
+    /// Whether its clusters were a rehearsal's own, which is known before it has an end.
+    pub fn is_rehearsed(&self) -> bool {
+        self.rehearsal.is_some()
+            || self.settings.get("clusters").is_some_and(|clusters| clusters == "embedded")
+    }
+
     /// How long before `now` the run ended; `None` if it says no such time, or ended after it.
     pub fn age(&self, now: Duration) -> Option<Duration> {
         let ended = OffsetDateTime::parse(&self.ended_at, &Rfc3339).ok()?;
@@ -182,12 +188,13 @@ impl Pool {
         }
         let asked = Requirements {
             phase: first.report.phase,
-            looks: looks(&sources, &outdated),
+            looks: looks(&sources, &outdated, &excluded),
             limits: first.report.gate.clone(),
         };
         let figures = add_up(&sources)?;
         let findings = checks::judge(&figures, &asked);
-        let unfit = unfit(&sources, rules);
+        let mut unfit = unfit(&sources, rules);
+        unfit.extend(outdated.iter().filter_map(outdated_against));
         let verdict = match Verdict::of(&findings) {
             Verdict::Go if !unfit.is_empty() => Verdict::Inconclusive,
             verdict => verdict,
@@ -237,7 +244,7 @@ impl Pool {
             conditions.push("left out by --no-history: whatever else the history holds".to_owned());
         }
         if self.looks == Looks::Anytime {
-            let count = self.runs.len() + self.outdated.len();
+            let count = self.runs.len() + self.outdated.len() + self.excluded.len();
             let why = if count == 1 {
                 "as its run was until proven".to_owned()
             } else {
@@ -290,13 +297,37 @@ fn distinct(sources: Vec<Source>) -> Result<Vec<Source>, PoolError> {
     for source in sources {
         match distinct.iter().find(|known| known.report.run == source.report.run) {
             None => distinct.push(source),
-            Some(known) if known.report == source.report => {}
+            Some(known) if tell_the_same(&known.report, &source.report) => {}
             Some(known) => {
                 return Err(PoolError::Contradiction(known.name.clone(), source.name));
             }
         }
     }
     Ok(distinct)
+}
+
+/// Whether two reports of one run rest on the same figures. Words may differ: another version may
+/// have chosen them.
+fn tell_the_same(one: &Report, other: &Report) -> bool {
+    let figures = |report: &Report| report.figures().ok();
+    one == other
+        || one.scenario_digest == other.scenario_digest
+            && one.complete == other.complete
+            && figures(one).is_some_and(|of_one| Some(of_one) == figures(other))
+}
+
+/// What a run that is too old to count says against GO all the same: whoever could choose, after the
+/// fact, from when on runs count, would choose a time after those that were not GO.
+fn outdated_against(source: &Source) -> Option<String> {
+    let Report { run, verdict, .. } = &source.report;
+    let verdict = match verdict {
+        Verdict::Go => return None,
+        verdict => verdict.as_str(),
+    };
+    Some(format!(
+        "{run} of the last day was {verdict} and is older than --max-age allows; judge it as well, \
+         or leave it out with --exclude and say why"
+    ))
 }
 
 /// The runs that are left out, each by the one id that begins so.
@@ -313,9 +344,10 @@ fn excluded(sources: &[Source], rules: &Rules) -> Result<Vec<Excluded>, PoolErro
     rules.excluded.iter().map(one).collect()
 }
 
-fn looks(sources: &[Source], outdated: &[Source]) -> Looks {
-    match (sources, outdated) {
-        ([only], []) => only.report.looks,
+/// Who leaves a run out has looked at it.
+fn looks(sources: &[Source], outdated: &[Source], excluded: &[Excluded]) -> Looks {
+    match (sources, outdated, excluded) {
+        ([only], [], []) => only.report.looks,
         _ => Looks::Anytime,
     }
 }
@@ -350,7 +382,7 @@ fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
             }
             Some(_) => {}
         }
-        if report.rehearsal.is_some() && !rules.rehearsals_count {
+        if report.is_rehearsed() && !rules.rehearsals_count {
             unfit.push(format!(
                 "{name} was rehearsed, on clusters that the canary brought along: it says nothing \
                  of yours (--rehearsals judges it all the same)"
@@ -373,7 +405,7 @@ fn run(source: &Source) -> PooledRun {
         started_at: report.started_at.clone(),
         ended_at: report.ended_at.clone(),
         verdict: report.verdict,
-        rehearsed: report.rehearsal.is_some(),
+        rehearsed: report.is_rehearsed(),
         source: name.clone(),
         trials: report.clusters.iter().map(|(role, cluster)| (*role, cluster.trials)).collect(),
     }
@@ -383,6 +415,7 @@ fn run(source: &Source) -> PooledRun {
 mod tests {
     use super::*;
     use crate::report::testing;
+    use crate::verify::fact::Control;
     use crate::verify::verdict::Status;
 
     #[test]
@@ -391,7 +424,7 @@ mod tests {
         let mut short = testing::drain();
         short.run = RunId(uuid::Uuid::from_u128(7));
         short.ended_at = "2026-02-03T04:05:10.000Z".to_owned();
-        let old = short.clusters.get_mut(&crate::model::ClusterRole::Old).unwrap();
+        let old = short.clusters.get_mut(&ClusterRole::Old).unwrap();
         let read = old.occupancy.as_mut().unwrap();
         (read.channels, read.empty_seconds) = (Some(0), 3_600.0);
         read.channels_by_kind.clear();
@@ -412,5 +445,79 @@ mod tests {
             let drained = pool.checks.iter().find(|finding| finding.name == "drained").unwrap();
             assert_eq!(drained.status, Status::Fail, "{drained:?}");
         }
+    }
+
+    /// A drain that is GO and was named, and one of the history that ended two hours before.
+    fn named_and_earlier(verdict: Verdict) -> [Source; 2] {
+        let mut named = testing::drain();
+        named.verdict = Verdict::Go;
+        named.instrument.tainted_seconds = 0;
+        named.controls.iter_mut().for_each(|control| control.name = Control::SeesOccupancy);
+        let mut read = named.clusters[&ClusterRole::Old].occupancy.clone().unwrap();
+        (read.channels, read.empty_seconds) = (Some(0), 3_600.0);
+        read.channels_by_kind.clear();
+        for cluster in named.clusters.values_mut() {
+            cluster.obligations_opened = 0;
+            cluster.occupancy = Some(read.clone());
+        }
+        let mut earlier = Report { verdict, ..named.clone() };
+        earlier.run = RunId(uuid::Uuid::from_u128(7));
+        earlier.ended_at = "2026-02-03T02:05:10.000Z".to_owned();
+        let source = |name: &str, is_named, report| Source { name: name.into(), is_named, report };
+        [source("named", true, named), source("the history", false, earlier)]
+    }
+
+    #[test]
+    fn what_a_shorter_time_leaves_out_is_a_look_and_keeps_from_go_unless_it_was_go() {
+        let mut rules = Rules {
+            now: Duration::from_secs(1_770_091_600),
+            max_age: Duration::from_secs(3_600),
+            excluded: Vec::new(),
+            history_counts: true,
+            rehearsals_count: true,
+        };
+        for (verdict, expected) in [
+            (Verdict::Go, Verdict::Go),
+            (Verdict::NoGo, Verdict::Inconclusive),
+            (Verdict::Inconclusive, Verdict::Inconclusive),
+        ] {
+            let pool = Pool::new(named_and_earlier(verdict).into(), &rules).unwrap();
+            let found = (pool.verdict, pool.looks);
+            assert_eq!(found, (expected, Looks::Anytime), "{verdict:?}: {}", pool.reason);
+            assert_eq!((pool.runs.len(), pool.outdated.len()), (1, 1));
+            let is_told = pool.reason.contains("is older than --max-age allows");
+            assert_eq!(is_told, expected != Verdict::Go, "{}", pool.reason);
+        }
+        // Whoever excludes it says why, and has looked all the same.
+        rules.excluded = vec![("00000000-0000".to_owned(), "a broken proxy".to_owned())];
+        let pool = Pool::new(named_and_earlier(Verdict::NoGo).into(), &rules).unwrap();
+        assert_eq!((pool.verdict, pool.looks), (Verdict::Go, Looks::Anytime), "{}", pool.reason);
+        assert_eq!((pool.excluded.len(), pool.outdated.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_rehearsal_is_known_as_one_before_it_has_an_end() {
+        let [mut source, _] = named_and_earlier(Verdict::Go);
+        source.report.rehearsal = None;
+        source.report.settings = serde_json::json!({ "clusters": "embedded" });
+        let rules = Rules {
+            now: Duration::from_secs(1_770_091_600),
+            max_age: Duration::from_secs(3_600),
+            excluded: Vec::new(),
+            history_counts: false,
+            rehearsals_count: false,
+        };
+        let pool = Pool::new(vec![source.clone()], &rules).unwrap();
+        assert_eq!(pool.verdict, Verdict::Inconclusive);
+        assert!(pool.reason.contains("named was rehearsed"), "{}", pool.reason);
+        // Figures make a report's evidence, and not its words.
+        let mut other = source.clone();
+        other.report.reason.push_str(", as another version says it");
+        let rules = Rules { rehearsals_count: true, ..rules };
+        assert_eq!(Pool::new(vec![source.clone(), other], &rules).unwrap().runs.len(), 1);
+        let mut changed = source.clone();
+        changed.report.clusters.get_mut(&ClusterRole::New).unwrap().trials += 1;
+        let told = Pool::new(vec![source, changed], &rules);
+        assert!(matches!(told, Err(PoolError::Contradiction(..))), "{told:?}");
     }
 }

@@ -400,7 +400,7 @@ pub(super) fn pool(report: &Report, runs: usize) -> Pool {
         started_at: report.started_at.clone(),
         ended_at: report.ended_at.clone(),
         verdict: report.verdict,
-        rehearsed: report.rehearsal.is_some(),
+        rehearsed: report.is_rehearsed(),
         source: report.scenario.clone(),
         trials: report.clusters.iter().map(|(role, cluster)| (*role, cluster.trials)).collect(),
     };

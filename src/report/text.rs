@@ -133,7 +133,7 @@ impl Report {
     }
 
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
-        let rehearsed = if self.rehearsal.is_some() { " rehearsed" } else { "" };
+        let rehearsed = if self.is_rehearsed() { " rehearsed" } else { "" };
         let phase = self.phase.as_str();
         writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
         write_addresses(out, &self.addresses())?;

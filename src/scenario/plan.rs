@@ -414,11 +414,16 @@ impl Plan {
         }
     }
 
+    /// When the first witness reconnects on purpose, if that is in time for something to be
+    /// published afterwards.
+    pub fn reconnects_after(&self) -> Option<Duration> {
+        self.recycle.filter(|every| *every + 2 * self.deadline < self.schedule.duration)
+    }
+
     /// Every stratum that the schedule tries. Where witnesses reconnect on purpose, and in time for
     /// something to be published afterwards, those of a later connection are part of it.
     pub fn strata(&self) -> Vec<Stratum> {
-        let tries_again =
-            self.recycle.is_some_and(|every| every + 2 * self.deadline < self.schedule.duration);
+        let tries_again = self.reconnects_after().is_some();
         let mut strata: Vec<_> = self
             .streams
             .iter()

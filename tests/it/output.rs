@@ -150,13 +150,17 @@ fn nothing_that_is_read_is_written_over_and_no_two_things_go_into_one_file() {
     let folder = Folder::new();
     eventful(&folder, &["--journal", "run.journal", "--report-json", "report.json", "-q"]);
     let (journal, report) = (folder.read("run.journal"), folder.read("report.json"));
-    let twice = "cannot both be";
+    folder.write("h", "");
+    let (over, twice) = ("would write over", "cannot both be");
     for (arguments, said) in [
-        (&["report", "run.journal", "--report-json", "./run.journal"][..], "would write over"),
-        (&["gate", "--report", "report.json", "--report-html", "report.json"], "would write over"),
-        (&["rehearse", "scenario.toml", "--report-json", "scenario.toml"], "would write over"),
+        (&["report", "run.journal", "--report-json", "./run.journal"][..], over),
+        (&["gate", "--report", "report.json", "--report-html", "report.json"], over),
+        (&["rehearse", "scenario.toml", "--report-json", "scenario.toml"], over),
         (&["rehearse", "--journal", "new", "--report-json", "./new", "--duration", "1s"], twice),
         (&["report", "run.journal", "--report-json", "x", "--report-html", "x"], twice),
+        (&["history", "--history", "report.json", "availability", "--html", "report.json"], over),
+        (&["gate", "--history", "h", "--report", "report.json", "--report-html", "h"], over),
+        (&["rehearse", "scenario.toml", "--hold", "--ca-file", "scenario.toml"], over),
         (&["report", "report.json"], "is no journal; a report as JSON is for gate --report"),
     ] {
         let outcome = canary(arguments).within(folder.path()).run();
@@ -165,7 +169,7 @@ fn nothing_that_is_read_is_written_over_and_no_two_things_go_into_one_file() {
     }
     assert_eq!(folder.read("run.journal"), journal);
     assert_eq!(folder.read("report.json"), report);
-    assert_eq!(folder.names(), ["report.json", "run.journal", "scenario.toml"]);
+    assert_eq!(folder.names(), ["h", "report.json", "run.journal", "scenario.toml"]);
     let nowhere =
         ["report", "run.journal", "--report-json", "/dev/null", "--report-html", "/dev/null"];
     canary(nowhere).within(folder.path()).run().assert_code(1);

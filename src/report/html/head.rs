@@ -62,11 +62,10 @@ pub(super) const fn looked(looks: Looks) -> &'static str {
 impl Report {
     pub(super) fn html_facts(&self, out: &mut String) -> std::fmt::Result {
         let (phase, name) = (self.phase.as_str(), clipped(&self.scenario, NAME_MAX));
-        let phase = match self.rehearsal {
-            Some(_) => {
-                format!("{phase}, <b>rehearsed</b> on clusters that the canary brought along")
-            }
-            None => phase.to_owned(),
+        let phase = if self.is_rehearsed() {
+            format!("{phase}, <b>rehearsed</b> on clusters that the canary brought along")
+        } else {
+            phase.to_owned()
         };
         let doing = if self.phase.publishes() { "publishing" } else { "reading" };
         let mut facts = vec![
