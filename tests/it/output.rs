@@ -160,7 +160,6 @@ fn nothing_that_is_read_is_written_over_and_no_two_things_go_into_one_file() {
         (&["report", "run.journal", "--report-json", "x", "--report-html", "x"], twice),
         (&["history", "--history", "report.json", "availability", "--html", "report.json"], over),
         (&["gate", "--history", "h", "--report", "report.json", "--report-html", "h"], over),
-        (&["rehearse", "scenario.toml", "--hold", "--ca-file", "scenario.toml"], over),
         (&["report", "report.json"], "is no journal; a report as JSON is for gate --report"),
     ] {
         let outcome = canary(arguments).within(folder.path()).run();
