@@ -49,8 +49,6 @@ fn describe_pages(plan: &Plan, out: &mut String) -> std::fmt::Result {
 }
 
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
-    let limits = &plan.requirements.limits;
-    let show = humantime::format_duration;
     writeln!(out, "scenario       {} ({})", plan.name, plan.requirements.phase.as_str())?;
     for cluster in &plan.clusters {
         let host = |url: &url::Url| {
@@ -67,9 +65,17 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     describe_pages(plan, out)?;
-    if let Some(watching) = plan.watching {
-        return describe_drain(plan, watching, out);
+    match plan.watching {
+        Some(watching) => describe_drain(plan, watching, out),
+        None => {
+            describe_bill(plan, out)?;
+            describe_proof(plan, out)
+        }
     }
+}
+
+/// What is opened, published and billed.
+fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let kinds: Vec<_> = ChannelKind::ALL
         .iter()
         .map(|kind| (kind, plan.channels.iter().filter(|c| c.kind == *kind).count()))
@@ -88,7 +94,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         out,
         "events         {} in {}, {:.1} per second, to each cluster",
         bill.events,
-        show(plan.schedule.duration()),
+        humantime::format_duration(plan.schedule.duration()),
         plan.schedule.rate()
     )?;
     writeln!(
@@ -97,7 +103,12 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         bill.messages,
         bill.messages * plan.clusters.len() as u64,
         bill.control_messages
-    )?;
+    )
+}
+
+/// What the asked proof takes, and whether the run has it.
+fn describe_proof(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let (limits, bill) = (&plan.requirements.limits, plan.bill);
     if plan.requirements.phase == Phase::Preflight {
         return writeln!(out, "proof          none asked: a preflight shows that all works once");
     }
@@ -114,11 +125,11 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let needed = asked.trials_needed();
         let rate = plan.schedule.rate();
         let time = Duration::from_secs_f64((needed as f64 / rate).ceil());
-        // A proof without planned length also waits for a witness of each kind that has reconnected.
+        // Without a planned length it also waits for a witness of each kind that reconnected.
         let waits = plan.reconnects_after().filter(|wait| looks == Looks::Anytime && *wait > time);
         let events = waits.map_or(needed, |wait| (wait.as_secs_f64() * rate).ceil() as u64);
         let messages = events.saturating_mul(1 + plan.witnesses_per_channel());
-        let time = show(waits.unwrap_or(time));
+        let time = humantime::format_duration(waits.unwrap_or(time));
         let reach = if bill.events >= needed {
             "the duration suffices".to_owned()
         } else {

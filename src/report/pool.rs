@@ -316,8 +316,8 @@ fn tell_the_same(one: &Report, other: &Report) -> bool {
             && figures(one).is_some_and(|of_one| Some(of_one) == figures(other))
 }
 
-/// What a run that is too old to count says against GO all the same: whoever could choose, after the
-/// fact, from when on runs count, would choose a time after those that were not GO.
+/// What a run that is too old to count says against GO all the same: whoever could choose, after
+/// the fact, from when on runs count, would choose a time after those that were not GO.
 fn outdated_against(source: &Source) -> Option<String> {
     let Report { run, verdict, .. } = &source.report;
     let verdict = match verdict {
