@@ -230,6 +230,7 @@ impl Builder<'_> {
             pong_timeout: pong_timeout(self.plan),
             connect_timeout: CONNECT_TIMEOUT * 2,
             subscribe_timeout: SUBSCRIBE_TIMEOUT,
+            tolerates_refusals: false,
             // Neighbouring seeds must not make neighbouring jitter.
             seed: (self.plan.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
                 .wrapping_add(self.cluster.role as u64),

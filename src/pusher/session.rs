@@ -6,6 +6,8 @@
 //! what must be done, [`Session::poll_event`] for what became known, and then sleeps until
 //! [`Session::next_deadline`], after which it calls [`Session::handle_timeout`].
 
+mod refusal;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::model::{ChannelKind, ChannelName, RunTime, SocketId};
 
 use super::close::{self, CloseCode, Retry};
 use super::frame::{self, ErrorData, Established, ServerFrame};
+
+use refusal::{is_never_a_refusal, names};
 
 /// Connections lost in a row, none of which had every channel subscribed, after which even a 42xx
 /// waits: a cluster that closes each connection with 4200 must not be hammered.
@@ -36,6 +40,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// From a subscribe frame, or the request for its authorisation, to its confirmation.
     pub subscribe_timeout: Duration,
+    /// Whether a refused subscription leaves the others alone, and is tried again on the next
+    /// connection only. Otherwise it costs the connection.
+    pub tolerates_refusals: bool,
     /// Seed of the jitter on back-offs.
     pub seed: u64,
 }
@@ -107,9 +114,19 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SubState {
     Idle,
-    AwaitingAuthorization { since: RunTime },
-    Requested { since: RunTime },
+    AwaitingAuthorization {
+        since: RunTime,
+    },
+    Requested {
+        since: RunTime,
+    },
     Confirmed,
+    /// Not to be had on this connection.
+    Refused,
+    /// Not wanted any more. Its number is free once no answer to it can come.
+    Left {
+        is_free: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -189,7 +206,9 @@ impl Session {
     /// Whether every channel is confirmed on the present connection.
     pub fn is_ready(&self) -> bool {
         self.state == State::Open
-            && self.subscriptions.iter().all(|s| s.state == SubState::Confirmed)
+            && self.subscriptions.iter().all(|s| {
+                matches!(s.state, SubState::Confirmed | SubState::Refused | SubState::Left { .. })
+            })
     }
 
     /// Whether the connection is established.
@@ -250,6 +269,34 @@ impl Session {
         if self.state != State::Idle {
             self.leave(Cause::Agent, Retry::Never, now);
         }
+    }
+
+    /// Keeps one more channel subscribed, on this connection and on every later one; returns its
+    /// number. It must not be among those that are kept already.
+    pub fn subscribe(&mut self, channel: ChannelName, now: RunTime) -> usize {
+        let kind = channel.kind();
+        let wanted = Subscription { channel, kind, state: SubState::Idle };
+        let free =
+            self.subscriptions.iter().position(|s| s.state == SubState::Left { is_free: true });
+        let at = free.unwrap_or(self.subscriptions.len());
+        match self.subscriptions.get_mut(at) {
+            Some(left) => *left = wanted,
+            None => self.subscriptions.push(wanted),
+        }
+        self.request(at, now);
+        at
+    }
+
+    /// Keeps a channel subscribed no more. There is no answer to that: events that were under way
+    /// may still come.
+    pub fn unsubscribe(&mut self, subscription: usize) {
+        let Some(sub) = self.subscriptions.get_mut(subscription) else { return };
+        if matches!(sub.state, SubState::Confirmed | SubState::Requested { .. }) {
+            let frame = frame::unsubscribe(sub.channel.as_str());
+            self.actions.push_back(Action::Send(frame));
+        }
+        let is_free = !matches!(sub.state, SubState::AwaitingAuthorization { .. });
+        sub.state = SubState::Left { is_free };
     }
 
     // What happened.
@@ -403,7 +450,9 @@ impl Session {
             SubState::AwaitingAuthorization { since } | SubState::Requested { since } => {
                 Some(since.after(self.config.subscribe_timeout))
             }
-            SubState::Idle | SubState::Confirmed => None,
+            SubState::Idle | SubState::Confirmed | SubState::Refused | SubState::Left { .. } => {
+                None
+            }
         }
     }
 
@@ -466,19 +515,26 @@ impl Session {
         self.pongs_heard = 0;
         self.state = State::Open;
         self.socket_id = Some(socket_id.clone());
-        for (at, sub) in self.subscriptions.iter_mut().enumerate() {
-            if sub.kind.needs_auth() {
-                sub.state = SubState::AwaitingAuthorization { since: now };
-                self.actions.push_back(Action::Authorize(at, socket_id.clone()));
-            } else {
-                sub.state = SubState::Requested { since: now };
-                let frame = frame::subscribe(sub.channel.as_str(), "", None);
-                self.actions.push_back(Action::Send(frame));
-            }
+        for at in 0..self.subscriptions.len() {
+            self.request(at, now);
         }
         self.events.push_back(Event::Established(socket_id));
         if self.subscriptions.is_empty() {
             self.failures = 0;
+        }
+    }
+
+    /// Asks for a subscription that is wanted, where there is a connection to ask on.
+    fn request(&mut self, at: usize, now: RunTime) {
+        let Some(sub) = self.subscriptions.get_mut(at) else { return };
+        let (SubState::Idle, Some(socket_id)) = (sub.state, &self.socket_id) else { return };
+        if sub.kind.needs_auth() {
+            sub.state = SubState::AwaitingAuthorization { since: now };
+            self.actions.push_back(Action::Authorize(at, socket_id.clone()));
+        } else {
+            sub.state = SubState::Requested { since: now };
+            let frame = frame::subscribe(sub.channel.as_str(), "", None);
+            self.actions.push_back(Action::Send(frame));
         }
     }
 
@@ -532,25 +588,35 @@ impl Session {
         self.subscriptions.get(at).is_some_and(|s| matches!(s.state, SubState::Requested { .. }))
     }
 
-    /// Leaves the connection: subscribing twice on one is an error by itself.
+    /// Gives a subscription up on this connection, or leaves it: subscribing twice on one is an
+    /// error by itself.
     fn refuse(&mut self, at: usize, error: ErrorData, now: RunTime) {
         self.events.push_back(Event::SubscriptionRefused(Some(at), error));
-        self.leave(Cause::Subscription, Retry::BackOff, now);
+        match self.subscriptions.get_mut(at) {
+            Some(sub) if self.config.tolerates_refusals => sub.state = SubState::Refused,
+            _ => self.leave(Cause::Subscription, Retry::BackOff, now),
+        }
     }
 
     fn handle_open_timeout(&mut self, now: RunTime) {
         let overdue = |s: &Subscription| {
             self.subscription_deadline(s.state).is_some_and(|deadline| deadline <= now)
         };
-        let unanswered: Vec<_> =
+        let unanswered: Vec<usize> =
             (0..).zip(&self.subscriptions).filter(|(_, s)| overdue(s)).map(|(at, _)| at).collect();
         if !unanswered.is_empty() {
             let message = "no answer in time".to_owned();
             let error = ErrorData { code: None, message };
-            let refused = |at| Event::SubscriptionRefused(Some(at), error.clone());
-            self.events.extend(unanswered.into_iter().map(refused));
-            self.leave(Cause::Subscription, Retry::BackOff, now);
-            return;
+            for at in &unanswered {
+                self.events.push_back(Event::SubscriptionRefused(Some(*at), error.clone()));
+                if let Some(sub) = self.subscriptions.get_mut(*at) {
+                    sub.state = SubState::Refused;
+                }
+            }
+            if !self.config.tolerates_refusals {
+                self.leave(Cause::Subscription, Retry::BackOff, now);
+                return;
+            }
         }
         match self.ping_deadline {
             Some(deadline) if deadline <= now => {
@@ -566,7 +632,8 @@ impl Session {
 
     fn position(&self, channel: Option<&str>) -> Option<usize> {
         let channel = channel?;
-        self.subscriptions.iter().position(|s| s.channel.as_str() == channel)
+        let is_left = |s: &Subscription| matches!(s.state, SubState::Left { .. });
+        self.subscriptions.iter().position(|s| s.channel.as_str() == channel && !is_left(s))
     }
 
     /// The session ends the connection itself.
@@ -579,7 +646,10 @@ impl Session {
     fn lose(&mut self, cause: Cause, retry: Retry, now: RunTime) {
         let was_open = self.state == State::Open;
         for sub in &mut self.subscriptions {
-            sub.state = SubState::Idle;
+            sub.state = match sub.state {
+                SubState::Left { .. } => SubState::Left { is_free: true },
+                _ => SubState::Idle,
+            };
         }
         self.socket_id = None;
         self.ping_deadline = None;
@@ -616,23 +686,6 @@ enum Refusal {
     None,
     Of(usize),
     OfOne,
-}
-
-/// Whether a code is known to be about something else than a subscription: 42xx frames announce a
-/// close (or are Reverb's answer to what it cannot read), 4301 and 4302 are limits on client events
-/// and on watchlists.
-const fn is_never_a_refusal(code: Option<i64>) -> bool {
-    matches!(code, Some(4200..=4299 | 4301 | 4302))
-}
-
-/// Whether an error's text names this channel, and not just a longer name that contains it.
-fn names(message: &str, channel: &str) -> bool {
-    let in_name =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '@' | ',' | '.' | ';');
-    // What ends a sentence may also stand in a name: a word is tried with and without it.
-    message
-        .split(|c| !in_name(c))
-        .any(|word| word == channel || word.trim_end_matches([',', '.', ';']) == channel)
 }
 
 #[cfg(test)]

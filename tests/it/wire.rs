@@ -323,6 +323,7 @@ fn handshaking_session() -> Session {
         ping_after: Duration::from_secs(120),
         pong_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
+        tolerates_refusals: false,
         subscribe_timeout: Duration::from_secs(10),
         seed: 1,
     };

@@ -32,11 +32,21 @@ impl Driver {
     }
 
     fn with(channels: &[&str], ping_after_millis: u64) -> Self {
+        Self::of(channels, ping_after_millis, false)
+    }
+
+    /// One that lives with a subscription that is refused.
+    fn tolerant(channels: &[&str]) -> Self {
+        Self::of(channels, 120_000, true)
+    }
+
+    fn of(channels: &[&str], ping_after_millis: u64, tolerates_refusals: bool) -> Self {
         let config = Config {
             ping_after: Duration::from_millis(ping_after_millis),
             pong_timeout: Duration::from_millis(PONG_TIMEOUT),
             connect_timeout: Duration::from_secs(5),
             subscribe_timeout: Duration::from_millis(SUBSCRIBE_TIMEOUT),
+            tolerates_refusals,
             seed: 7,
         };
         let channels = channels.iter().map(|name| ChannelName::new(*name).unwrap());
@@ -120,6 +130,17 @@ impl Driver {
             .map(|(auth, data)| (auth.to_owned(), data.map(str::to_owned)))
             .map_err(str::to_owned);
         self.session.handle_authorized(at, answer, self.now);
+        self.drive();
+    }
+
+    fn subscribe(&mut self, channel: &str) -> usize {
+        let at = self.session.subscribe(ChannelName::new(channel).unwrap(), self.now);
+        self.drive();
+        at
+    }
+
+    fn unsubscribe(&mut self, at: usize) {
+        self.session.unsubscribe(at);
         self.drive();
     }
 

@@ -172,3 +172,81 @@ fn errors_on_a_ready_connection_leave_it_alone() {
     assert!(driver.session.is_ready());
     assert_eq!(driver.dials.len(), 1);
 }
+
+#[test]
+fn a_channel_that_is_wanted_later_is_asked_for_at_once_and_on_every_connection() {
+    let mut driver = Driver::new(&["open"]);
+    // Before there is a connection there is nobody to ask.
+    assert_eq!(driver.subscribe("first"), 1);
+    assert_eq!(driver.sent, [""; 0]);
+    driver.established(SOCKET, "");
+    assert_eq!(driver.sent.len(), 2);
+    driver.confirmed("open");
+    driver.confirmed("first");
+    assert!(driver.session.is_ready());
+    driver.forget();
+    assert_eq!((driver.subscribe("later"), driver.subscribe("private-later")), (2, 3));
+    assert_eq!(driver.sent, [frame::subscribe("later", "", None)]);
+    assert_eq!(driver.asked, [(3, SOCKET.to_owned())]);
+    assert!(!driver.session.is_ready());
+    driver.authorized(3, Ok(("k:s", None)));
+    driver.confirmed("private-later");
+    driver.confirmed("later");
+    assert_eq!(driver.events, [Event::Subscribed(3), Event::Subscribed(2)]);
+    assert!(driver.session.is_ready());
+    driver.closed(CloseCode::Dropped);
+    driver.redial();
+    driver.established("2.2", "");
+    assert_eq!((driver.sent.len(), driver.asked.len()), (3, 1));
+    // One that is never confirmed is refused like any other.
+    driver.pass(SUBSCRIBE_TIMEOUT);
+    assert!(!driver.session.is_open());
+}
+
+#[test]
+fn a_channel_that_is_not_wanted_any_more_is_left_and_never_asked_for_again() {
+    let mut driver = Driver::opened(&["a", "b", "private-c"]);
+    driver.unsubscribe(1);
+    assert_eq!(driver.sent, [frame::unsubscribe("b")]);
+    assert!(driver.session.is_ready());
+    driver.unsubscribe(9);
+    // What still comes of it means nothing.
+    driver.confirmed("b");
+    assert_eq!(driver.events, []);
+    // Its number is free, and so is the name.
+    assert_eq!(driver.subscribe("b"), 1);
+    driver.confirmed("b");
+    assert_eq!(driver.events, [Event::Subscribed(1)]);
+    driver.unsubscribe(1);
+    driver.closed(CloseCode::Dropped);
+    driver.redial();
+    driver.established("2.2", "");
+    assert_eq!(driver.sent, [frame::subscribe("a", "", None)]);
+    // One that waits for its authorisation keeps its number: the answer would be taken for another.
+    driver.unsubscribe(2);
+    assert_eq!(driver.subscribe("private-d"), 1);
+    assert_eq!(driver.subscribe("private-e"), 3);
+    driver.authorized(2, Ok(("k:of-c", None)));
+    assert_eq!(driver.sent.len(), 1, "{:?}", driver.sent);
+    driver.closed(CloseCode::Dropped);
+    assert_eq!(driver.subscribe("f"), 2);
+}
+
+#[test]
+fn where_refusals_are_tolerated_the_others_stay_and_the_next_connection_tries_again() {
+    let mut driver = Driver::tolerant(&["a", "private-b", "private-c"]);
+    driver.established(SOCKET, "");
+    driver.confirmed("a");
+    driver.authorized(1, Err("403"));
+    driver.authorized(2, Ok(("k:s", None)));
+    assert!(driver.session.is_open() && !driver.session.is_ready());
+    driver.pass(SUBSCRIBE_TIMEOUT);
+    let refused = |at, why| Event::SubscriptionRefused(Some(at), error(None, why));
+    assert!(driver.events.contains(&refused(1, "403")), "{:?}", driver.events);
+    assert!(driver.events.contains(&refused(2, "no answer in time")), "{:?}", driver.events);
+    assert!(driver.session.is_ready());
+    driver.closed(CloseCode::Dropped);
+    driver.redial();
+    driver.established("2.2", "");
+    assert_eq!(driver.asked.len(), 2);
+}
