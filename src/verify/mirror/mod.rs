@@ -1,12 +1,17 @@
 //! The application's real events, as both clusters carried them: matched, and what finds no match
 //! accused, where both witnesses saw enough to say so.
 //!
-//! Copies of one event are matched on each channel by the event's name and its id, or else its
-//! content, within a window; copies without an id one by one, so that as many find no match as
-//! there are more of them on one cluster. A copy without a match is judged when the window is over,
-//! and only if the witness on the other cluster was subscribed all the while, began to be so well
-//! before, and has proved alive since. All else is unobservable.
+//! Copies are laid side by side on each channel by the event's name and its id, or else its
+//! content: each to the nearest in time on the other cluster, at most a window away. Nothing is
+//! decided before every copy that might lie nearer must have come, which is two windows after its
+//! own. What is left over is judged only if both witnesses were subscribed for a window before it
+//! and, on the other cluster, for one behind it, with a connection that has proved alive since. All
+//! else is unobservable.
+//!
+//! Whoever drives it hands over a connection's copies before its signs of life, and its breaks
+//! before the next subscription.
 
+mod figures;
 pub mod identity;
 mod report;
 
@@ -21,22 +26,27 @@ use crate::model::{ClusterRole, RunTime};
 
 use identity::{Digest, Identity};
 
-pub use report::{Defect, MirrorReport, Outcome, Place};
+pub use figures::MirrorFigures;
+pub use report::{Defect, MirrorReport, Outcome};
 
 /// Pairs of a channel that the order of later ones is compared with.
 const ORDERED_MAX: usize = 64;
 /// Events closer than this have no order: an application that publishes from several processes
 /// makes none.
 const ORDER_GAP: Duration = Duration::from_millis(250);
+/// Windows for which an id is remembered after its last pair: a copy that comes within them is a
+/// further one, and no event of its own.
+const REMEMBERED_WINDOWS: u32 = 6;
+
+/// Contents of one id that are remembered on each cluster.
+const CONTENTS_MAX: usize = 16;
 
 /// What a matcher goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// How far apart the two copies of one event may arrive.
     pub window: Duration,
-    /// How long before a copy the other witness must have been subscribed.
-    pub guard: Duration,
-    /// Copies that are kept in mind at most, of all channels together.
+    /// Copies and ids that are kept in mind at most, of all channels together.
     pub kept_max: usize,
 }
 
@@ -78,26 +88,83 @@ impl<T> Both<T> {
     }
 }
 
-/// How well one cluster's witness of a channel sees.
+/// When one cluster's witness of a channel saw.
 #[derive(Clone, Debug, Default)]
 struct Sight {
     /// Since when it has been subscribed without a break; `None` while it is not.
     since: Option<RunTime>,
     /// The last instant at which its connection proved alive.
     alive: RunTime,
+    /// From when to when it saw before its last break.
+    before: Option<(RunTime, RunTime)>,
+}
+
+impl Sight {
+    /// Whether it saw from a window before `at` until `until`; `None` if that is not known yet.
+    fn saw(&self, at: RunTime, window: Duration, until: RunTime) -> Option<bool> {
+        let begins = |since: RunTime| since.after(window) <= at;
+        if self.before.is_some_and(|(since, last)| begins(since) && last >= until) {
+            return Some(true);
+        }
+        match self.since {
+            Some(since) if begins(since) => (self.alive >= until).then_some(true),
+            _ => Some(false),
+        }
+    }
+}
+
+/// A copy without a match yet: which of all it is, when it came, and its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Open {
+    number: u64,
+    at: RunTime,
+    content: Digest,
 }
 
 /// The copies of what may be one event, or of several that look alike.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// Copies without a match, the oldest first, with their contents.
-    open: Both<VecDeque<(RunTime, Digest)>>,
-    /// Whether there was one at all.
-    seen: Both<bool>,
-    /// Until when copies may lack a match because a witness missed one that looks like them.
-    doubtful_until: RunTime,
-    /// When the last copy came.
-    last: RunTime,
+    /// Copies without a match, in the order of their coming.
+    open: Both<VecDeque<Open>>,
+    /// When the later copy of the last pair came.
+    paired: Option<RunTime>,
+    /// What each cluster carried in pairs, lately.
+    carried: Both<VecDeque<Digest>>,
+}
+
+impl Known {
+    /// The copy of `role` that lies nearest to another one of the other cluster, at most a window
+    /// away: the same content before another, which only an id can have.
+    fn nearest(&self, role: ClusterRole, to: Open, window: Duration) -> Option<Open> {
+        let away = |open: &Open| (open.content != to.content, distance(open.at, to.at), open.at);
+        let near = self.open.get(role).iter().filter(|open| distance(open.at, to.at) <= window);
+        near.min_by_key(|open| away(open)).copied()
+    }
+
+    fn remove(&mut self, role: ClusterRole, open: Open) {
+        self.open.of(role).retain(|other| other.number != open.number);
+    }
+
+    /// Remembers a pair.
+    fn note_pair(&mut self, pair: &Both<Open>) {
+        let later = pair.old.at.max(pair.new.at);
+        self.paired = Some(later.max(self.paired.unwrap_or_default()));
+        for role in ClusterRole::ALL {
+            let carried = self.carried.of(role);
+            carried.push_back(pair.get(role).content);
+            if carried.len() > CONTENTS_MAX {
+                carried.pop_front();
+            }
+        }
+    }
+
+    fn has_open(&self) -> bool {
+        !self.open.old.is_empty() || !self.open.new.is_empty()
+    }
+}
+
+fn distance(one: RunTime, other: RunTime) -> Duration {
+    one.since(other).max(other.since(one))
 }
 
 /// An event's name with its id or its content: the first part says which.
@@ -114,11 +181,11 @@ struct Channel {
 }
 
 /// Something to look at when its time has come.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Due {
-    /// Whether this copy found a match.
-    Open { channel: Arc<str>, key: Key, role: ClusterRole, at: RunTime },
-    /// Whether the copies of this key can be forgotten.
+    /// Whether this copy has found a match, or finds one now.
+    Judge { channel: Arc<str>, key: Key, role: ClusterRole, number: u64 },
+    /// Whether this id can be forgotten.
     Forget { channel: Arc<str>, key: Key },
 }
 
@@ -130,7 +197,7 @@ pub struct Mirror {
     /// What to look at, by time and by the order in which it was noted.
     due: BTreeMap<(RunTime, u64), Due>,
     noted: u64,
-    /// Keys that are kept in mind.
+    /// Copies and ids that are kept in mind.
     kept: usize,
     /// The last copy that found no room.
     left_out: Option<RunTime>,
@@ -157,7 +224,8 @@ impl Mirror {
             Some(known) => known,
             None => self.channels.entry(channel.into()).or_default(),
         };
-        *channel.sight.of(role) = Sight { since: Some(at), alive: at };
+        let sight = channel.sight.of(role);
+        (sight.since, sight.alive) = (Some(at), at);
     }
 
     /// The connection of this cluster's witness of the channel was alive at `at`.
@@ -168,17 +236,13 @@ impl Mirror {
         }
     }
 
-    /// The witness of this cluster is not subscribed any more: it is known to have been until
-    /// `last_alive`. Nobody knows what it missed since.
-    pub fn note_blind(&mut self, role: ClusterRole, channel: &str, last_alive: RunTime) {
-        let Rules { window, .. } = self.rules;
-        let Some(channel) = self.channels.get_mut(channel) else { return };
-        channel.sight.of(role).since = None;
-        // What looks like a copy whose match may have been missed may be taken for it later.
-        for known in channel.known.values_mut() {
-            let latest = known.open.get(role.other()).back().map(|(at, _)| *at);
-            if let Some(at) = latest.filter(|at| at.after(window) > last_alive) {
-                known.doubtful_until = known.doubtful_until.max(at.after(2 * window));
+    /// The witness of this cluster is not subscribed any more. Nobody knows what it has missed
+    /// since its connection last proved alive.
+    pub fn note_blind(&mut self, role: ClusterRole, channel: &str) {
+        if let Some(channel) = self.channels.get_mut(channel) {
+            let sight = channel.sight.of(role);
+            if let Some(since) = sight.since.take() {
+                sight.before = Some((since, sight.alive));
             }
         }
     }
@@ -186,9 +250,9 @@ impl Mirror {
     /// The channel is not watched any more, on neither cluster.
     pub fn forget(&mut self, channel: &str) {
         let Some(channel) = self.channels.remove(channel) else { return };
-        self.kept -= channel.known.len();
-        for known in channel.known.values() {
+        for (key, known) in &channel.known {
             let open = known.open.old.len() + known.open.new.len();
+            self.kept -= open + usize::from(key.0);
             self.report.add(Outcome::Unobservable, open as u64);
         }
     }
@@ -196,72 +260,26 @@ impl Mirror {
     /// A copy came.
     pub fn note_copy(&mut self, copy: &Copy<'_>) {
         let Copy { role, channel: name, event, identity, at } = *copy;
-        let Rules { window, guard, kept_max } = self.rules;
-        let Some((name, channel)) = self.channels.get_key_value(name) else { return };
-        let (name, carries_both) = (Arc::clone(name), channel.carries_both);
+        let Some((name, _)) = self.channels.get_key_value(name) else { return };
+        let name = Arc::clone(name);
         let Some(channel) = self.channels.get_mut(&name) else { return };
-        let digest = identity.id.unwrap_or(identity.content);
-        let key: Key = (identity.id.is_some(), digest, event.into());
-        if !channel.known.contains_key(&key) {
-            if self.kept >= kept_max {
-                self.left_out = Some(at.max(self.left_out.unwrap_or_default()));
-                self.report.left_out += 1;
-                return;
-            }
-            self.kept += 1;
-            let forget = Due::Forget { channel: Arc::clone(&name), key: key.clone() };
-            push(&mut self.due, &mut self.noted, at.after(3 * window), forget);
-        }
-        let known = channel.known.entry(key.clone()).or_default();
-        known.last = at;
-        let sees = |sight: &Sight| sight.since.is_some_and(|since| since.after(guard) <= at);
-        let (is_seen_here, is_seen_there) =
-            (sees(channel.sight.get(role)), sees(channel.sight.get(role.other())));
-        if !is_seen_there {
-            known.doubtful_until = known.doubtful_until.max(at.after(2 * window));
-        }
-        if identity.id.is_some() && std::mem::replace(known.seen.of(role), true) {
-            // After a break a cluster may repeat what it cached.
-            if is_seen_here {
-                self.report.note(&name, event, Outcome::Duplicated, Some(role), at);
-            } else {
-                self.report.add(Outcome::Unobservable, 1);
-            }
+        // A whole one at most: an id to remember, and the copy.
+        if self.kept + 2 > self.rules.kept_max {
+            self.left_out = Some(at.max(self.left_out.unwrap_or_default()));
+            self.report.left_out += 1;
             return;
         }
-        // Of several that look alike it is the latest: were it the oldest, one that was missed
-        // would push all that come after it along for ever.
-        let others = known.open.of(role.other());
-        let is_ambiguous = others.len() > 1;
-        let Some((before, content)) = others.pop_back() else {
-            known.open.of(role).push_back((at, identity.content));
-            let open = Due::Open { channel: name, key, role, at };
-            push(&mut self.due, &mut self.noted, at.after(window), open);
-            return;
-        };
-        channel.carries_both = true;
-        if !carries_both {
-            self.report.carried.push(Arc::clone(&name));
-        }
-        let mut pair = Both { old: before, new: before };
-        *pair.of(role) = at;
-        self.report.note_skew(pair.old, pair.new);
-        if content == identity.content {
-            self.report.add(Outcome::Mirrored, 1);
-        } else {
-            self.report.note(&name, event, Outcome::Altered, None, at);
-        }
-        if is_ambiguous {
-            return;
-        }
-        let is_overtaken = channel.pairs.iter().any(|other| is_reordered(&pair, other));
-        if is_overtaken {
-            self.report.note(&name, event, Outcome::Reordered, None, at);
-        }
-        channel.pairs.push_back(pair);
-        if channel.pairs.len() > ORDERED_MAX {
-            channel.pairs.pop_front();
-        }
+        let has_id = identity.id.is_some();
+        let key: Key = (has_id, identity.id.unwrap_or(identity.content), event.into());
+        let known = channel.known.entry(key.clone()).or_insert_with(|| {
+            self.kept += usize::from(has_id);
+            Known::default()
+        });
+        let number = self.noted;
+        known.open.of(role).push_back(Open { number, at, content: identity.content });
+        self.kept += 1;
+        let judge = Due::Judge { channel: name, key, role, number };
+        self.note_due(at.after(2 * self.rules.window), judge);
     }
 
     /// Time has passed: judges what is due.
@@ -270,8 +288,10 @@ impl Mirror {
             && first.key().0 < now
         {
             match first.remove() {
-                Due::Open { channel, key, role, at } => self.judge(channel, key, role, at, now),
-                Due::Forget { channel, key } => self.forget_key(channel, key, now),
+                Due::Judge { channel, key, role, number } => {
+                    self.judge(&channel, &key, role, number, now);
+                }
+                Due::Forget { channel, key } => self.forget_id(&channel, &key, now),
             }
         }
     }
@@ -282,56 +302,169 @@ impl Mirror {
         std::mem::take(&mut self.report)
     }
 
-    /// Judges a copy whose window is over.
-    fn judge(&mut self, name: Arc<str>, key: Key, role: ClusterRole, at: RunTime, now: RunTime) {
-        let Rules { window, guard, .. } = self.rules;
-        let Some(channel) = self.channels.get_mut(&name) else { return };
-        let Some(known) = channel.known.get_mut(&key) else { return };
-        let open = known.open.of(role);
-        let Some(place) = open.iter().position(|(open, _)| *open == at) else { return };
-        let sight = channel.sight.get(role.other());
-        let sees = sight.since.is_some_and(|since| since.after(guard) <= at);
-        let is_left_out = self.left_out.is_some_and(|last| last.after(window) >= at);
-        let is_doubtful = !sees || at <= known.doubtful_until || is_left_out;
-        if !is_doubtful && sight.alive < at.after(window) {
-            // Nobody knows yet whether that connection is alive.
-            let again = Due::Open { channel: name, key, role, at };
-            push(&mut self.due, &mut self.noted, now.after(window / 10), again);
+    fn note_due(&mut self, at: RunTime, what: Due) {
+        self.due.insert((at, self.noted), what);
+        self.noted += 1;
+    }
+
+    /// Matches a copy, and judges it if it has no match.
+    fn judge(&mut self, name: &Arc<str>, key: &Key, role: ClusterRole, number: u64, now: RunTime) {
+        let window = self.rules.window;
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let Some(known) = channel.known.get_mut(key) else { return };
+        let is_this = |open: &&Open| open.number == number;
+        // It may be the nearest to one that was judged before it.
+        let Some(this) = known.open.get(role).iter().find(is_this).copied() else { return };
+        let mut pairs = Vec::new();
+        let is_matched = loop {
+            let Some((mine, other)) = mutually_nearest(known, role, this, window) else {
+                break false;
+            };
+            known.remove(role, mine);
+            known.remove(role.other(), other);
+            let mut pair = Both { old: other, new: other };
+            *pair.of(role) = mine;
+            pairs.push(pair);
+            if mine.number == number {
+                break true;
+            }
+        };
+        self.kept -= 2 * pairs.len();
+        for pair in pairs {
+            self.pair(name, key, &pair);
+        }
+        if !is_matched {
+            self.judge_lone(name, key, role, this, now);
+        }
+        self.tidy(name, key);
+    }
+
+    /// Counts two copies of one event.
+    fn pair(&mut self, name: &Arc<str>, key: &Key, pair: &Both<Open>) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let Some(known) = channel.known.get_mut(key) else { return };
+        let later = pair.old.at.max(pair.new.at);
+        known.note_pair(pair);
+        if !channel.carries_both {
+            channel.carries_both = true;
+            self.report.carried.push(name.as_ref().to_owned());
+        }
+        self.report.note_skew(pair.old.at, pair.new.at);
+        if pair.old.content == pair.new.content {
+            self.report.add(Outcome::Mirrored, 1);
+        } else {
+            self.report.note(name, &key.2, Outcome::Altered, None, later);
+        }
+        // Of events that look alike nobody knows which is which.
+        if !key.0 {
             return;
         }
-        open.remove(place);
-        let outcome = match role {
-            _ if is_doubtful => Outcome::Unobservable,
-            ClusterRole::Old => Outcome::OnlyOnOld,
-            ClusterRole::New => Outcome::OnlyOnNew,
-        };
-        if is_doubtful {
-            self.report.add(outcome, 1);
-        } else {
-            self.report.note(&name, &key.2, outcome, Some(role.other()), at);
+        let times = Both { old: pair.old.at, new: pair.new.at };
+        if channel.pairs.iter().any(|other| is_reordered(&times, other)) {
+            self.report.note(name, &key.2, Outcome::Reordered, None, later);
+        }
+        channel.pairs.push_back(times);
+        if channel.pairs.len() > ORDERED_MAX {
+            channel.pairs.pop_front();
         }
     }
 
-    /// Forgets what has had no copy for so long that another one is another event.
-    fn forget_key(&mut self, name: Arc<str>, key: Key, now: RunTime) {
+    /// Judges a copy that has no match, if it can be known by now.
+    fn judge_lone(
+        &mut self,
+        name: &Arc<str>,
+        key: &Key,
+        role: ClusterRole,
+        this: Open,
+        now: RunTime,
+    ) {
         let window = self.rules.window;
-        let Some(channel) = self.channels.get_mut(&name) else { return };
-        let Some(known) = channel.known.get(&key) else { return };
-        let until = known.last.after(3 * window).max(known.doubtful_until);
-        let is_open = !known.open.old.is_empty() || !known.open.new.is_empty();
-        if is_open || until > now {
-            let forget = Due::Forget { channel: name, key };
-            push(&mut self.due, &mut self.noted, until.max(now.after(window)), forget);
-        } else {
-            channel.known.remove(&key);
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let (here, there) = (channel.sight.get(role), channel.sight.get(role.other()));
+        let is_left_out = self.left_out.is_some_and(|last| last.after(window) >= this.at);
+        // After its own break, a cluster may repeat what it cached.
+        let here = here.saw(this.at, window, this.at);
+        let there = there.saw(this.at, window, this.at.after(window));
+        let seen = if is_left_out { Some(false) } else { here.zip(there).map(|(a, b)| a && b) };
+        let is_blind = here == Some(false) || there == Some(false);
+        let Some(is_seen) = seen.or(is_blind.then_some(false)) else {
+            // Nobody knows yet whether that connection is alive.
+            let (channel, key, number) = (Arc::clone(name), key.clone(), this.number);
+            self.note_due(now.after(window / 10), Due::Judge { channel, key, role, number });
+            return;
+        };
+        let Some(known) = channel.known.get_mut(key) else { return };
+        known.remove(role, this);
+        self.kept -= 1;
+        if !is_seen {
+            self.report.add(Outcome::Unobservable, 1);
+            return;
+        }
+        // Under one id, a cluster that has carried this very content carries it again.
+        let is_further = key.0 && known.carried.get(role).contains(&this.content);
+        let (outcome, cluster) = match role {
+            _ if is_further => (Outcome::Duplicated, role),
+            ClusterRole::Old => (Outcome::OnlyOnOld, ClusterRole::New),
+            ClusterRole::New => (Outcome::OnlyOnNew, ClusterRole::Old),
+        };
+        self.report.note(name, &key.2, outcome, Some(cluster), this.at);
+    }
+
+    /// Forgets a key of which nothing is open any more; an id only after a while.
+    fn tidy(&mut self, name: &Arc<str>, key: &Key) {
+        let remembered = REMEMBERED_WINDOWS * self.rules.window;
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let Some(known) = channel.known.get(key) else { return };
+        if known.has_open() {
+            return;
+        }
+        match known.paired.filter(|_| key.0) {
+            Some(paired) => {
+                let forget = Due::Forget { channel: Arc::clone(name), key: key.clone() };
+                self.note_due(paired.after(remembered), forget);
+            }
+            None => {
+                channel.known.remove(key);
+                self.kept -= usize::from(key.0);
+            }
+        }
+    }
+
+    fn forget_id(&mut self, name: &str, key: &Key, now: RunTime) {
+        let remembered = REMEMBERED_WINDOWS * self.rules.window;
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let Some(known) = channel.known.get(key) else { return };
+        // Whatever is open, or was paired since, has noted when to look again.
+        let is_over = known.paired.is_none_or(|paired| paired.after(remembered) < now);
+        if !known.has_open() && is_over {
+            channel.known.remove(key);
             self.kept -= 1;
         }
     }
 }
 
-fn push(due: &mut BTreeMap<(RunTime, u64), Due>, noted: &mut u64, at: RunTime, what: Due) {
-    due.insert((at, *noted), what);
-    *noted += 1;
+/// Two copies of which each is the nearest to the other: found from one copy on, along those that
+/// lie nearer and nearer. `None` where nothing lies near that copy.
+fn mutually_nearest(
+    known: &Known,
+    role: ClusterRole,
+    from: Open,
+    window: Duration,
+) -> Option<(Open, Open)> {
+    let away = |one: Open, other: Open| (one.content != other.content, distance(one.at, other.at));
+    let mut mine = from;
+    let mut other = known.nearest(role.other(), mine, window)?;
+    loop {
+        // Each step is nearer than the one before, or the last.
+        match known.nearest(role, other, window) {
+            Some(nearer) if away(nearer, other) < away(mine, other) => mine = nearer,
+            _ => return Some((mine, other)),
+        }
+        match known.nearest(role.other(), mine, window) {
+            Some(nearer) if away(mine, nearer) < away(mine, other) => other = nearer,
+            _ => return Some((mine, other)),
+        }
+    }
 }
 
 /// Whether two events came in one order on old, and in the other on new.

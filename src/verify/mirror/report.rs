@@ -1,16 +1,21 @@
 //! What a matcher hands on: counts, and where on which channels.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterRole, RunTime};
 use crate::verify::latency::Sparse;
 
-/// Places of a report at most: the others are counted.
-const PLACES_MAX: usize = 100;
+/// Defects of a report at most: the others are counted.
+const DEFECTS_MAX: usize = 100;
 
 /// How one real event ended, or what was wrong with it beside that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Both clusters carried it.
     Mirrored,
@@ -54,31 +59,53 @@ impl Outcome {
     }
 }
 
-/// Where something went wrong: a channel, an event's name, and the cluster that missed it or had it
-/// twice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+/// Events of one name on one channel with which the same went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defect {
     /// The channel's name.
-    pub channel: Arc<str>,
+    pub channel: String,
     /// The event's name.
-    pub event: Arc<str>,
+    pub event: String,
     /// What went wrong.
     pub outcome: Outcome,
-    /// On which cluster, if on one.
+    /// The cluster that missed them, or had them twice; `None` where it is no matter of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterRole>,
-}
-
-/// How often, and when first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Defect {
-    /// The first copy's arrival.
+    /// When the first of them arrived.
     pub first: RunTime,
-    /// How many.
+    /// How many there were.
     pub count: u64,
 }
 
+impl Defect {
+    /// Whether another is of the same events.
+    fn is_like(&self, other: &Self) -> bool {
+        self.outcome == other.outcome
+            && self.cluster == other.cluster
+            && self.channel == other.channel
+            && self.event == other.event
+    }
+}
+
+/// Adds defects to a list of at most so many; returns how many events found no room in it.
+pub(super) fn add_defects(list: &mut Vec<Defect>, more: &[Defect], most: usize) -> u64 {
+    let mut dropped = 0;
+    for defect in more {
+        if let Some(known) = list.iter_mut().find(|known| known.is_like(defect)) {
+            known.count += defect.count;
+            known.first = known.first.min(defect.first);
+        } else if list.len() < most {
+            list.push(defect.clone());
+        } else {
+            dropped += defect.count;
+        }
+    }
+    dropped
+}
+
 /// What became known since the last report. Reports add up in any order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MirrorReport {
     /// Events by outcome.
     pub counts: BTreeMap<Outcome, u64>,
@@ -87,11 +114,11 @@ pub struct MirrorReport {
     /// From the copy on new to that on old, where old was later.
     pub old_later: Sparse,
     /// Where something went wrong.
-    pub defects: BTreeMap<Place, Defect>,
-    /// Defects at places that found no room.
+    pub defects: Vec<Defect>,
+    /// Events that went wrong where there was no room to say where.
     pub defects_dropped: u64,
     /// Channels on which a pair was found for the first time.
-    pub carried: Vec<Arc<str>>,
+    pub carried: Vec<String>,
     /// Copies that were not looked at, for want of room.
     pub left_out: u64,
     /// Events that are kept in mind now.
@@ -109,21 +136,16 @@ impl MirrorReport {
     /// Counts one event, and where it was.
     pub(super) fn note(
         &mut self,
-        channel: &Arc<str>,
+        channel: &str,
         event: &str,
         outcome: Outcome,
         cluster: Option<ClusterRole>,
         at: RunTime,
     ) {
         self.add(outcome, 1);
-        let place = Place { channel: Arc::clone(channel), event: event.into(), outcome, cluster };
-        if self.defects.len() >= PLACES_MAX && !self.defects.contains_key(&place) {
-            self.defects_dropped += 1;
-            return;
-        }
-        let defect = self.defects.entry(place).or_insert(Defect { first: at, count: 0 });
-        defect.count += 1;
-        defect.first = defect.first.min(at);
+        let (channel, event) = (channel.to_owned(), event.to_owned());
+        let defect = Defect { channel, event, outcome, cluster, first: at, count: 1 };
+        self.defects_dropped += add_defects(&mut self.defects, &[defect], DEFECTS_MAX);
     }
 
     pub(super) fn note_skew(&mut self, old: RunTime, new: RunTime) {
