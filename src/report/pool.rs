@@ -306,13 +306,20 @@ fn distinct(sources: Vec<Source>) -> Result<Vec<Source>, PoolError> {
     Ok(distinct)
 }
 
-/// Whether two reports of one run rest on the same figures. Words may differ: another version may
-/// have chosen them.
+/// Whether two reports of one run rest on the same figures, and on all else that is judged by.
+/// Words may differ: another version may have chosen them.
 fn tell_the_same(one: &Report, other: &Report) -> bool {
     let figures = |report: &Report| report.figures().ok();
+    let terms = |report: &Report| {
+        let Report { phase, looks, complete, .. } = report;
+        (*phase, *looks, *complete, report.is_rehearsed(), report.addresses())
+    };
     one == other
         || one.scenario_digest == other.scenario_digest
-            && one.complete == other.complete
+            && one.gate == other.gate
+            && one.ended_at == other.ended_at
+            && one.instrument.failed == other.instrument.failed
+            && terms(one) == terms(other)
             && figures(one).is_some_and(|of_one| Some(of_one) == figures(other))
 }
 
@@ -515,9 +522,19 @@ mod tests {
         other.report.reason.push_str(", as another version says it");
         let rules = Rules { rehearsals_count: true, ..rules };
         assert_eq!(Pool::new(vec![source.clone(), other], &rules).unwrap().runs.len(), 1);
-        let mut changed = source.clone();
-        changed.report.clusters.get_mut(&ClusterRole::New).unwrap().trials += 1;
-        let told = Pool::new(vec![source, changed], &rules);
-        assert!(matches!(told, Err(PoolError::Contradiction(..))), "{told:?}");
+        // So is what they are judged by.
+        let changes: [fn(&mut Report); 5] = [
+            |report| report.clusters.get_mut(&ClusterRole::New).unwrap().trials += 1,
+            |report| report.gate.loss_rate_max *= 2.0,
+            |report| report.ended_at = "2026-02-03T04:05:21.000Z".to_owned(),
+            |report| report.instrument.failed = Some("its witness panicked".to_owned()),
+            |report| report.settings = serde_json::json!({}),
+        ];
+        for change in changes {
+            let mut changed = source.clone();
+            change(&mut changed.report);
+            let told = Pool::new(vec![source.clone(), changed], &rules);
+            assert!(matches!(told, Err(PoolError::Contradiction(..))), "{told:?}");
+        }
     }
 }
