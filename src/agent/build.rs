@@ -19,6 +19,7 @@ use crate::verify::coverage::{SideSpec, StreamInfo};
 use crate::verify::fact::Fact;
 use crate::verify::gather::Gatherer;
 use crate::verify::ledger::{self, Ledger, StreamSpec};
+use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
 
 use super::controls::Controls;
@@ -27,6 +28,7 @@ use super::outbox::Outbox;
 use super::pace::Outlet;
 use super::publisher::{self, StreamTarget, Wire};
 use super::sender::{ClientJob, Sender};
+use super::watcher::{Order, Watcher};
 use super::witness::{Witness, WitnessChannel};
 use super::{CONNECT_TIMEOUT, RunError};
 
@@ -34,6 +36,9 @@ use super::{CONNECT_TIMEOUT, RunError};
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence after a ping, as pusher-js has it; shorter where the horizon is.
 const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// Orders to a watcher that may wait.
+const ORDERS_QUEUED_MAX: usize = 64;
 
 /// How long a silent connection may take to answer a ping.
 pub(super) fn pong_timeout_of(horizon: Duration) -> Duration {
@@ -51,6 +56,7 @@ pub(super) struct ClusterParts {
     pub(super) wire: Arc<Wire>,
     pub(super) outbox: Outbox,
     pub(super) jobs: mpsc::Receiver<publisher::Job>,
+    pub(super) watchers: Vec<(Watcher, mpsc::Sender<Order>)>,
 }
 
 /// Every stream's book on each cluster, in the order of the streams.
@@ -74,6 +80,7 @@ pub(super) fn make_gatherer(plan: &Plan, books: &Books) -> Gatherer {
         Some(StreamInfo { channel, route: stream.route, sides })
     });
     Gatherer::new(&roles, streams.collect(), plan.first_witnesses())
+        .mirroring(plan.sample.as_ref().map(|sample| sample.rules))
 }
 
 /// Builds one cluster's part of a run.
@@ -82,6 +89,8 @@ pub(super) struct Builder<'a> {
     pub(super) cluster: &'a ClusterPlan,
     pub(super) clock: Clock,
     pub(super) books: &'a Books,
+    /// What real events are known by.
+    pub(super) identifier: &'a Arc<Identifier>,
     pub(super) facts: &'a mpsc::Sender<Fact>,
 }
 
@@ -117,7 +126,7 @@ impl Builder<'_> {
             tasks: tracker.clone(),
         });
         let socket = Target::new(cluster.socket_url.clone(), &tls);
-        let link_to = |names: Vec<ChannelName>, user: String, seed: u64| {
+        let link_to = |names: Vec<ChannelName>, user: String, config: session::Config| {
             let target = LinkTarget {
                 target: socket.clone(),
                 signer: cluster.signer.clone(),
@@ -125,11 +134,11 @@ impl Builder<'_> {
                 user_id: user,
                 dial_timeout: CONNECT_TIMEOUT,
             };
-            Link::new(self.clock, Arc::new(target), self.session_config(seed), names)
+            Link::new(self.clock, Arc::new(target), config, names)
         };
         let link = |channels: &[usize], user: String, seed: u64| {
             let names = channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone()));
-            link_to(names.collect(), user, seed)
+            link_to(names.collect(), user, self.session_config(seed))
         };
         let short = plan.run.short();
         let witnesses = plan
@@ -164,10 +173,36 @@ impl Builder<'_> {
         let outbox = self.outbox(&books);
         let permits = Arc::new(Semaphore::new(plan.open_requests_max));
         let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
+        let watcher = |at: u64| {
+            let user = format!("pc-{short}-watch-{at}");
+            let config =
+                session::Config { tolerates_refusals: true, ..self.session_config(3 << 32 | at) };
+            self.watcher(link_to(Vec::new(), user, config))
+        };
+        let connections = plan.sample.as_ref().map_or(0, |sample| sample.connections as u64);
+        let real = (0..connections).map(watcher).collect();
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
-        let controls = self.controls(link_to(names, String::new(), 2 << 32), socket, &wire);
+        let link = link_to(names, String::new(), self.session_config(2 << 32));
+        let controls = self.controls(link, socket, &wire);
         let watchers = Watchers { witnesses, senders, controls };
-        Ok((ClusterParts { outlet, wire, outbox, jobs }, watchers))
+        Ok((ClusterParts { outlet, wire, outbox, jobs, watchers: real }, watchers))
+    }
+
+    fn watcher(&self, link: Link) -> (Watcher, mpsc::Sender<Order>) {
+        let (orders_out, orders) = mpsc::channel(ORDERS_QUEUED_MAX);
+        let (plan, cluster) = (self.plan, self.cluster);
+        let watcher = Watcher {
+            role: cluster.role,
+            clock: self.clock,
+            link,
+            identifier: Arc::clone(self.identifier),
+            redacts: plan.sample.as_ref().is_some_and(|sample| sample.sampling.redact_channels),
+            master_key: Some(cluster.master_key).filter(|_| cluster.knows_master_key),
+            backlog_max: plan.instrument.receive_backlog_max,
+            orders,
+            facts: self.facts.clone(),
+        };
+        (watcher, orders_out)
     }
 
     fn controls(&self, link: Link, socket: Target, wire: &Arc<Wire>) -> Controls {

@@ -169,6 +169,16 @@ impl Link {
         self.socket.take().map(|(socket, _)| socket)
     }
 
+    /// Keeps one more channel subscribed; returns its number. See [`Session::subscribe`].
+    pub fn subscribe(&mut self, channel: ChannelName) -> usize {
+        self.session.subscribe(channel, self.clock.now())
+    }
+
+    /// Keeps a channel subscribed no more.
+    pub fn unsubscribe(&mut self, subscription: usize) {
+        self.session.unsubscribe(subscription);
+    }
+
     /// Queues a text frame, and a ping behind it; returns the ping's number.
     pub fn send_with_ping(&mut self, frame: String) -> u64 {
         self.session.send(frame);
@@ -317,7 +327,9 @@ impl Link {
         match message {
             Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
                 Ok(frame) => {
-                    let is_protocol = frame.event.starts_with("pusher");
+                    let is_protocol = ["pusher:", "pusher_internal:"]
+                        .iter()
+                        .any(|prefix| frame.event.starts_with(prefix));
                     on_event((!is_protocol).then_some(&frame), at);
                     self.session.handle_frame(&frame, at);
                     None

@@ -10,10 +10,12 @@ mod occupancy;
 mod outbox;
 mod pace;
 mod publisher;
+mod sampler;
 mod sender;
 pub mod start;
 mod status_page;
 pub mod vitals;
+mod watcher;
 mod witness;
 
 use std::collections::HashMap;
@@ -29,15 +31,17 @@ use crate::model::{Clock, ClusterRole, RunTime};
 use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
-use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
+use crate::scenario::plan::{CHANNEL_PREFIX, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::fact::Fact;
+use crate::verify::mirror::identity::Identifier;
 use crate::verify::occupancy::Watching;
 use crate::verify::record::Second;
 
 use build::{Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
 use collector::Standing;
 use publisher::Wire;
+use sampler::{Sampler, Side};
 use start::{StartError, Started};
 
 /// How often ledgers and publishers hand on what they counted.
@@ -78,10 +82,14 @@ pub enum Task {
     Reader,
     /// Reads a provider's status page.
     StatusPage,
+    /// Watches real channels.
+    Watcher,
+    /// Chooses them.
+    Sampler,
 }
 
 impl Task {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -92,6 +100,8 @@ impl Task {
         Self::Controls,
         Self::Reader,
         Self::StatusPage,
+        Self::Watcher,
+        Self::Sampler,
     ];
 
     /// The task's name.
@@ -107,6 +117,8 @@ impl Task {
             Self::Controls => "controls",
             Self::Reader => "reader",
             Self::StatusPage => "status-page",
+            Self::Watcher => "watcher",
+            Self::Sampler => "sampler",
         }
     }
 }
@@ -167,6 +179,9 @@ pub struct Hooks<O> {
     pub enough: CancellationToken,
     /// Called about once a second with the sum so far, and with what was added to it last.
     pub observe: O,
+    /// What real events and redacted names are digested with: to be drawn for the run, for whoever
+    /// knows it can find out what a digest is of.
+    pub digest_key: [u8; 32],
     /// A task that shall panic once publishing has begun, to prove that this is found.
     pub sabotage: Option<Task>,
 }
@@ -246,6 +261,7 @@ struct Running {
     parts: Vec<ClusterParts>,
     warm: Vec<Vec<Connection>>,
     facts: mpsc::Sender<Fact>,
+    identifier: Arc<Identifier>,
     standing: watch::Receiver<Standing>,
     collector: JoinHandle<Account>,
     phases: Phases,
@@ -259,7 +275,8 @@ struct Running {
 pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
     let (stop, observe) = (CancellationToken::new(), |_: &Account, _: Option<&Second>| {});
     let enough = stop.child_token();
-    let hooks = Hooks { clusters_within: false, stop, enough, observe, sabotage: None };
+    let (clusters_within, digest_key, sabotage) = (false, [0; 32], None);
+    let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, sabotage };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
     finish(&mut tasks, None).await;
@@ -275,8 +292,9 @@ where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let (stop, enough) = (hooks.stop.clone(), hooks.enough.clone());
-    let Running { mut tasks, parts, warm, facts, standing, collector, phases, tracker } =
-        begin(plan, clock, hooks).await?;
+    let running = begin(plan, clock, hooks).await?;
+    let Running { mut tasks, parts, warm, facts, identifier, .. } = running;
+    let Running { standing, collector, phases, tracker, .. } = running;
     let start = clock.now().after(LEAD);
     // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
     let _ = facts.send(Fact::Begun(start)).await;
@@ -292,13 +310,30 @@ where
             tasks.spawn(Task::Reader, reader.run(phases.clone()));
         }
     }
+    let mut sides = Vec::new();
     for (part, warm) in parts.into_iter().zip(warm) {
-        let ClusterParts { outlet, wire, outbox, jobs } = part;
+        let ClusterParts { outlet, wire, outbox, jobs, watchers } = part;
         outlets.push(outlet);
+        let mut orders = Vec::new();
+        for (watcher, order) in watchers {
+            tasks.spawn(Task::Watcher, watcher.run(phases.clone()));
+            orders.push(order);
+        }
+        // Nobody may hold a wire beyond its time: facts end with the last one.
+        if plan.sample.is_some() {
+            sides.push(Side::new(Arc::clone(&wire), orders));
+        }
         let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
         tasks.spawn(Task::Publisher, run);
     }
     drop(slow_down);
+    if let Some(SamplePlan { sampling, .. }) = &plan.sample {
+        let opens_encrypted = plan.clusters.iter().all(|cluster| cluster.knows_master_key);
+        let sampling = sampling.clone();
+        let sampler =
+            Sampler::new(plan.seed, sampling, opens_encrypted, sides, identifier, facts.clone());
+        tasks.spawn(Task::Sampler, sampler.run(phases.clone()));
+    }
     let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
     let schedule = (plan.schedule.clone(), start);
     let ends = [stop.clone(), enough];
@@ -345,7 +380,7 @@ async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running,
 where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
-    let Hooks { clusters_within, stop, observe, sabotage, .. } = hooks;
+    let Hooks { clusters_within, stop, observe, digest_key, sabotage, .. } = hooks;
     check_descriptors(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
@@ -375,10 +410,13 @@ where
     if sabotage == Some(Task::Driver) {
         tracker.spawn(panic_after(phases.publishing.clone()));
     }
+    let id_pointer = plan.sample.as_ref().and_then(|sample| sample.sampling.id_pointer.clone());
+    let identifier = Arc::new(Identifier::new(digest_key, id_pointer));
     let mut parts = Vec::new();
     let mut connections = 0;
     for cluster in &plan.clusters {
-        let builder = Builder { plan, cluster, clock, books: &books, facts: &facts };
+        let builder =
+            Builder { plan, cluster, clock, books: &books, identifier: &identifier, facts: &facts };
         let (part, watchers) = builder.build(&tracker)?;
         connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
@@ -406,7 +444,17 @@ where
         ready = ready(plan, &parts, &mut started_in, connections, clock) => ready,
     };
     match warm {
-        Ok(warm) => Ok(Running { tasks, parts, warm, facts, standing, collector, phases, tracker }),
+        Ok(warm) => Ok(Running {
+            tasks,
+            parts,
+            warm,
+            facts,
+            identifier,
+            standing,
+            collector,
+            phases,
+            tracker,
+        }),
         Err(error) => {
             phases.leave.cancel();
             tasks.set.shutdown().await;

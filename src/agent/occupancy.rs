@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::model::channel::kind_of;
+use crate::model::channel::{PRESENCE_PREFIX, kind_of};
 use crate::model::{ChannelKind, ChannelName, RunTime};
-use crate::net::http::{self, Connection};
+use crate::net::http::{self, Connection, RequestError, Response};
 use crate::pusher::rest::{self, Listed, Request};
 use crate::scenario::plan::is_of_a_canary;
 use crate::verify::fact::{Control, ControlStatus, Fact};
@@ -88,24 +88,21 @@ async fn list(wire: &Wire) -> Result<(Vec<Listed>, Option<Vec<Listed>>), String>
         return Ok((all, Some(Vec::new())));
     }
     // Whether anybody is there is known; who it is, is not worth a failed reading.
-    let presence = ask(wire, &mut connection, wire.signer.presence_channels(now())).await;
+    let presence =
+        ask(wire, &mut connection, wire.signer.presence_channels(PRESENCE_PREFIX, now())).await;
     Ok((all, presence.ok()))
 }
 
-async fn ask(
+/// Asks the API for a list of channels. `connection` is one that is open, or none yet.
+///
+/// # Errors
+/// Why there is no list, in a few words.
+pub(super) async fn ask(
     wire: &Wire,
     connection: &mut Option<Connection>,
     request: Request,
 ) -> Result<Vec<Listed>, String> {
-    let open = match connection.take() {
-        Some(open) => open,
-        None => http::connect(&wire.target, wire.clock, CONNECT_TIMEOUT, &wire.tasks)
-            .await
-            .map_err(|error| error.to_string())?,
-    };
-    let (answer, idle) = open.send_for(&wire.target, &request, LIST_TIMEOUT, LIST_BYTES_MAX).await;
-    *connection = idle;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = send(wire, connection, &request).await?;
     // A list may be megabytes, and taking it apart must be no stall of the runtime.
     let parsing = tokio::task::spawn_blocking(move || {
         let status = answer.status;
@@ -114,6 +111,35 @@ async fn ask(
         })
     });
     parsing.await.unwrap_or_else(|_| Err("the list could not be taken apart".to_owned()))
+}
+
+/// Asks the API. `connection` is one that is open, or none yet.
+///
+/// # Errors
+/// Why there is no answer, in a few words.
+pub(super) async fn send(
+    wire: &Wire,
+    connection: &mut Option<Connection>,
+    request: &Request,
+) -> Result<Response, String> {
+    loop {
+        let kept = connection.take().filter(Connection::is_usable);
+        let was_kept = kept.is_some();
+        let open = match kept {
+            Some(open) => open,
+            None => http::connect(&wire.target, wire.clock, CONNECT_TIMEOUT, &wire.tasks)
+                .await
+                .map_err(|error| error.to_string())?,
+        };
+        let (answer, idle) =
+            open.send_for(&wire.target, request, LIST_TIMEOUT, LIST_BYTES_MAX).await;
+        *connection = idle;
+        match answer {
+            // One that was kept may have been closed meanwhile.
+            Err(RequestError::NotSent) if was_kept => {}
+            answer => return answer.map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// The sum of counts; `None` where one is not known, or the sum is none that can be.

@@ -31,6 +31,11 @@ impl Readiness {
         Self { started: Some(started), tries: 0 }
     }
 
+    /// Nobody waits for it.
+    pub const fn unasked() -> Self {
+        Self { started: None, tries: 0 }
+    }
+
     async fn ready(&mut self) {
         if let Some(started) = self.started.take() {
             // Nobody listens after the start failed: the run is over.
@@ -108,7 +113,8 @@ impl ConnectionLog {
                     let took = link.signing(*at);
                     self.state(now, ConnectionFact::Authorized { took, confirmed: true }).await;
                 }
-                if link.session().is_ready() {
+                // One channel more makes it no other connection.
+                if !self.was_ready && link.session().is_ready() {
                     self.ready(link, now).await;
                 }
             }
@@ -285,11 +291,7 @@ impl Witness {
                 () = tick => {
                     let now = clock.now();
                     next_report = next_tally(now);
-                    if link.take_backlog() > backlog_max {
-                        for taint in taints(looked, now, TaintReason::ReceiveBacklog) {
-                            let _ = facts.send(taint).await;
-                        }
-                    }
+                    state_backlog(&mut link, backlog_max, (looked, now), &facts).await;
                     looked = now;
                     ledger.advance(now);
                     hand_on(role, &mut ledger, &facts).await;
@@ -299,6 +301,21 @@ impl Witness {
         ledger.advance(clock.now());
         hand_on(role, &mut ledger, &facts).await;
         link.stop().await;
+    }
+}
+
+/// States that bytes waited too long to be read, if they did, between two looks.
+pub(super) async fn state_backlog(
+    link: &mut Link,
+    backlog_max: Duration,
+    (looked, now): (RunTime, RunTime),
+    facts: &mpsc::Sender<Fact>,
+) {
+    if link.take_backlog() > backlog_max {
+        for taint in taints(looked, now, TaintReason::ReceiveBacklog) {
+            // The collector outlives every connection; if it is gone, the run has failed already.
+            let _ = facts.send(taint).await;
+        }
     }
 }
 

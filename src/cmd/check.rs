@@ -8,7 +8,7 @@ pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
-use crate::scenario::plan::Plan;
+use crate::scenario::plan::{Plan, SamplePlan};
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
 use crate::verify::occupancy::Watching;
 
@@ -48,6 +48,42 @@ fn describe_pages(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// What is watched of the application's own channels, and what that does to them.
+fn describe_sample(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let Some(SamplePlan { sampling, connections, .. }) = &plan.sample else { return Ok(()) };
+    let show = humantime::format_duration;
+    let prefixes = sampling.prefixes.iter().map(|prefix| match prefix.as_str() {
+        "" => "any name".to_owned(),
+        prefix => format!("{prefix}…"),
+    });
+    let prefixes = prefixes.collect::<Vec<_>>().join(", ");
+    writeln!(out, "real channels  at most {} of {prefixes}", sampling.channels)?;
+    writeln!(
+        out,
+        "               chosen every {}, with at most {} requests a second to each API",
+        show(sampling.refresh),
+        sampling.requests_per_second
+    )?;
+    writeln!(
+        out,
+        "               watched over {connections} of the connections below: that keeps them \
+         occupied,"
+    )?;
+    writeln!(out, "               and each of their events is billed once more to each app")?;
+    let known = match &sampling.id_pointer {
+        Some(pointer) => format!("the id at {pointer}"),
+        None => "their content".to_owned(),
+    };
+    writeln!(out, "real events    known by {known}, compared within {}", show(sampling.window))?;
+    let no_key = plan.clusters.iter().filter(|c| !c.knows_master_key).map(|c| c.role.as_str());
+    let no_key: Vec<_> = no_key.collect();
+    if !no_key.is_empty() {
+        let of = no_key.join(" and ");
+        writeln!(out, "               encrypted channels left out: {of} without a master key")?;
+    }
+    Ok(())
+}
+
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "scenario       {} ({})", plan.name, plan.requirements.phase.as_str())?;
     for cluster in &plan.clusters {
@@ -65,6 +101,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     describe_pages(plan, out)?;
+    describe_sample(plan, out)?;
     match plan.watching {
         Some(watching) => describe_drain(plan, watching, out),
         None => {

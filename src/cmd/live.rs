@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -243,7 +245,8 @@ impl Measured<'_> {
                 page.send_replace(registry::render(account).into());
             }
         };
-        let hooks = Hooks { clusters_within, stop, enough, observe, sabotage };
+        let digest_key = draw_key()?;
+        let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, sabotage };
         let finished = tokio::select! {
             finished = agent::run(plan, clock, hooks) => finished,
             never = obeying => match never {},
@@ -255,6 +258,14 @@ impl Measured<'_> {
         }
         finished.map_err(|error| Stop::new(Exit::from(&error), error))
     }
+}
+
+/// A key that nobody can guess.
+fn draw_key() -> Result<[u8; 32], Stop> {
+    let mut key = [0; 32];
+    let drawn = OsRng.try_fill_bytes(&mut key);
+    drawn.map_err(|error| Stop::new(Exit::Failed, format!("no random numbers: {error}")))?;
+    Ok(key)
 }
 
 /// SIGINT and SIGTERM. Listened for before the first connection: one that came earlier would end

@@ -1,5 +1,6 @@
 //! `rehearse`: the whole main job against an embedded pair of clusters.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -46,7 +47,8 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let mut overrides = args.overrides.clone();
     overrides.seed = Some(seed);
     let peek_key = Some(own_master_key(run, seed).0);
-    let config = PairConfig { seed, faults, fault_log, peek_key };
+    let application = scenario.application;
+    let config = PairConfig { seed, faults, fault_log, peek_key, application };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());
@@ -95,7 +97,12 @@ fn put_clusters(scenario: &mut Scenario, pair: &Pair) -> Result<(), Stop> {
 fn counts(pair: &Pair) -> Result<RehearsalCounts, Stop> {
     let count = |role: ClusterRole| {
         let value = serde_json::to_value(pair.counts(role)).map_err(failed)?;
-        Ok((role, serde_json::from_value(value).map_err(failed)?))
+        let mut counts: BTreeMap<_, _> = serde_json::from_value(value).map_err(failed)?;
+        if let Some(application) = pair.application_counts(role) {
+            let value = serde_json::to_value(application).map_err(failed)?;
+            counts.extend(serde_json::from_value::<BTreeMap<_, _>>(value).map_err(failed)?);
+        }
+        Ok((role, counts))
     };
     ClusterRole::ALL.into_iter().map(count).collect()
 }

@@ -12,8 +12,9 @@ use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks;
 use crate::verify::coverage::UncoveredCause;
 use crate::verify::fact::ConnectStep;
-use crate::verify::figures::ClusterFigures;
+use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
+use crate::verify::mirror::{MirrorFigures, Outcome};
 use crate::verify::occupancy::OccupancyFigures;
 use crate::verify::status_page::{ComponentStatus, Watched};
 use crate::verify::tally::{BlindCause, Obligations, Route};
@@ -114,7 +115,8 @@ pub fn render(account: &Account) -> String {
     publications(&mut page, &labels, &clusters);
     deliveries(&mut page, &labels, &clusters, account);
     connections(&mut page, &clusters, account.at());
-    occupancy(&mut page, &clusters);
+    occupancy(&mut page, &clusters, account.figures());
+    mirror(&mut page, account.figures());
     conclusions(&mut page, account);
     providers(&mut page, &clusters);
     instrument(&mut page, account);
@@ -281,10 +283,16 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
     }
 }
 
-fn occupancy(page: &mut Page, clusters: &[Cluster<'_>]) {
+fn occupancy(page: &mut Page, clusters: &[Cluster<'_>], all: &Figures) {
     type Count = fn(&OccupancyFigures) -> Option<u64>;
-    let counts: [(Metric, Count); 3] = [
-        (table::OCCUPIED_CHANNELS, |read| Some(read.last.total())),
+    for (role, figures, _) in clusters {
+        let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
+        let sampled = all.mirror.as_ref().and_then(|(sample, _)| sample.last.listed(*role));
+        let count = read.map(|read| read.last.total()).or(sampled);
+        let count = count.map_or(f64::NAN, |n| n as f64);
+        page.gauge(table::OCCUPIED_CHANNELS, &[role.as_str()], count);
+    }
+    let counts: [(Metric, Count); 2] = [
         (table::CHANNEL_SUBSCRIBERS, |read| read.last.subscriptions),
         (table::PRESENCE_MEMBERS, |read| read.last.members),
     ];
@@ -295,6 +303,16 @@ fn occupancy(page: &mut Page, clusters: &[Cluster<'_>]) {
             page.gauge(metric, &[role.as_str()], count);
         }
     }
+}
+
+fn mirror(page: &mut Page, figures: &Figures) {
+    let none = MirrorFigures::default();
+    let mirror = figures.mirror.as_ref().map_or(&none, |(_, mirror)| mirror);
+    for outcome in Outcome::ALL {
+        page.count(table::MIRROR_EVENTS, &[outcome.as_str()], mirror.count(outcome));
+    }
+    page.histogram(table::MIRROR_SKEW, &["new"], &mirror.new_later);
+    page.histogram(table::MIRROR_SKEW, &["old"], &mirror.old_later);
 }
 
 fn conclusions(page: &mut Page, account: &Account) {

@@ -82,11 +82,15 @@ metrics! {
     HTTP_RESPONSES = Counter "http_responses_total" ["cluster", "endpoint", "code"]
         "HTTP answers to publications by class of status.";
     OCCUPIED_CHANNELS = Gauge "occupied_channels" ["cluster"]
-        "Occupied channels as the API lists them, those of canaries left out; NaN where not read.";
+        "Occupied channels as the API lists them, those of canaries left out; of sampled prefixes only where a sample is taken; NaN where not read.";
     CHANNEL_SUBSCRIBERS = Gauge "channel_subscribers" ["cluster"]
         "Subscriptions to occupied channels; NaN where they are not read or not listed.";
     PRESENCE_MEMBERS = Gauge "presence_members" ["cluster"]
         "Members of all presence channels; NaN where they are not read or not said.";
+    MIRROR_EVENTS = Counter "mirror_events_total" ["outcome"]
+        "Real events on sampled channels by outcome.";
+    MIRROR_SKEW = Histogram "mirror_skew_seconds" ["cluster"]
+        "From one cluster's copy of a real event to the other's, by the cluster whose copy came later.";
     LOSS_UPPER_BOUND = Gauge "loss_upper_bound_ratio" ["cluster"]
         "The loss rate that is ruled out at the scenario's confidence.";
     CHECK_STATUS = Gauge "check_status" ["check", "cluster"]

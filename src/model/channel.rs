@@ -101,6 +101,9 @@ impl ChannelKind {
     }
 }
 
+/// What the names of all presence channels start with.
+pub const PRESENCE_PREFIX: &str = ChannelKind::Presence.prefix();
+
 impl std::str::FromStr for ChannelKind {
     type Err = ();
 

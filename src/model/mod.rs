@@ -1,5 +1,6 @@
 //! The vocabulary: identities, channel names, secrets and time. Knows nothing of ours.
 
+pub mod application;
 pub mod channel;
 pub mod fault;
 pub mod id;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
-use crate::model::{AppId, AppKey, Secret};
+use crate::model::{AppId, AppKey, ChannelName, Secret};
 
 use super::auth;
 
@@ -125,15 +125,23 @@ impl Signer {
         self.request("GET", "channels", &[("filter_by_prefix", prefix)], String::new(), timestamp)
     }
 
+    /// `GET /channels/NAME`: how many subscriptions one channel has, where that is switched on.
+    pub fn subscription_count(&self, channel: &ChannelName, timestamp: u64) -> Request {
+        let tail = format!("channels/{channel}");
+        let extra = [("info", "subscription_count")];
+        self.request("GET", &tail, &extra, String::new(), timestamp)
+    }
+
     /// `GET /channels`: every occupied channel.
     pub fn all_channels(&self, timestamp: u64) -> Request {
         self.request("GET", "channels", &[], String::new(), timestamp)
     }
 
-    /// `GET /channels`: every occupied presence channel, each with the number of its members. The
-    /// API refuses `user_count` where other channels could be listed.
-    pub fn presence_channels(&self, timestamp: u64) -> Request {
-        let extra = [("filter_by_prefix", "presence-"), ("info", "user_count")];
+    /// `GET /channels`: the occupied presence channels whose names start with `prefix`, which
+    /// starts with `presence-` itself, each with the number of its members. The API refuses
+    /// `user_count` where other channels could be listed.
+    pub fn presence_channels(&self, prefix: &str, timestamp: u64) -> Request {
+        let extra = [("filter_by_prefix", prefix), ("info", "user_count")];
         self.request("GET", "channels", &extra, String::new(), timestamp)
     }
 }
@@ -259,6 +267,13 @@ pub fn listed(status: u16, body: &str) -> Option<Vec<Listed>> {
         Value::Array(channels) => channels.is_empty().then(Vec::new),
         _ => None,
     }
+}
+
+/// The subscriptions that an answer to `GET /channels/NAME` tells; `None` if it tells none. Servers
+/// that do not count them answer with an error, or without that member.
+pub fn counted(status: u16, body: &str) -> Option<u64> {
+    let value: Value = serde_json::from_str(body).ok().filter(|_| status == 200)?;
+    value.get("subscription_count").and_then(Value::as_u64)
 }
 
 /// Whether an API answer's body says that the request, or an event of its batch, was refused,
@@ -397,6 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn subscriptions_are_known_where_the_answer_has_their_number() {
+        for (status, body, count) in [
+            (200, r#"{"occupied":true,"subscription_count":7}"#, Some(7)),
+            (200, r#"{"occupied":false,"subscription_count":0}"#, Some(0)),
+            (200, r#"{"occupied":true}"#, None),
+            (200, r#"{"subscription_count":"7"}"#, None),
+            (400, "Cannot retrieve subscription_count unless it is enabled", None),
+            (500, r#"{"subscription_count":7}"#, None),
+        ] {
+            assert_eq!(counted(status, body), count, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn all_channels_are_asked_for_without_a_prefix_and_members_with_one() {
         let signer = Signer {
             app_id: AppId::new("1").unwrap(),
@@ -404,8 +433,12 @@ mod tests {
             secret: Secret::new("s"),
         };
         assert!(!signer.all_channels(7).target.contains("filter_by_prefix"));
-        let members = signer.presence_channels(7).target;
-        assert!(members.contains("&filter_by_prefix=presence-&info=user_count&"), "{members}");
+        let members = signer.presence_channels("presence-a-", 7).target;
+        assert!(members.contains("&filter_by_prefix=presence-a-&info=user_count&"), "{members}");
+        let one = ChannelName::new("private-a;1").unwrap();
+        let count = signer.subscription_count(&one, 7).target;
+        assert!(count.starts_with("/apps/1/channels/private-a;1?"), "{count}");
+        assert!(count.contains("&info=subscription_count&"), "{count}");
     }
 
     #[test]

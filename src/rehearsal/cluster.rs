@@ -27,7 +27,7 @@ use crate::model::{Clock, RunTime};
 
 use super::core::{Core, Effect};
 use super::faults::{Done, FaultCounts};
-use super::hub::{App, Conn};
+use super::hub::{App, Conn, Publication};
 use super::rest::{self, Reply};
 use super::socket::{self, End, Item};
 
@@ -99,6 +99,19 @@ impl Cluster {
     /// What was done on purpose so far.
     pub fn counts(&self) -> FaultCounts {
         self.lock().core.counts()
+    }
+
+    /// Seats a user of the application on these channels.
+    pub fn seat(&self, channels: impl Iterator<Item = String>) {
+        self.drive(|core, now| {
+            core.seat(now, channels);
+            ((), Vec::new())
+        });
+    }
+
+    /// Publishes an event of the application.
+    pub fn publish_for_application(&self, event: Publication) {
+        self.drive(|core, now| ((), core.publish_for_application(now, event)));
     }
 
     /// A panic with the lock held shows elsewhere: its task's end is an error of the pair's.

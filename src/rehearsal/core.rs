@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::model::fault::{Fault, FaultKind, FaultScope};
 use crate::model::{ClusterRole, RunTime};
+use crate::pusher::auth;
 
 use super::canary::{self, Mark};
 use super::faults::{Action, Done, FaultCounts, Faults, Request};
@@ -177,6 +178,28 @@ impl Core {
             _ => Taken::Yes,
         };
         (taken, out)
+    }
+
+    /// Seats a user of the application, without a link of its own, on channels that exist. No fault
+    /// strikes it, and it leaves only with the cluster.
+    pub fn seat(&mut self, now: RunTime, channels: impl Iterator<Item = String>) {
+        let (conn, _) = self.hub.handle_connected();
+        let Some(socket_id) = self.hub.socket_id(conn).cloned() else { return };
+        let App { key, secret, .. } = self.hub.app().clone();
+        for channel in channels {
+            let auth = auth::channel(&key, &secret, &socket_id, &channel, None);
+            let data = serde_json::json!({ "channel": channel, "auth": auth });
+            let frame = serde_json::json!({ "event": "pusher:subscribe", "data": data });
+            self.hub.handle_text(now, conn, &frame.to_string());
+        }
+    }
+
+    /// Publishes an event of the application, which no fault strikes.
+    pub fn publish_for_application(&mut self, now: RunTime, event: Publication) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let outputs = self.hub.publish(now, event);
+        self.carry(now, outputs, None, &mut out);
+        out
     }
 
     /// Closes every connection that has signed in as this user.

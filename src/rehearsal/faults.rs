@@ -70,6 +70,9 @@ pub struct Done {
     /// The channel; none for faults of connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
+    /// The event's name, where it is one of the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<&'static str>,
     /// Stream and seq of the event, where they could be read.
     #[serde(flatten)]
     pub mark: Option<Mark>,
@@ -443,7 +446,8 @@ impl Faults {
     ) {
         let ms = u64::try_from(now.since(RunTime::ZERO).as_millis()).unwrap_or(u64::MAX);
         let channel = channel.map(str::to_owned);
-        self.done.push(Done { ms, cluster: self.cluster, kind, socket, channel, mark, code });
+        let (cluster, event) = (self.cluster, None);
+        self.done.push(Done { ms, cluster, kind, socket, channel, event, mark, code });
     }
 }
 

@@ -9,10 +9,12 @@
 //! - [`wire`]: server frames encoded, client frames decoded.
 //! - [`hub`] with [`channel`] and [`users`]: one app, as the hosted service documents it. Pure.
 //! - [`faults`] with [`canary`]: what is done wrong on purpose, and counted. Pure.
+//! - [`application`]: a backend that publishes to both clusters, with mistakes. Pure.
 //! - [`core`]: hub and faults as one cluster without sockets. [`rest`]: its HTTP API. Pure.
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.
 //! - [`pair`]: two clusters on a thread and a runtime of their own. What others use.
 
+pub mod application;
 pub mod canary;
 pub mod certs;
 pub mod channel;

@@ -13,9 +13,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::model::application::Behaviour;
 use crate::model::fault::{Fault, check_sums};
 use crate::model::{AppId, AppKey, Clock, ClusterRole, Secret};
 
+use super::application::{Application, ApplicationCounts, Mistake};
 use super::certs;
 use super::cluster::{self, Cluster, Log, Signals};
 use super::core::{Core, Setup};
@@ -24,6 +26,8 @@ use super::hub::App;
 
 /// Threads that both clusters share.
 const WORKERS: usize = 2;
+/// How often the application publishes what is due.
+const PUBLISH_EVERY: Duration = Duration::from_millis(2);
 /// How long [`Pair::kill`] waits for the cluster's sockets to be gone; they are within
 /// milliseconds.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -39,6 +43,8 @@ pub struct PairConfig {
     pub fault_log: Option<Box<dyn Write + Send>>,
     /// The master key of the run's encrypted canaries, for counting and logging only.
     pub peek_key: Option<[u8; 32]>,
+    /// An application that publishes to both clusters, if there shall be one.
+    pub application: Option<Behaviour>,
 }
 
 /// How a cluster is reached.
@@ -66,6 +72,7 @@ pub struct Pair {
     new: Handle,
     ca_pem: String,
     log: Arc<FaultLog>,
+    application: Option<Arc<Mutex<Application>>>,
     thread: Option<JoinHandle<Vec<String>>>,
 }
 
@@ -108,8 +115,20 @@ impl Pair {
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
         let (old, old_server) = prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone())?;
         let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink)?;
-        let thread = spawn([old_server, new_server])?;
-        Ok(Self { old, new, ca_pem: certs.ca_pem, log, thread: Some(thread) })
+        let application = config.application.map(|behaviour| {
+            let application = Application::new(behaviour, config.seed);
+            old.cluster.seat(application.channels());
+            Arc::new(Mutex::new(application))
+        });
+        let backend = application.clone().map(|application| Backend {
+            application,
+            clock,
+            old: (Arc::clone(&old.cluster), old.signals.clone()),
+            new: (Arc::clone(&new.cluster), new.signals.clone()),
+            log: log.is_open().then(|| Arc::clone(&log)),
+        });
+        let thread = spawn([old_server, new_server], backend)?;
+        Ok(Self { old, new, ca_pem: certs.ca_pem, log, application, thread: Some(thread) })
     }
 
     fn handle(&self, role: ClusterRole) -> &Handle {
@@ -132,6 +151,12 @@ impl Pair {
     /// What a cluster has done on purpose so far; stays readable after its end.
     pub fn counts(&self, role: ClusterRole) -> FaultCounts {
         self.handle(role).cluster.counts()
+    }
+
+    /// What the application has done on a cluster so far; `None` if there is none.
+    pub fn application_counts(&self, role: ClusterRole) -> Option<ApplicationCounts> {
+        let application = self.application.as_ref()?.lock();
+        application.unwrap_or_else(PoisonError::into_inner).counts().get(&role).copied()
     }
 
     /// Ends a cluster as when its process dies: its listeners and sockets are gone, without close
@@ -224,7 +249,7 @@ fn prepare(
 }
 
 /// Starts the thread; returns when it serves, or with what kept it from that.
-fn spawn(servers: [Server; 2]) -> io::Result<JoinHandle<Vec<String>>> {
+fn spawn(servers: [Server; 2], backend: Option<Backend>) -> io::Result<JoinHandle<Vec<String>>> {
     let (ready, started) = mpsc::sync_channel::<io::Result<()>>(1);
     let thread = std::thread::Builder::new().name("rehearsal".to_owned()).spawn(move || {
         let runtime = Builder::new_multi_thread()
@@ -233,7 +258,7 @@ fn spawn(servers: [Server; 2]) -> io::Result<JoinHandle<Vec<String>>> {
             .enable_all()
             .build();
         let (result, panics) = match runtime {
-            Ok(runtime) => return serve(&runtime, servers, &ready),
+            Ok(runtime) => return serve(&runtime, servers, backend, &ready),
             Err(error) => (Err(error), Vec::new()),
         };
         // Nobody waits any more if this fails, and then nobody needs it.
@@ -247,6 +272,7 @@ fn spawn(servers: [Server; 2]) -> io::Result<JoinHandle<Vec<String>>> {
 fn serve(
     runtime: &Runtime,
     servers: [Server; 2],
+    backend: Option<Backend>,
     ready: &mpsc::SyncSender<io::Result<()>>,
 ) -> Vec<String> {
     runtime.block_on(async {
@@ -267,6 +293,12 @@ fn serve(
                 Err(error) => started = Err(error),
             }
         }
+        if let Some(backend) = backend {
+            tasks.spawn(async move {
+                backend.run().await;
+                Vec::new()
+            });
+        }
         if started.is_err() {
             tasks.abort_all();
         }
@@ -280,6 +312,60 @@ fn serve(
         }
         panics
     })
+}
+
+/// The application's process: it publishes for as long as a cluster is there.
+struct Backend {
+    application: Arc<Mutex<Application>>,
+    clock: Clock,
+    old: (Arc<Cluster>, Signals),
+    new: (Arc<Cluster>, Signals),
+    log: Option<Arc<FaultLog>>,
+}
+
+impl Backend {
+    async fn run(self) {
+        let start = self.clock.now();
+        let (old, new) = (&self.old.1, &self.new.1);
+        let ended = async {
+            tokio::select! {
+                () = old.stop.cancelled() => {}
+                () = new.stop.cancelled() => {}
+                _ = async { tokio::join!(old.kill.cancelled(), new.kill.cancelled()) } => {}
+            }
+        };
+        tokio::pin!(ended);
+        loop {
+            let next = self.clock.now().after(PUBLISH_EVERY);
+            tokio::select! {
+                () = &mut ended => return,
+                () = tokio::time::sleep_until(self.clock.instant(next).into()) => {}
+            }
+            self.publish(self.clock.now().since(start));
+        }
+    }
+
+    fn publish(&self, after: Duration) {
+        let due = self.application.lock().unwrap_or_else(PoisonError::into_inner).due(after);
+        for (role, event) in due.events {
+            let (cluster, _) = if role == ClusterRole::Old { &self.old } else { &self.new };
+            cluster.publish_for_application(event);
+        }
+        let Some(log) = &self.log else { return };
+        let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let line = |mistake: Mistake| Done {
+            ms,
+            cluster: mistake.cluster,
+            kind: mistake.kind,
+            socket: None,
+            channel: Some(mistake.channel),
+            event: Some(mistake.event),
+            mark: None,
+            code: None,
+        };
+        let lines: Vec<_> = due.mistakes.into_iter().map(line).collect();
+        log.write(&lines);
+    }
 }
 
 /// Something that happens once, awaited by a thread.

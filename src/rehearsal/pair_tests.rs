@@ -245,6 +245,7 @@ fn a_log_that_cannot_be_written_is_an_error_of_the_stop() {
         kind: "drop",
         socket: None,
         channel: Some("x".repeat(10_000)),
+        event: None,
         mark: None,
         code: None,
     };

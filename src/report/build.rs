@@ -17,6 +17,7 @@ use crate::verify::stats;
 use crate::verify::timeline::Slot;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::mirror::RealEventsReport;
 use super::providers;
 use super::reason::Grounds;
 use super::{
@@ -89,6 +90,7 @@ impl Report {
             checks: findings,
             clusters,
             events: events_report(begin, figures),
+            mirror: RealEventsReport::of(account),
             controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),
             instrument: instrument_report(figures, end.and_then(|end| end.failed.clone())),

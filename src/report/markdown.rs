@@ -52,6 +52,7 @@ impl Report {
         let _ = outcome.write_head(&mut out, &self.facts());
         let _ = self.write_comparison(&mut out);
         let _ = outcome.write_open_checks(&mut out);
+        let _ = self.write_real_events(&mut out);
         let _ = self.write_telling_incidents(&mut out);
         let _ = outcome.write_passed_checks(&mut out);
         let _ = self.write_vital_signs(&mut out);
@@ -97,6 +98,21 @@ impl Report {
         }
         if let Some((label, covered)) = self.covered() {
             writeln!(out, "| {label} | | {covered} |")?;
+        }
+        writeln!(out)
+    }
+
+    fn write_real_events(&self, out: &mut String) -> std::fmt::Result {
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        writeln!(out, "### Real events\n")?;
+        for said in mirror.sentences() {
+            writeln!(out, "- {}", inline(&said, DETAIL_MAX))?;
+        }
+        for (name, role) in mirror.one_sided.iter().take(INCIDENTS_MAX) {
+            writeln!(out, "- published to {role} only: {}", inline(name, NAME_MAX))?;
+        }
+        for defect in self.telling_defects(INCIDENTS_MAX) {
+            writeln!(out, "- {}", inline(&defect.line(), DETAIL_MAX))?;
         }
         writeln!(out)
     }

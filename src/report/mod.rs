@@ -9,6 +9,7 @@ mod json;
 mod junit;
 mod markdown;
 mod markup;
+mod mirror;
 mod occupancy;
 mod outcome;
 mod pool;
@@ -38,6 +39,7 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route,
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 pub use json::ReadError;
+use mirror::RealEventsReport;
 use providers::ProviderReport;
 
 pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
@@ -94,6 +96,9 @@ pub struct Report {
     pub clusters: BTreeMap<ClusterRole, ClusterReport>,
     /// Both together.
     pub events: EventsReport,
+    /// The application's own events, where they were watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<RealEventsReport>,
     /// Proofs of the detector.
     pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.

@@ -81,7 +81,14 @@ impl Grounds<'_> {
             Phase::Drain => self.drained(),
             Phase::DualPublish | Phase::Cutover | Phase::Steady => self.bounds(),
         };
-        format!("{claim}{}{}", self.proven(), self.not_required())
+        format!("{claim}{}{}{}", self.mirrored(), self.proven(), self.not_required())
+    }
+
+    /// What was seen of the application's own events, where the verdict rests on it.
+    fn mirrored(&self) -> String {
+        let mirror = self.findings.iter().find(|finding| finding.name == "mirror");
+        let mirror = mirror.filter(|finding| finding.required);
+        mirror.map_or(String::new(), |finding| format!("; {}", finding.detail))
     }
 
     /// That the detector was seen to detect.

@@ -12,11 +12,14 @@ use crate::verify::coverage::Pairs;
 use crate::verify::fact::{Control, Publications};
 use crate::verify::figures::Anomalies;
 use crate::verify::latency::Latencies;
+use crate::verify::mirror::Outcome;
+use crate::verify::sample::{LeftOut, Size};
 use crate::verify::status_page::{ComponentStatus, SpanKind};
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
 use crate::verify::testing::limits;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::mirror::{DefectReport, RealEventsReport, SampleReport, SampleStratum};
 use super::pool::{Excluded, Pool, PooledRun};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
@@ -210,6 +213,7 @@ pub(super) fn report() -> Report {
         ],
         incidents_dropped: 0,
         advice: Vec::new(),
+        mirror: None,
         providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),
@@ -346,6 +350,57 @@ pub(super) fn drain() -> Report {
     report
 }
 
+/// Real events on one of the watched channels of an application, of which every name is this.
+pub(super) fn real_events(name: &str) -> RealEventsReport {
+    let said = || name.to_owned();
+    let defect = DefectReport {
+        channel: said(),
+        event: said(),
+        outcome: Outcome::OnlyOnOld,
+        cluster: Some(ClusterRole::New),
+        first: "2026-07-27T12:00:02.500Z".to_owned(),
+        second: 2.5,
+        count: 3,
+    };
+    let stratum = SampleStratum {
+        kind: ChannelKind::Private,
+        size: Size::Few,
+        channels: 1_234,
+        watched: vec![said()],
+    };
+    let one = || BTreeMap::from([(ClusterRole::New, 1)]);
+    RealEventsReport {
+        sample: SampleReport {
+            refreshes: 2,
+            failed: one(),
+            last_failure: said(),
+            refused: one(),
+            last_refusal: said(),
+            occupied: BTreeMap::from([(ClusterRole::Old, 1_234), (ClusterRole::New, 0)]),
+            unsaid: one(),
+            channels: 1_234,
+            watched: 1,
+            seen: 1,
+            one_sided_at_most: None,
+            left_out: BTreeMap::from([(LeftOut::Presence, 5)]),
+            vacated: 1,
+            rested: 2,
+            strata: vec![stratum],
+        },
+        events: BTreeMap::from([(Outcome::Mirrored, 4_560), (Outcome::OnlyOnOld, 3)]),
+        observed: 4_563,
+        new_later_ms: summary(300),
+        old_later_ms: none(),
+        one_sided: BTreeMap::from([(format!("{name}-forgotten"), ClusterRole::Old)]),
+        defects: vec![defect],
+        defects_dropped: 0,
+        carried: vec![said()],
+        left_out: 7,
+        client_events: one(),
+        unreadable: one(),
+    }
+}
+
 /// A run in which everything that comes from outside tries to do harm.
 pub(super) fn hostile() -> Report {
     let mut report = report();
@@ -371,6 +426,7 @@ pub(super) fn hostile() -> Report {
     }
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, BTreeMap::from([(hostile(), 3)]))]));
     report.providers = BTreeMap::from([(ClusterRole::New, provider(HOSTILE))]);
+    report.mirror = Some(real_events(HOSTILE));
     report.settings = json!({HOSTILE: {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]}});
     report
 }
@@ -389,6 +445,11 @@ pub(super) fn monstrous() -> Report {
     report.incidents_dropped = 12_345;
     let counts = (0..5_000).map(|n| (format!("{HOSTILE}{n}"), n));
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, counts.collect())]));
+    if let Some(mirror) = &mut report.mirror {
+        mirror.defects = vec![mirror.defects.remove(0); 1_000];
+        let channel = |n| (format!("{HOSTILE}{n}"), ClusterRole::Old);
+        mirror.one_sided = (0..1_000).map(channel).collect();
+    }
     report.settings = json!(vec![HOSTILE; 5_000]);
     report
 }

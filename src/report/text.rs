@@ -23,6 +23,8 @@ use super::{
 const WIDTH: usize = 80;
 /// Incidents that are shown one by one.
 const INCIDENTS_SHOWN: usize = 5;
+/// Channels and events of the application that are shown one by one.
+const DEFECTS_SHOWN: usize = 5;
 /// Incidents and maintenances of providers that are shown one by one.
 const SPANS_SHOWN: usize = 5;
 
@@ -102,8 +104,7 @@ pub(super) fn write_addresses(
     addresses: &BTreeMap<ClusterRole, String>,
 ) -> std::fmt::Result {
     for (role, address) in addresses {
-        let shown: String = address.chars().map(printable).collect();
-        writeln!(out, "{:<4} {shown}", role.as_str())?;
+        writeln!(out, "{:<4} {}", role.as_str(), shown(address))?;
     }
     Ok(())
 }
@@ -125,6 +126,7 @@ impl Report {
         // Writing to a String cannot fail.
         let _ = self.write_table(&mut out);
         let _ = write_checks(&mut out, &self.checks);
+        let _ = self.write_mirror(&mut out);
         let _ = self.write_incidents(&mut out);
         let _ = self.write_providers(&mut out);
         let _ = self.write_advice(&mut out);
@@ -170,10 +172,7 @@ impl Report {
                     continue;
                 }
                 let line = format!("faults done by {role}: {}", done.join(", "));
-                for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
-                    let indent = if at == 0 { "" } else { "  " };
-                    writeln!(out, "{indent}{part}")?;
-                }
+                write_wrapped(out, &line, ("", "  "))?;
             }
         }
         writeln!(out)
@@ -204,6 +203,28 @@ impl Report {
         joins.then_some(("events covered on both", text))
     }
 
+    /// What the application did, as both clusters carried it.
+    fn write_mirror(&self, out: &mut String) -> std::fmt::Result {
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        writeln!(out, "real events")?;
+        let mut lines = mirror.sentences();
+        let one_sided = mirror.one_sided.iter().take(DEFECTS_SHOWN);
+        lines.extend(one_sided.map(|(name, role)| format!("published to {role} only: {name}")));
+        let telling = self.telling_defects(DEFECTS_SHOWN);
+        lines.extend(telling.iter().map(|defect| defect.line()));
+        for line in lines {
+            write_wrapped(out, &shown(&line), ("  ", "    "))?;
+        }
+        let of_one_sided = |name: &String| mirror.one_sided.contains_key(name);
+        let others = mirror.defects.iter().filter(|defect| !of_one_sided(&defect.channel)).count();
+        let more = (others - telling.len()) as u64
+            + mirror.one_sided.len().saturating_sub(DEFECTS_SHOWN) as u64;
+        if more > 0 {
+            writeln!(out, "  and {} more; --report-json names them", grouped(more))?;
+        }
+        writeln!(out)
+    }
+
     fn write_incidents(&self, out: &mut String) -> std::fmt::Result {
         if self.incidents.is_empty() {
             return Ok(());
@@ -224,10 +245,7 @@ impl Report {
             };
             let (cluster, kind) = (incident.cluster, incident.kind);
             let line = format!("{time} {cluster} {}{which}{witnesses}{why}", kind.as_str());
-            for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
-                let indent = if at == 0 { "" } else { "  " };
-                writeln!(out, "{indent}{part}")?;
-            }
+            write_wrapped(out, &line, ("", "  "))?;
         }
         let shown = self.incidents.len().min(INCIDENTS_SHOWN) as u64;
         let more = self.incidents.len() as u64 - shown + self.incidents_dropped;
@@ -251,10 +269,7 @@ impl Report {
         let mut lines: Vec<_> = self.providers.iter().flat_map(of).collect();
         lines.sort_by_key(|(is_beside, _)| *is_beside);
         for (_, line) in lines.iter().take(SPANS_SHOWN) {
-            for (at, part) in wrap(line, WIDTH - 2).into_iter().enumerate() {
-                let indent = if at == 0 { "" } else { "  " };
-                writeln!(out, "{indent}{part}")?;
-            }
+            write_wrapped(out, line, ("", "  "))?;
         }
         if lines.len() > SPANS_SHOWN {
             let more = lines.len() - SPANS_SHOWN;
@@ -267,10 +282,7 @@ impl Report {
     fn write_advice(&self, out: &mut String) -> std::fmt::Result {
         for Advice { cluster, failure, count, cause, cure } in &self.advice {
             let line = format!("{cluster} {failure} ({} times): {cause} {cure}", grouped(*count));
-            for (at, part) in wrap(&line, WIDTH - 2).into_iter().enumerate() {
-                let indent = if at == 0 { "" } else { "  " };
-                writeln!(out, "{indent}{part}")?;
-            }
+            write_wrapped(out, &line, ("", "  "))?;
         }
         if self.advice.is_empty() { Ok(()) } else { writeln!(out) }
     }
@@ -451,6 +463,19 @@ fn own(by_cause: &BTreeMap<BlindCause, u64>) -> u64 {
 
 fn p99_or_max(summary: &Summary) -> Option<f64> {
     summary.p99.or(summary.max)
+}
+
+/// Writes a text, the first line of it behind one indent and the others behind another.
+fn write_wrapped(out: &mut String, text: &str, (first, further): (&str, &str)) -> std::fmt::Result {
+    for (at, part) in wrap(text, WIDTH - further.len()).into_iter().enumerate() {
+        writeln!(out, "{}{part}", if at == 0 { first } else { further })?;
+    }
+    Ok(())
+}
+
+/// What somebody else may have written, on one line.
+fn shown(text: &str) -> String {
+    text.chars().map(printable).collect()
 }
 
 /// Breaks a text at blanks into lines of at most `width` characters; a percent sign stays with its

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::model::application::Behaviour;
 use crate::model::fault::{self, Fault, FaultKind};
 use crate::model::time::human;
 use crate::model::{ChannelKind, ClusterRole};
@@ -18,6 +19,7 @@ use super::clusters::read_clusters;
 use super::context::Context;
 use super::form;
 use super::reader::Section;
+use super::sample::{self, Sampling};
 use super::status_page::{self, StatusPage};
 use super::{Problem, Problems};
 
@@ -41,7 +43,7 @@ const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 const ONE_LINE_SAID: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// Sections that later versions read.
-const SECTIONS_ELSEWHERE: [&str; 4] = ["load", "parity", "sample", "webhooks"];
+const SECTIONS_ELSEWHERE: [&str; 3] = ["load", "parity", "webhooks"];
 
 /// `[canary]`.
 #[derive(Clone, Debug, Serialize)]
@@ -132,10 +134,14 @@ pub struct Scenario {
     pub instrument: InstrumentLimits,
     /// `[budget]`.
     pub budget: Budget,
+    /// `[sample]`, where it is written.
+    pub sampling: Option<Sampling>,
     /// `drain.refresh`: from one reading of who is on the clusters to the next.
     pub refresh: Duration,
     /// Faults of the rehearsal clusters.
     pub faults: Vec<Fault>,
+    /// The rehearsal's application, where it is written.
+    pub application: Option<Behaviour>,
     /// What is sound, but should be changed.
     pub warnings: Vec<Problem>,
 }
@@ -218,11 +224,14 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         pages.finish(&[]);
     }
     let canary = read_canary(root.section("canary"));
+    let mut sample = root.section("sample");
+    let sampling = sample::read(&mut sample, phase);
+    sample.finish(&[]);
     let refresh = read_drain(root.section("drain"));
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
     let budget = read_budget(root.section("budget"));
-    let faults = read_faults(root.section("rehearsal"));
+    let (faults, application) = read_rehearsal(root.section("rehearsal"));
     let warnings = std::mem::take(warnings);
     Scenario {
         name,
@@ -236,8 +245,10 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         limits,
         instrument,
         budget,
+        sampling,
         refresh,
         faults,
+        application,
         warnings,
     }
 }
@@ -448,6 +459,7 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
         ),
         drained_for: read_drained_for(&mut table, refresh),
         unseen: read_unseen(&mut table),
+        mirror_ratio_max: ratio(&mut table, "mirror_ratio_max", 0.0),
         tainted_ratio_max: 0.05,
     };
     table.finish(&[]);
@@ -502,7 +514,28 @@ fn fault_list() -> Value {
     form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
 }
 
-fn read_faults(mut table: Section<'_>) -> Vec<Fault> {
+fn read_rehearsal(mut table: Section<'_>) -> (Vec<Fault>, Option<Behaviour>) {
+    let faults = read_faults(&mut table);
+    let application = read_application(table.section("application"));
+    table.finish(&[]);
+    (faults, application)
+}
+
+fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
+    let is_present = table.is_present();
+    let behaviour = Behaviour {
+        channels: table.integer("channels", 20, 1..10_000) as u32,
+        rate: table.number("rate", 20.0, 0.1..10_000.0),
+        skips: ratio(&mut table, "skips", 0.0),
+        doubles: ratio(&mut table, "doubles", 0.0),
+        alters: ratio(&mut table, "alters", 0.0),
+        forgets: table.integer("forgets", 0, 0..10_000) as u32,
+    };
+    table.finish(&[]);
+    is_present.then_some(behaviour)
+}
+
+fn read_faults(table: &mut Section<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for text in table.texts("faults", fault_list).unwrap_or_default() {
         match text.parse() {
@@ -513,6 +546,5 @@ fn read_faults(mut table: Section<'_>) -> Vec<Fault> {
     if let Err(error) = fault::check_sums(&faults) {
         table.problem("faults", error.to_string());
     }
-    table.finish(&[]);
     faults
 }

@@ -16,11 +16,13 @@ use crate::pusher::rest::{self, Signer};
 use crate::verify::checks::{Looks, Phase, Requirements};
 use crate::verify::control;
 use crate::verify::fact::Control;
+use crate::verify::mirror;
 use crate::verify::occupancy::Watching;
 use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
 
@@ -28,6 +30,9 @@ use super::status_page::StatusPage;
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Messages that negative controls take on each app at most: publications and deliveries.
 const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
+/// Copies and ids of real events that are kept in mind at most: about 60 MB, enough for two
+/// thousand events a second.
+const EVENTS_KEPT_MAX: usize = 200_000;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -56,6 +61,19 @@ pub struct ClusterPlan {
     pub signer: Signer,
     /// The key of encrypted channels.
     pub master_key: MasterKey,
+    /// Whether it is the application's own.
+    pub knows_master_key: bool,
+}
+
+/// How real channels are watched.
+#[derive(Clone, Debug)]
+pub struct SamplePlan {
+    /// As the scenario has it.
+    pub sampling: Sampling,
+    /// Connections to each cluster.
+    pub connections: usize,
+    /// How events are matched.
+    pub rules: mirror::Rules,
 }
 
 /// One of the run's channels.
@@ -169,6 +187,8 @@ pub struct Plan {
     pub open_requests_max: usize,
     /// Whether a 429 pauses the schedule.
     pub slow_down: bool,
+    /// How real channels are watched, where they are.
+    pub sample: Option<SamplePlan>,
     /// How it is read who is on the clusters, where it is.
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
@@ -334,11 +354,17 @@ impl Plan {
         let witnesses = plan_witnesses(scenario, channels.len());
         let senders = plan_senders(scenario, &streams);
         let events = schedule.events();
+        let sample = scenario.sampling.clone().map(|sampling| SamplePlan {
+            connections: sampling.channels.div_ceil(canary.channels_per_connection),
+            rules: mirror::Rules { window: sampling.window, kept_max: EVENTS_KEPT_MAX },
+            sampling,
+        });
+        let watchers = sample.as_ref().map_or(0, |sample| sample.connections);
         let bill = Bill {
             events,
             messages: events * (1 + u64::from(canary.witnesses)) + CONTROL_MESSAGES_MAX,
             control_messages: CONTROL_MESSAGES_MAX,
-            connections: (witnesses.len() + senders.len() + 2) as u64,
+            connections: (witnesses.len() + senders.len() + watchers + 2) as u64,
         };
         let plan = Self {
             run,
@@ -365,6 +391,7 @@ impl Plan {
             connect_rate: canary.connect_rate,
             open_requests_max: canary.open_requests_max,
             slow_down: canary.slow_down,
+            sample,
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             bill,
@@ -475,6 +502,7 @@ impl Plan {
                 .iter()
                 .map(|(role, page)| (*role, page.address()))
                 .collect(),
+            mirroring: self.sample.as_ref().map(|sample| sample.rules),
             settings: self.settings.clone(),
         }
     }
@@ -502,6 +530,7 @@ impl Plan {
         plan.witnesses.truncate(1);
         plan.senders.clear();
         plan.status_pages.clear();
+        plan.sample = None;
         plan.bill.connections = 2;
         plan
     }
@@ -557,6 +586,7 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
                 key: cluster.key.clone(),
                 secret: cluster.secret.clone(),
             },
+            knows_master_key: cluster.master_key.is_some(),
             master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run, seed)),
         }
     };

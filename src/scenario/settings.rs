@@ -22,7 +22,11 @@ const IDENTITY: [&str; 10] = [
     "canary.horizon",
 ];
 /// Those of them that older versions did not know: they tell scenarios apart where they are given.
-const IDENTITY_LATER: [&str; 4] = [
+const IDENTITY_LATER: [&str; 8] = [
+    "sample.prefixes",
+    "sample.channels",
+    "sample.id_pointer",
+    "sample.window",
     "status_page.old.url",
     "status_page.old.components",
     "status_page.new.url",
@@ -50,6 +54,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
             gate.remove("drained_for");
             gate.remove("unseen");
         }
+        if scenario.sampling.is_none() {
+            gate.remove("mirror_ratio_max");
+        }
     }
     let mut settings = json!({
         "scenario": {
@@ -69,6 +76,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     {
         let refresh = humantime::format_duration(scenario.refresh).to_string();
         settings.insert("drain".to_owned(), json!({"refresh": refresh}));
+    }
+    if let (Some(sampling), Some(settings)) = (&scenario.sampling, settings.as_object_mut()) {
+        settings.insert("sample".to_owned(), value(sampling));
     }
     if let (false, Some(settings)) = (scenario.status_pages.is_empty(), settings.as_object_mut()) {
         let pages = scenario.status_pages.iter();

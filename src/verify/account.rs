@@ -203,6 +203,7 @@ impl Account {
             strata: begin.strata.iter().copied().collect(),
             controls: begin.controls.iter().copied().collect(),
             unwatched: begin.unwatched.clone(),
+            mirror: begin.mirroring.map(|_| Default::default()),
             ..Figures::default()
         };
         for role in &begin.clusters {
@@ -291,6 +292,7 @@ impl Account {
         self.figures.lapped += second.lapped;
         self.figures.events = second.events.clone();
         self.figures.is_ended = second.last;
+        self.note_mirror(second);
         let mut slots = Vec::new();
         // Of a cluster on which nothing happened a record says nothing: that is a second, too.
         let nothing = ClusterSecond::default();
@@ -311,6 +313,19 @@ impl Account {
             self.note_incident(note);
         }
         self.decide(second);
+    }
+
+    fn note_mirror(&mut self, second: &Second) {
+        let Some((sample, mirror)) = &mut self.figures.mirror else { return };
+        if let Some(report) = &second.mirror {
+            mirror.add(report);
+        }
+        for (_, note) in &second.sample {
+            sample.add(note);
+        }
+        if !second.sample.is_empty() {
+            mirror.retain(sample.last.watched());
+        }
     }
 
     /// Judges what status pages announced by the time from the beginning of publishing until now.

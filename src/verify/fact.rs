@@ -1,6 +1,7 @@
 //! What the agent states: facts, in the order in which it learnt them. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::latency::Sparse;
+use super::mirror::identity::Identity;
 use super::occupancy::Reading;
+use super::sample::SampleNote;
 use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
@@ -317,6 +320,32 @@ pub enum ControlStatus {
     Fail,
 }
 
+/// What a connection to real channels saw.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// It is subscribed to the channel from this instant on.
+    Subscribed(Arc<str>, RunTime),
+    /// It is subscribed to none of these any more.
+    Blind(Vec<Arc<str>>),
+    /// A copy of an event of the application came.
+    Copy {
+        /// The channel.
+        channel: Arc<str>,
+        /// The event's name.
+        event: Arc<str>,
+        /// What it is known by.
+        identity: Identity,
+        /// When it came.
+        at: RunTime,
+    },
+    /// So many events of clients came.
+    ClientEvents(u64),
+    /// So many events came that its key does not open.
+    Unreadable(u64),
+    /// It was alive at this instant, and subscribed to these.
+    Alive(Vec<Arc<str>>, RunTime),
+}
+
 /// A fact, stated by the agent.
 #[derive(Clone, Debug)]
 pub enum Fact {
@@ -337,6 +366,10 @@ pub enum Fact {
     Occupancy(ClusterRole, RunTime, Reading),
     /// The cluster's status page was read, or could not be.
     StatusPage(ClusterRole, RunTime, PageFact),
+    /// What a connection to real channels saw, in the order in which it happened.
+    Seen(ClusterRole, Vec<Seen>),
+    /// Something about which real channels are watched.
+    Sample(RunTime, SampleNote),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

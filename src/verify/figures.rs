@@ -12,7 +12,9 @@ use crate::model::ClusterRole;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
 use super::latency::Latencies;
+use super::mirror::MirrorFigures;
 use super::occupancy::OccupancyFigures;
+use super::sample::SampleFigures;
 use super::status_page::PageFigures;
 use super::taint::TaintReason;
 use super::tally::{Beside, BlindCause, Obligations, Route, Stratum};
@@ -280,6 +282,9 @@ pub struct Figures {
     pub clusters: BTreeMap<ClusterRole, ClusterFigures>,
     /// Events joined over the clusters.
     pub events: Events,
+    /// The application's own events, and the channels on which they were watched; `None` where none
+    /// were.
+    pub mirror: Option<(SampleFigures, MirrorFigures)>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -327,6 +332,14 @@ impl Figures {
             }
         }
         self.events.merge(&other.events);
+        match (&mut self.mirror, &other.mirror) {
+            (Some((sample, mirror)), Some((others, mirrored))) => {
+                sample.merge(others);
+                mirror.merge(mirrored);
+            }
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
         self.strata.extend(&other.strata);
         self.controls.extend(&other.controls);
         add_all(&mut self.unwatched, &other.unwatched);

@@ -8,10 +8,12 @@ use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::coverage::{Coverage, StreamInfo};
 use super::fact::{
-    ConnectPhases, ConnectionFact, Fact, PublicationFailure, PublisherReport, WitnessReport,
+    ConnectPhases, ConnectionFact, Fact, PublicationFailure, PublisherReport, Seen, WitnessReport,
 };
 use super::figures::add_all;
+use super::mirror::{self, Copy, Mirror};
 use super::record::{ClusterSecond, IncidentNote, PlacedIncident, Second};
+use super::sample::SampleNote;
 use super::status_page::Changes;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
@@ -36,6 +38,8 @@ pub struct Gatherer {
     /// Whether each cluster's channels are all left, as last stated.
     left_behind: BTreeMap<ClusterRole, u64>,
     status_pages: BTreeMap<ClusterRole, Changes>,
+    /// What real events are matched by, where they are.
+    mirror: Option<Mirror>,
     /// What was gathered since the last one was closed.
     second: Second,
 }
@@ -55,8 +59,16 @@ impl Gatherer {
             is_publishing: false,
             left_behind: BTreeMap::new(),
             status_pages: BTreeMap::new(),
+            mirror: None,
             second: Second::default(),
         }
+    }
+
+    /// The same, and real events are matched by these rules.
+    #[must_use]
+    pub fn mirroring(mut self, rules: Option<mirror::Rules>) -> Self {
+        self.mirror = rules.map(Mirror::new);
+        self
     }
 
     /// Obligations open on all clusters, as the witnesses themselves last counted.
@@ -93,6 +105,13 @@ impl Gatherer {
                 let second = cluster.status_page.get_or_insert_default();
                 self.status_pages.entry(role).or_default().note(second, at, fact);
             }
+            Fact::Seen(role, seen) => self.seen(role, seen),
+            Fact::Sample(at, note) => {
+                if let (Some(mirror), SampleNote::Refreshed(reading)) = (&mut self.mirror, &note) {
+                    mirror.retain(&reading.watched().collect());
+                }
+                self.second.sample.push((at, note));
+            }
             Fact::Taint(second, reason) => {
                 self.tainted.note(second, reason);
                 self.second.tainted.note(second, reason);
@@ -123,6 +142,14 @@ impl Gatherer {
             let cluster = self.cluster(role);
             (cluster.trials, cluster.pending, cluster.overdue) = (trials, pending, overdue);
             (cluster.strata, cluster.left_behind) = (strata, left_behind);
+        }
+        if let Some(mirror) = &mut self.mirror {
+            mirror.advance(known, &self.tainted);
+            if is_last {
+                mirror.finish();
+            }
+            let report = mirror.take_report();
+            self.second.mirror = (!report.is_empty()).then(|| Box::new(report));
         }
         self.second.at = now;
         self.second.vouched = self.vouched;
@@ -188,6 +215,27 @@ impl Gatherer {
         cluster.throttled += report.throttled;
         add_all(&mut cluster.unaccepted, &report.unaccepted);
         add_all(&mut cluster.unsent, &report.unsent);
+    }
+
+    fn seen(&mut self, role: ClusterRole, seen: Vec<Seen>) {
+        let Some(mirror) = &mut self.mirror else { return };
+        for seen in seen {
+            match seen {
+                Seen::Subscribed(channel, at) => mirror.note_subscribed(role, &channel, at),
+                Seen::Blind(channels) => {
+                    channels.iter().for_each(|channel| mirror.note_blind(role, channel));
+                }
+                Seen::Copy { channel, event, identity, at } => {
+                    let (channel, event) = (&*channel, &*event);
+                    mirror.note_copy(&Copy { role, channel, event, identity, at });
+                }
+                Seen::ClientEvents(count) => mirror.note_client_events(role, count),
+                Seen::Unreadable(count) => mirror.note_unreadable(role, count),
+                Seen::Alive(channels, at) => {
+                    channels.iter().for_each(|channel| mirror.note_alive(role, channel, at));
+                }
+            }
+        }
     }
 
     fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {

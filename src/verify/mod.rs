@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod mirror;
 pub mod occupancy;
 pub mod record;
+pub mod sample;
 pub mod stats;
 pub mod status_page;
 pub mod taint;

@@ -15,7 +15,9 @@ use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::latency::Sparse;
+use super::mirror::{self, MirrorReport};
 use super::occupancy::{Reading, Watching};
+use super::sample::SampleNote;
 use super::status_page::PageSecond;
 use super::taint::Tainted;
 use super::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
@@ -63,6 +65,9 @@ pub struct Begin {
     /// The status page of each cluster that has one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub status_pages: BTreeMap<ClusterRole, String>,
+    /// How real events are matched, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirroring: Option<mirror::Rules>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -104,6 +109,12 @@ pub struct Second {
     pub clusters: BTreeMap<ClusterRole, ClusterSecond>,
     /// The joined events: a sum.
     pub events: Events,
+    /// What became known of real events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Box<MirrorReport>>,
+    /// What became known of the real channels, each with its instant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sample: Vec<(RunTime, SampleNote)>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.

@@ -37,6 +37,7 @@ pub(crate) fn limits() -> Limits {
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
         unseen: None,
+        mirror_ratio_max: 0.0,
         tainted_ratio_max: 0.05,
     }
 }
@@ -73,6 +74,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         watching: None,
         unwatched: unwatched.collect(),
         status_pages: BTreeMap::new(),
+        mirroring: None,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -22,6 +22,7 @@ mod gate;
 mod journal;
 // The page is complete, declared, and ends as the report says.
 mod metrics;
+mod mirror;
 // Runs that are kept, listed, shown and added up by day.
 mod history;
 // Many faults at once, against an account that shares no code with the ledger.

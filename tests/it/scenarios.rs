@@ -28,16 +28,15 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, scenario, status_page",
+             gate, instrument, rehearsal, sample, scenario, status_page",
         ],
     ),
     (
         "invalid-not-in-this-version.toml",
         &[
-            "1: sample: is not available in this version; remove it",
-            "4: load: is not available in this version; remove it",
-            "7: parity: is not available in this version; remove it",
-            "10: webhooks: is not available in this version; remove it",
+            "1: load: is not available in this version; remove it",
+            "4: parity: is not available in this version; remove it",
+            "7: webhooks: is not available in this version; remove it",
         ],
     ),
     (
@@ -174,6 +173,32 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     ("invalid-secret-file-empty.toml", &["11: clusters.new.secret_file: names an empty file"]),
     (
+        "invalid-sample.toml",
+        &[
+            "5: sample.prefixes: \"a:b\": a channel name has only letters, digits and _ - = @ , . ;",
+            "6: sample.channels: must be a whole number between 1 and 1000",
+            "7: sample.refresh: must be between 1s and 1h",
+            "8: sample.id_pointer: must be a JSON pointer to the event's id, such as \"/id\" or \
+             \"/order/id\"",
+            "9: sample.window: must be between 2s and 1m",
+            "10: sample.requests_per_second: must be between 0.1 and 1000",
+            "11: sample.redact_channels: must be true or false, not a string",
+            "12: sample.colour: is not a known key; known here: channels, id_pointer, \
+             join_presence, prefixes, redact_channels, refresh, requests_per_second, window",
+            "15: rehearsal.application.channels: must be a whole number between 1 and 10000",
+            "16: rehearsal.application.skips: must be between 0 and 1",
+        ],
+    ),
+    (
+        "invalid-sample-in-a-drain.toml",
+        &[
+            "4: sample.prefixes: a drain must not subscribe to the application's channels on old; \
+             remove [sample]",
+            "4: sample.prefixes: is missing; name what the channels begin with: \
+             [\"private-orders-\"], or [\"\"] for all of them",
+        ],
+    ),
+    (
         "invalid-status-page.toml",
         &[
             "12: status_page.both: is not a known key; did you mean old?",
@@ -261,7 +286,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, scenario, status_page",
+             gate, instrument, rehearsal, sample, scenario, status_page",
         ],
     ),
     (

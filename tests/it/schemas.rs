@@ -238,7 +238,7 @@ fn every_sound_scenario_keeps_the_schema_and_every_mistake_of_form_breaks_it() {
 }
 
 /// A sound scenario, key by key. Any key is tried in place of what stands here.
-const SOUND: [(&str, &str); 9] = [
+const SOUND: [(&str, &str); 10] = [
     ("clusters.old.cluster", "\"mt1\""),
     ("clusters.old.app_id", "\"1\""),
     ("clusters.old.key", "\"old-key\""),
@@ -248,10 +248,11 @@ const SOUND: [(&str, &str); 9] = [
     ("clusters.new.app_id", "\"2\""),
     ("clusters.new.key", "\"new-key\""),
     ("clusters.new.secret_file", "\"a file\""),
+    ("sample.prefixes", "[\"private-\"]"),
 ];
 
 /// What each key is given, beside its own bounds and words.
-const VALUES: [&str; 56] = [
+const VALUES: [&str; 61] = [
     "true",
     "false",
     "0",
@@ -307,12 +308,17 @@ const VALUES: [&str; 56] = [
     "[\"new:drop=0.1\", \"old:close@4100\", \"old:delay=1e-3@800ms\"]",
     "[\"drop\"]",
     "[\"both:drop=1\"]",
+    "[\"\"]",
+    "[\"private-a;b\"]",
+    "[\"a:b\"]",
+    "\"/order/~0id~1\"",
+    "\"/a~2\"",
     "{ no_key_is_called_so = 1 }",
 ];
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 18] = [
+const BEYOND: [&str; 19] = [
     "must be longer than",
     "must be at least",
     "must be at most",
@@ -326,6 +332,7 @@ const BEYOND: [&str; 18] = [
     "must be between 1s and 1h",
     "must be between 10s and 1h",
     "must be between 1s and 10m",
+    "must be between 2s and 1m",
     "is not available in this version",
     "must be a whole number, not a float",
     "both [clusters.old] and [clusters.new] must be given",

@@ -192,7 +192,8 @@ impl Clusters {
         Self::with(PairConfig { seed: 7, ..PairConfig::default() }, Some(folder))
     }
 
-    fn with(config: PairConfig, folder: Option<&Folder>) -> Self {
+    /// A pair made of this; with TLS where there is a folder for its certificate.
+    pub fn with(config: PairConfig, folder: Option<&Folder>) -> Self {
         let pair = Pair::start(config).unwrap();
         let ca_file = folder.map(|folder| {
             folder.write("ca.pem", pair.ca_pem());
@@ -619,12 +620,16 @@ impl Report {
     /// How a check ended; of `both` clusters where it is about both.
     #[track_caller]
     pub fn status(&self, check: &str, cluster: &str) -> &str {
+        self.check(check, cluster)["status"].as_str().unwrap()
+    }
+
+    /// A check; of `both` clusters where it is about both.
+    #[track_caller]
+    pub fn check(&self, check: &str, cluster: &str) -> &Value {
         let of =
             |f: &&Value| f["name"] == check && f["cluster"].as_str().unwrap_or("both") == cluster;
         let finding = self.0["checks"].as_array().unwrap().iter().find(of);
-        finding.unwrap_or_else(|| panic!("no check {check} of {cluster}"))["status"]
-            .as_str()
-            .unwrap()
+        finding.unwrap_or_else(|| panic!("no check {check} of {cluster}"))
     }
 
     pub fn incidents(&self) -> &[Value] {

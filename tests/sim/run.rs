@@ -46,6 +46,7 @@ pub fn asked(looks: Looks) -> Requirements {
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
         unseen: None,
+        mirror_ratio_max: 0.0,
         tainted_ratio_max: 0.05,
     };
     Requirements { phase: Phase::DualPublish, looks, limits }
@@ -102,6 +103,7 @@ impl<'a> World<'a> {
             watching: None,
             unwatched: BTreeMap::new(),
             status_pages: BTreeMap::new(),
+            mirroring: None,
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

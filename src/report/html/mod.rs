@@ -8,6 +8,7 @@ mod course;
 mod findings;
 mod head;
 mod latency;
+mod mirror;
 mod occupancy;
 mod pool;
 mod providers;
@@ -43,9 +44,10 @@ type Section = (&'static str, &'static str, String);
 /// What writes the body of a section. One that writes nothing is left out.
 type Write = fn(&Report, &mut String) -> fmt::Result;
 
-const SECTIONS: [(&str, &str, Write); 11] = [
+const SECTIONS: [(&str, &str, Write); 12] = [
     ("clusters", "Old and new", Report::html_clusters),
     ("occupancy", "Who was there", Report::html_occupancy),
+    ("mirror", "Real events", Report::html_mirror),
     ("latency", "Latency by percentile", Report::html_latency),
     ("course", "Over time", Report::html_course),
     ("providers", "What providers announced", Report::html_providers),

@@ -169,6 +169,11 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
          the end every watched component was operational",
     ),
     (
+        "mirror",
+        "where the scenario has a [sample]: your application's own events were the same on both \
+         clusters, but for the share that gate.mirror_ratio_max allows",
+    ),
+    (
         "instrument",
         "at most 5 % of the seconds are tainted, the wall clock was not stepped, and the books \
          balance",

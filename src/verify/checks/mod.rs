@@ -15,6 +15,7 @@ mod late;
 mod latency;
 mod left_behind;
 mod loss;
+mod mirror;
 mod misrouting;
 mod order;
 mod pairs;
@@ -133,8 +134,18 @@ pub struct Limits {
     /// anybody there; without it such a drain is left open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<String>,
+    /// Most real events that one cluster alone carried, or carried otherwise or more often than the
+    /// other, of all that were observed (ratio). Reports of the first versions lack it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mirror_ratio_max: f64,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
+}
+
+/// Whether a ratio is the default one: it is left out, and read as that again.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_zero(ratio: &f64) -> bool {
+    *ratio == 0.0
 }
 
 /// When a bound is looked at.
@@ -306,6 +317,10 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
             asked.finding("loss-new-vs-old", None, pairs::check(figures, &asked.limits)),
             asked.finding("latency-new-vs-old", None, inferiority::check(old, new, asked)),
         ]);
+    }
+    if let Some((sample, mirror)) = &figures.mirror {
+        let seen = mirror::check(sample, mirror, &asked.limits);
+        findings.push(asked.finding("mirror", None, seen));
     }
     findings.push(asked.finding("instrument", None, instrument::check(figures, &asked.limits)));
     findings

@@ -4,6 +4,7 @@ mod conduct;
 mod drain;
 mod findings;
 mod latencies;
+mod mirror;
 mod status_page;
 mod verdicts;
 

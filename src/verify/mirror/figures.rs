@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::ClusterRole;
+use crate::verify::figures::add_all;
 use crate::verify::latency::Latencies;
 
 use super::report::{Defect, MirrorReport, Outcome, add_defects};
@@ -26,33 +28,46 @@ pub struct MirrorFigures {
     pub carried: BTreeSet<String>,
     /// Copies that were not looked at, for want of room.
     pub left_out: u64,
+    /// Events of clients, which reach no other cluster.
+    pub client_events: BTreeMap<ClusterRole, u64>,
+    /// Encrypted events that the cluster's key does not open.
+    pub unreadable: BTreeMap<ClusterRole, u64>,
 }
 
 impl MirrorFigures {
     /// Adds what became known.
     pub fn add(&mut self, report: &MirrorReport) {
-        for (outcome, count) in &report.counts {
-            *self.counts.entry(*outcome).or_default() += count;
-        }
+        add_all(&mut self.counts, &report.counts);
         self.new_later.add(&report.new_later);
         self.old_later.add(&report.old_later);
         self.defects_dropped += report.defects_dropped;
         self.defects_dropped += add_defects(&mut self.defects, &report.defects, DEFECTS_MAX);
         self.carried.extend(report.carried.iter().cloned());
         self.left_out += report.left_out;
+        add_all(&mut self.client_events, &report.client_events);
+        add_all(&mut self.unreadable, &report.unreadable);
+    }
+
+    /// Keeps of the channels that carried something only those that are watched, and those on which
+    /// something went wrong: of the others nothing is asked any more.
+    pub fn retain<'a>(&mut self, watched: impl Iterator<Item = &'a str>) {
+        let watched: BTreeSet<_> = watched.collect();
+        let named: BTreeSet<_> = self.defects.iter().map(|d| d.channel.as_str()).collect();
+        let is_kept = |channel: &str| watched.contains(channel) || named.contains(channel);
+        self.carried.retain(|channel| is_kept(channel));
     }
 
     /// Adds another run's.
     pub fn merge(&mut self, other: &Self) {
-        for (outcome, count) in &other.counts {
-            *self.counts.entry(*outcome).or_default() += count;
-        }
+        add_all(&mut self.counts, &other.counts);
         self.new_later.merge(&other.new_later);
         self.old_later.merge(&other.old_later);
         self.defects_dropped += other.defects_dropped;
         self.defects_dropped += add_defects(&mut self.defects, &other.defects, DEFECTS_MAX);
         self.carried.extend(other.carried.iter().cloned());
         self.left_out += other.left_out;
+        add_all(&mut self.client_events, &other.client_events);
+        add_all(&mut self.unreadable, &other.unreadable);
     }
 
     /// Events with this outcome.

@@ -4,6 +4,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::model::channel::kind_of;
+
 /// Bytes of a digest: two different texts share one with a chance of one in 2^128.
 pub type Digest = [u8; 16];
 
@@ -34,6 +36,7 @@ enum What {
     Json,
     /// What is no JSON is known by its bytes.
     Bytes,
+    Name,
 }
 
 impl Identifier {
@@ -53,6 +56,18 @@ impl Identifier {
         let id = id.filter(|id| id.is_string() || id.is_number() || id.is_boolean());
         let id = id.map(|id| self.digest(What::Id, canonical(id.clone()).as_bytes()));
         Identity { id, content: self.digest(What::Json, canonical(json).as_bytes()) }
+    }
+
+    /// What a name is replaced with: always the same within a run.
+    pub fn redact(&self, name: &str) -> String {
+        let digest = self.digest(What::Name, name.as_bytes());
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("#{digits}")
+    }
+
+    /// The same for a channel's name: the prefix of its kind stays.
+    pub fn redact_channel(&self, name: &str) -> String {
+        format!("{}{}", kind_of(name).prefix(), self.redact(name))
     }
 
     fn digest(&self, what: What, text: &[u8]) -> Digest {
@@ -144,6 +159,17 @@ mod tests {
         assert!(one.id != other.id && one.content != other.content);
         // Nor is an id ever taken for a content.
         assert_ne!(of(r#"{"order":{"id":"a7"}}"#).id, Some(of("\"a7\"").content));
+    }
+
+    #[test]
+    fn a_name_is_replaced_by_digits_that_keep_its_kind_and_differ_from_run_to_run() {
+        let (one, other) = (Identifier::new([7; 32], None), Identifier::new([8; 32], None));
+        let name = "private-encrypted-alice";
+        let shown = one.redact_channel(name);
+        assert_eq!(shown, one.redact_channel(name));
+        assert_ne!(shown, other.redact_channel(name));
+        assert!(shown.starts_with("private-encrypted-#") && shown.len() == 27, "{shown}");
+        assert_eq!(one.redact("placed").len(), 9);
     }
 
     #[test]

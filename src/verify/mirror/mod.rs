@@ -5,8 +5,8 @@
 //! content: each to the nearest in time on the other cluster, at most a window away. Nothing is
 //! decided before every copy that might lie nearer must have come, which is two windows after its
 //! own. What is left over is judged only if both witnesses were subscribed for a window before it
-//! and, on the other cluster, for one behind it, with a connection that has proved alive since. All
-//! else is unobservable.
+//! and, on the other cluster, for one behind it, with a connection that has proved alive since, and
+//! if no second of that time is tainted. All else is unobservable.
 //!
 //! Whoever drives it hands over a connection's copies before its signs of life, and its breaks
 //! before the next subscription.
@@ -18,12 +18,16 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::model::time::nanos;
 use crate::model::{ClusterRole, RunTime};
 
+use super::taint::Tainted;
 use identity::{Digest, Identity};
 
 pub use figures::MirrorFigures;
@@ -42,9 +46,10 @@ const REMEMBERED_WINDOWS: u32 = 6;
 const CONTENTS_MAX: usize = 16;
 
 /// What a matcher goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
-    /// How far apart the two copies of one event may arrive.
+    /// How far apart the two copies of one event may arrive, in nanoseconds.
+    #[serde(with = "nanos")]
     pub window: Duration,
     /// Copies and ids that are kept in mind at most, of all channels together.
     pub kept_max: usize,
@@ -139,6 +144,35 @@ impl Known {
         let away = |open: &Open| (open.content != to.content, distance(open.at, to.at), open.at);
         let near = self.open.get(role).iter().filter(|open| distance(open.at, to.at) <= window);
         near.min_by_key(|open| away(open)).copied()
+    }
+
+    /// A copy that is open still.
+    fn find(&self, role: ClusterRole, number: u64) -> Option<Open> {
+        self.open.get(role).iter().find(|open| open.number == number).copied()
+    }
+
+    /// Finds a copy's match, and those that must find theirs first because they lie nearer; says
+    /// whether it has one.
+    fn pair_up(
+        &mut self,
+        role: ClusterRole,
+        this: Open,
+        window: Duration,
+    ) -> (Vec<Both<Open>>, bool) {
+        let mut pairs = Vec::new();
+        loop {
+            let Some((mine, other)) = mutually_nearest(self, role, this, window) else {
+                return (pairs, false);
+            };
+            self.remove(role, mine);
+            self.remove(role.other(), other);
+            let mut pair = Both { old: other, new: other };
+            *pair.of(role) = mine;
+            pairs.push(pair);
+            if mine.number == this.number {
+                return (pairs, true);
+            }
+        }
     }
 
     fn remove(&mut self, role: ClusterRole, open: Open) {
@@ -247,13 +281,40 @@ impl Mirror {
         }
     }
 
-    /// The channel is not watched any more, on neither cluster.
-    pub fn forget(&mut self, channel: &str) {
-        let Some(channel) = self.channels.remove(channel) else { return };
+    /// The channel is not watched any more, on neither cluster: what has come by now is all that
+    /// will come.
+    fn forget(&mut self, name: &Arc<str>) {
+        self.pair_the_rest(name);
+        let Some(channel) = self.channels.remove(name) else { return };
         for (key, known) in &channel.known {
             let open = known.open.old.len() + known.open.new.len();
             self.kept -= open + usize::from(key.0);
             self.report.add(Outcome::Unobservable, open as u64);
+        }
+    }
+
+    /// So many encrypted events came on this cluster that its key does not open.
+    pub fn note_unreadable(&mut self, role: ClusterRole, count: u64) {
+        *self.report.unreadable.entry(role).or_default() += count;
+    }
+
+    /// Matches what is open on a channel on which nothing will come any more.
+    fn pair_the_rest(&mut self, name: &Arc<str>) {
+        let Some(channel) = self.channels.get(name) else { return };
+        let of = |(key, known): (&Key, &Known)| {
+            let old = known.open.old.iter().map(|open| (open.at, key.clone(), open.number));
+            old.collect::<Vec<_>>()
+        };
+        let mut open: Vec<_> = channel.known.iter().flat_map(of).collect();
+        open.sort();
+        for (_, key, number) in open {
+            let Some(channel) = self.channels.get_mut(name) else { return };
+            let Some(known) = channel.known.get_mut(&key) else { continue };
+            let Some(this) = known.find(ClusterRole::Old, number) else { continue };
+            let (pairs, _) = known.pair_up(ClusterRole::Old, this, self.rules.window);
+            for pair in pairs {
+                self.pair(name, &key, &pair);
+            }
         }
     }
 
@@ -282,18 +343,41 @@ impl Mirror {
         self.note_due(at.after(2 * self.rules.window), judge);
     }
 
-    /// Time has passed: judges what is due.
-    pub fn advance(&mut self, now: RunTime) {
+    /// Time has passed: judges what is due. Whatever was tainted until `now` is known.
+    pub fn advance(&mut self, now: RunTime, tainted: &Tainted) {
         while let Some(first) = self.due.first_entry()
             && first.key().0 < now
         {
             match first.remove() {
                 Due::Judge { channel, key, role, number } => {
-                    self.judge(&channel, &key, role, number, now);
+                    self.judge(&channel, &key, role, number, (now, tainted));
                 }
                 Due::Forget { channel, key } => self.forget_id(&channel, &key, now),
             }
         }
+    }
+
+    /// Nothing will come any more: what is open can be judged by nobody.
+    pub fn finish(&mut self) {
+        let names: Vec<_> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.forget(&name);
+        }
+        self.due.clear();
+    }
+
+    /// Forgets every channel but these.
+    pub fn retain(&mut self, watched: &BTreeSet<&str>) {
+        let gone = self.channels.keys().filter(|name| !watched.contains(&***name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.forget(&name);
+        }
+    }
+
+    /// Clients sent so many events on this cluster. They reach no other one, whatever the
+    /// application does.
+    pub fn note_client_events(&mut self, role: ClusterRole, count: u64) {
+        *self.report.client_events.entry(role).or_default() += count;
     }
 
     /// What became known since the last time.
@@ -308,33 +392,25 @@ impl Mirror {
     }
 
     /// Matches a copy, and judges it if it has no match.
-    fn judge(&mut self, name: &Arc<str>, key: &Key, role: ClusterRole, number: u64, now: RunTime) {
+    fn judge(
+        &mut self,
+        name: &Arc<str>,
+        key: &Key,
+        role: ClusterRole,
+        number: u64,
+        (now, tainted): (RunTime, &Tainted),
+    ) {
         let window = self.rules.window;
         let Some(channel) = self.channels.get_mut(name) else { return };
         let Some(known) = channel.known.get_mut(key) else { return };
-        let is_this = |open: &&Open| open.number == number;
         // It may be the nearest to one that was judged before it.
-        let Some(this) = known.open.get(role).iter().find(is_this).copied() else { return };
-        let mut pairs = Vec::new();
-        let is_matched = loop {
-            let Some((mine, other)) = mutually_nearest(known, role, this, window) else {
-                break false;
-            };
-            known.remove(role, mine);
-            known.remove(role.other(), other);
-            let mut pair = Both { old: other, new: other };
-            *pair.of(role) = mine;
-            pairs.push(pair);
-            if mine.number == number {
-                break true;
-            }
-        };
-        self.kept -= 2 * pairs.len();
+        let Some(this) = known.find(role, number) else { return };
+        let (pairs, is_matched) = known.pair_up(role, this, window);
         for pair in pairs {
             self.pair(name, key, &pair);
         }
         if !is_matched {
-            self.judge_lone(name, key, role, this, now);
+            self.judge_lone(name, key, role, this, (now, tainted));
         }
         self.tidy(name, key);
     }
@@ -344,6 +420,7 @@ impl Mirror {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let Some(known) = channel.known.get_mut(key) else { return };
         let later = pair.old.at.max(pair.new.at);
+        self.kept -= 2;
         known.note_pair(pair);
         if !channel.carries_both {
             channel.carries_both = true;
@@ -376,12 +453,14 @@ impl Mirror {
         key: &Key,
         role: ClusterRole,
         this: Open,
-        now: RunTime,
+        (now, tainted): (RunTime, &Tainted),
     ) {
         let window = self.rules.window;
         let Some(channel) = self.channels.get_mut(name) else { return };
         let (here, there) = (channel.sight.get(role), channel.sight.get(role.other()));
         let is_left_out = self.left_out.is_some_and(|last| last.after(window) >= this.at);
+        let mut seconds = this.at.second()..=this.at.after(window).second();
+        let is_left_out = is_left_out || seconds.any(|second| tainted.excuses(second));
         // After its own break, a cluster may repeat what it cached.
         let here = here.saw(this.at, window, this.at);
         let there = there.saw(this.at, window, this.at.after(window));

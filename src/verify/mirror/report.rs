@@ -45,6 +45,19 @@ impl Outcome {
         Self::Unobservable,
     ];
 
+    /// For people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Mirrored => "mirrored",
+            Self::OnlyOnOld => "on old only",
+            Self::OnlyOnNew => "on new only",
+            Self::Altered => "altered",
+            Self::Duplicated => "duplicated",
+            Self::Reordered => "reordered",
+            Self::Unobservable => "unobservable",
+        }
+    }
+
     /// Its name in reports and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,6 +134,10 @@ pub struct MirrorReport {
     pub carried: Vec<String>,
     /// Copies that were not looked at, for want of room.
     pub left_out: u64,
+    /// Events of clients, which reach no other cluster: they are not matched.
+    pub client_events: BTreeMap<ClusterRole, u64>,
+    /// Encrypted events that the cluster's key does not open.
+    pub unreadable: BTreeMap<ClusterRole, u64>,
     /// Events that are kept in mind now.
     pub kept: u64,
 }
@@ -154,6 +171,11 @@ impl MirrorReport {
         } else {
             self.old_later.record(old.since(new));
         }
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self { kept: self.kept, ..Self::default() }
     }
 
     /// Events with this outcome.

@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use super::identity::Identifier;
 use super::*;
 use crate::model::ClusterRole::{New, Old};
+use crate::verify::taint::TaintReason;
 
 const RULES: Rules = Rules { window: Duration::from_secs(5), kept_max: 10_000 };
 const CHANNEL: &str = "private-orders";
@@ -20,6 +21,7 @@ struct Story {
     mirror: Mirror,
     identifier: Identifier,
     sum: MirrorReport,
+    tainted: Tainted,
     now: RunTime,
 }
 
@@ -30,6 +32,7 @@ impl Story {
             mirror: Mirror::new(RULES),
             identifier: Identifier::new([1; 32], Some("/id".to_owned())),
             sum: MirrorReport::default(),
+            tainted: Tainted::default(),
             now: RunTime::ZERO,
         };
         for role in ClusterRole::ALL {
@@ -54,7 +57,7 @@ impl Story {
             self.mirror.note_alive(role, CHANNEL, ms(until));
         }
         self.now = ms(until);
-        self.mirror.advance(self.now);
+        self.mirror.advance(self.now, &self.tainted);
     }
 
     /// What all of it came to, a minute later.
@@ -80,6 +83,7 @@ impl Story {
         self.sum.defects.extend(report.defects);
         self.sum.carried.extend(report.carried);
         self.sum.left_out += report.left_out;
+        self.sum.client_events.extend(report.client_events);
     }
 }
 
@@ -267,6 +271,41 @@ fn one_that_was_missed_in_a_break_is_not_laid_upon_one_that_looks_like_it() {
 }
 
 #[test]
+fn a_hole_beside_a_tainted_second_may_be_our_own_doing() {
+    for (second, outcome) in
+        [(9, OnlyOnOld), (10, Unobservable), (15, Unobservable), (16, OnlyOnOld)]
+    {
+        let mut story = Story::new();
+        story.tainted.note(second, TaintReason::RuntimeStall);
+        story.copy(Old, 10_500, r#"{"id":1}"#);
+        // A pair is one, whatever went on meanwhile.
+        story.copy(Old, 10_500, r#"{"id":2}"#);
+        story.copy(New, 10_510, r#"{"id":2}"#);
+        let mut expected = vec![(Mirrored, 1), (outcome, 1)];
+        expected.sort_unstable();
+        assert_eq!(story.counts(), expected, "with second {second} tainted");
+    }
+}
+
+#[test]
+fn what_is_open_at_the_end_is_judged_by_nobody() {
+    let mut story = Story::new();
+    story.copy(Old, 10_000, r#"{"id":1}"#);
+    story.copy(Old, 10_000, r#"{"id":2}"#);
+    story.copy(New, 10_000, r#"{"id":2}"#);
+    story.pass(20_001);
+    story.copy(New, 20_500, r#"{"id":3}"#);
+    story.copy(Old, 20_500, r#"{"id":3}"#);
+    story.copy(New, 20_600, r#"{"id":4}"#);
+    story.mirror.note_client_events(New, 7);
+    story.mirror.finish();
+    story.take();
+    assert_eq!(story.sum.client_events, BTreeMap::from([(New, 7)]));
+    // What has its match by then has it.
+    assert_eq!(story.counts(), [(Mirrored, 2), (OnlyOnOld, 1), (Unobservable, 1)]);
+}
+
+#[test]
 fn a_connection_that_is_found_dead_accuses_nobody_of_what_it_missed_before() {
     let mut story = Story::new();
     story.pass(10_000);
@@ -277,7 +316,7 @@ fn a_connection_that_is_found_dead_accuses_nobody_of_what_it_missed_before() {
     story.mirror.note_copy(&copy);
     for second in 13..70 {
         story.mirror.note_alive(Old, CHANNEL, ms(1_000 * second));
-        story.mirror.advance(ms(1_000 * second));
+        story.mirror.advance(ms(1_000 * second), &story.tainted);
     }
     story.take();
     assert!(story.sum.counts.is_empty(), "{:?}", story.sum);
@@ -342,7 +381,7 @@ fn a_channel_that_is_left_takes_what_was_open_with_it_and_others_stay() {
     story.copy_on("news", Old, 10_000, r#"{"id":1}"#);
     story.copy(Old, 10_000, r#"{"id":2}"#);
     story.copy(New, 10_000, r#"{"id":2}"#);
-    story.mirror.forget("news");
+    story.mirror.retain(&BTreeSet::from([CHANNEL]));
     story.copy_on("news", Old, 10_100, r#"{"id":3}"#);
     assert_eq!(story.counts(), [(Mirrored, 1), (Unobservable, 1)]);
 }
@@ -456,7 +495,7 @@ fn exactly_what_was_done_outside_of_breaks_is_named_with_its_place_for_any_seed(
             for role in ClusterRole::ALL {
                 channels.iter().for_each(|channel| mirror.note_alive(role, channel, ms(now + 99)));
             }
-            mirror.advance(ms(now + 99));
+            mirror.advance(ms(now + 99), &Tainted::default());
             found.add(&mirror.take_report());
         }
         let mut missing = done;
@@ -478,6 +517,41 @@ fn exactly_what_was_done_outside_of_breaks_is_named_with_its_place_for_any_seed(
         let accused = [OnlyOnNew, Reordered].map(|outcome| found.count(outcome));
         assert_eq!(accused, [0, 0], "seed {seed}");
     }
+}
+
+#[test]
+fn an_hour_takes_no_more_memory_than_its_first_minute() {
+    let channels: Vec<String> = (0..200).map(|n| format!("private-{n}")).collect();
+    let mut mirror = Mirror::new(Rules { kept_max: 200_000, ..RULES });
+    for role in ClusterRole::ALL {
+        channels.iter().for_each(|c| mirror.note_subscribed(role, c, RunTime::ZERO));
+    }
+    let (mut kept, mut found) = (Vec::new(), MirrorFigures::default());
+    for second in 10..3_610_u64 {
+        for n in 0..50 {
+            let (at, number) = (1_000 * second + 20 * n, 50 * second + n);
+            let channel = channels[number as usize % channels.len()].as_str();
+            let digest = u128::from(number).to_be_bytes();
+            let identity = identity::Identity { id: Some(digest), content: digest };
+            for role in ClusterRole::ALL.into_iter().filter(|r| number % 1_000 > 0 || *r == Old) {
+                let event = "placed";
+                mirror.note_copy(&Copy { role, channel, event, identity, at: ms(at) });
+            }
+        }
+        let now = ms(1_000 * second + 999);
+        for role in ClusterRole::ALL {
+            channels.iter().for_each(|channel| mirror.note_alive(role, channel, now));
+        }
+        mirror.advance(now, &Tainted::default());
+        let report = mirror.take_report();
+        found.add(&report);
+        kept.push(report.kept);
+    }
+    // Two windows of both copies, and the ids of six more.
+    let (first, most) = (kept[59], kept.iter().max().unwrap());
+    assert!(*most <= first + 50 && *most < 50 * 60, "{first} at first, {most} at most");
+    assert_eq!((found.count(OnlyOnOld), found.left_out), (179, 0));
+    assert_eq!(found.count(Mirrored), 50 * 3_590 - 179);
 }
 
 #[test]

@@ -8,37 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::model::ChannelKind;
 use crate::model::channel::kind_of;
+use crate::verify::sample::Size;
 use crate::verify::stats::Sampled;
-
-/// How many subscriptions a channel has, by order of magnitude.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Size {
-    /// The cluster does not say.
-    Unknown,
-    /// At most one.
-    One,
-    /// Two to nine.
-    Few,
-    /// Ten to 99.
-    Tens,
-    /// 100 to 999.
-    Hundreds,
-    /// 1,000 or more.
-    Thousands,
-}
-
-impl Size {
-    const fn of(subscriptions: Option<u64>) -> Self {
-        match subscriptions {
-            None => Self::Unknown,
-            Some(0 | 1) => Self::One,
-            Some(2..=9) => Self::Few,
-            Some(10..=99) => Self::Tens,
-            Some(100..=999) => Self::Hundreds,
-            Some(_) => Self::Thousands,
-        }
-    }
-}
 
 /// The channels of one kind and size.
 pub type Stratum = (ChannelKind, Size);
@@ -89,7 +60,7 @@ pub fn choose(seed: u64, occupied: &BTreeMap<String, Option<u64>>, channels_max:
 }
 
 /// A channel's rank: the first eight bytes of SHA-256 over the seed and the name.
-fn rank(seed: u64, name: &str) -> u64 {
+pub(super) fn rank(seed: u64, name: &str) -> u64 {
     let digest = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(name).finalize();
     digest.iter().take(8).fold(0, |rank, byte| rank << 8 | u64::from(*byte))
 }
