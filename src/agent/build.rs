@@ -16,6 +16,7 @@ use crate::scenario::plan::{ClusterPlan, Plan, StreamPlan, WitnessPlan};
 use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
+use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
 use crate::verify::gather::Gatherer;
 use crate::verify::ledger::{self, Ledger, StreamSpec};
@@ -23,6 +24,7 @@ use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
 
 use super::controls::Controls;
+use super::endpoint::Endpoint;
 use super::link::{ConnectGate, Link, LinkTarget};
 use super::outbox::Outbox;
 use super::pace::Outlet;
@@ -57,6 +59,7 @@ pub(super) struct ClusterParts {
     pub(super) outbox: Outbox,
     pub(super) jobs: mpsc::Receiver<publisher::Job>,
     pub(super) watchers: Vec<(Watcher, mpsc::Sender<Order>)>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// Every stream's book on each cluster, in the order of the streams.
@@ -126,8 +129,10 @@ impl Builder<'_> {
             tasks: tracker.clone(),
         });
         let socket = Target::new(cluster.socket_url.clone(), &tls);
-        let link_to = |names: Vec<ChannelName>, user: String, config: session::Config| {
+        let endpoints = Endpoint::all(plan, cluster, self.clock, tracker)?;
+        let link_by = |names, user, config, endpoint| {
             let target = LinkTarget {
+                endpoint,
                 target: socket.clone(),
                 signer: cluster.signer.clone(),
                 gate: Arc::clone(&gate),
@@ -135,6 +140,9 @@ impl Builder<'_> {
                 dial_timeout: CONNECT_TIMEOUT,
             };
             Link::new(self.clock, Arc::new(target), config, names)
+        };
+        let link_to = |names: Vec<ChannelName>, user: String, config: session::Config| {
+            link_by(names, user, config, None)
         };
         let link = |channels: &[usize], user: String, seed: u64| {
             let names = channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone()));
@@ -177,7 +185,9 @@ impl Builder<'_> {
             let user = format!("pc-{short}-watch-{at}");
             let config =
                 session::Config { tolerates_refusals: true, ..self.session_config(3 << 32 | at) };
-            self.watcher(link_to(Vec::new(), user, config))
+            let mut by = endpoints.iter();
+            let by = by.find(|endpoint| endpoint.kind() == EndpointKind::AuthEndpoint).cloned();
+            self.watcher(link_by(Vec::new(), user, config, by))
         };
         let connections = plan.sample.as_ref().map_or(0, |sample| sample.connections as u64);
         let real = (0..connections).map(watcher).collect();
@@ -185,7 +195,7 @@ impl Builder<'_> {
         let link = link_to(names, String::new(), self.session_config(2 << 32));
         let controls = self.controls(link, socket, &wire);
         let watchers = Watchers { witnesses, senders, controls };
-        Ok((ClusterParts { outlet, wire, outbox, jobs, watchers: real }, watchers))
+        Ok((ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints }, watchers))
     }
 
     fn watcher(&self, link: Link) -> (Watcher, mpsc::Sender<Order>) {

@@ -6,16 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::model::{ChannelName, Clock, ClusterRole, RunTime, Secret, SocketId};
-use crate::net::dial::{self, Target};
+use crate::net::dial::Target;
 use crate::net::http;
 use crate::pusher::auth;
-use crate::pusher::close::{self, CloseCode, Retry};
-use crate::pusher::frame::{self, Established, PONG, ServerFrame};
+use crate::pusher::frame::{self, ServerFrame};
 use crate::pusher::rest::{self, Answer, Signer};
 use crate::verify::book::{Book, Outcome};
 use crate::verify::control::{Delivery, EVENT, Proofs, ROUND_EVENTS, ROUNDS_MAX, STREAM, Tamper};
@@ -26,13 +23,12 @@ use crate::verify::tally::Tally;
 
 use super::build::pong_timeout_of;
 use super::link::Link;
+use super::one_off;
 use super::publisher::Wire;
 use super::start::Started;
 use super::witness::{ConnectionLog, Readiness, note_sight};
 use super::{CONNECT_TIMEOUT, Phases, TALLY_PERIOD, next_tally};
 
-/// Longest wait for the refusal.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A secret that is not the app's, but by a chance that nobody need think of.
 const WRONG_SECRET: &str = "pusher-canary's wrong secret";
 
@@ -259,47 +255,10 @@ async fn refuses(
     signer: Signer,
     channel: ChannelName,
 ) -> Option<bool> {
-    let (mut socket, ..) = dial::websocket(&target, clock, CONNECT_TIMEOUT).await.ok()?;
-    let ask = async {
-        let mut asked = false;
-        loop {
-            match socket.next().await?.ok()? {
-                Message::Text(text) => {
-                    let frame = ServerFrame::parse(&text).ok()?;
-                    match &*frame.event {
-                        "pusher:connection_established" => {
-                            let data = frame.data();
-                            let Established { socket_id, .. } = data.read()?;
-                            let socket_id = SocketId::new(&socket_id).ok()?;
-                            let secret = Secret::new(WRONG_SECRET);
-                            let auth = auth::channel(
-                                &signer.key,
-                                &secret,
-                                &socket_id,
-                                channel.as_str(),
-                                None,
-                            );
-                            let subscribe = frame::subscribe(channel.as_str(), &auth, None);
-                            socket.send(Message::text(subscribe)).await.ok()?;
-                            asked = true;
-                        }
-                        "pusher:ping" => socket.send(Message::text(PONG)).await.ok()?,
-                        "pusher:error" | "pusher:subscription_error" if asked => return Some(true),
-                        "pusher_internal:subscription_succeeded" if asked => return Some(false),
-                        _ => {}
-                    }
-                }
-                // Some servers answer with a close alone: one that forbids trying again so.
-                Message::Close(Some(frame)) if asked => {
-                    let code = CloseCode::Code(u16::from(frame.code));
-                    return (close::retry(code) == Retry::Never).then_some(true);
-                }
-                Message::Close(_) => return None,
-                _ => {}
-            }
-        }
+    let ask = |socket_id: SocketId| async move {
+        let secret = Secret::new(WRONG_SECRET);
+        let auth = auth::channel(&signer.key, &secret, &socket_id, channel.as_str(), None);
+        Some(frame::subscribe(channel.as_str(), &auth, None))
     };
-    let answer = tokio::time::timeout(REFUSAL_TIMEOUT, ask).await.unwrap_or_default();
-    let _ = tokio::time::timeout(Duration::from_millis(100), socket.close(None)).await;
-    answer
+    one_off::refuses(&target, clock, one_off::SUBSCRIBED, ask).await
 }

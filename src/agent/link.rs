@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -19,10 +20,15 @@ use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
 use crate::pusher::auth;
 use crate::pusher::close::CloseCode;
+use crate::pusher::encrypt::SharedSecret;
+use crate::pusher::endpoint::{Signed, Subject};
 use crate::pusher::frame::{ErrorData, PONG, ServerFrame};
 use crate::pusher::rest::Signer;
 use crate::pusher::session::{Action, Config, Event, Session};
+use crate::verify::endpoint::EndpointFact;
 use crate::verify::fact::ConnectPhases;
+
+use super::endpoint::Endpoint;
 
 /// Frames read in a row before other tasks get their turn.
 const FRAMES_PER_TURN: u32 = 256;
@@ -31,6 +37,10 @@ const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
 type Dial =
     Pin<Box<dyn Future<Output = Result<(Socket, Arc<ReadStamps>, Phases), DialError>> + Send>>;
+
+/// What an auth endpoint answered for a subscription on one connection.
+type Authorised = (usize, SocketId, EndpointFact, Result<Signed, String>);
+type Authorisation = Pin<Box<dyn Future<Output = Authorised> + Send>>;
 
 /// Spreads dials over time, so that a cluster's own limit on new connections is kept.
 #[derive(Debug)]
@@ -66,7 +76,9 @@ pub struct LinkTarget {
     pub signer: Signer,
     /// When to dial.
     pub gate: Arc<ConnectGate>,
-    /// `user_id` on presence channels.
+    /// Where subscriptions are authorised, if not by the app's secret.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// `user_id` on presence channels that are signed for with the app's secret.
     pub user_id: String,
     /// Longest dial.
     pub dial_timeout: Duration,
@@ -81,6 +93,8 @@ pub enum LinkEvent {
     DialFailed(DialError),
     /// A frame that is no JSON object with an event came at this instant.
     Malformed(RunTime),
+    /// The application's auth endpoint was asked for a signature.
+    Asked(EndpointFact),
     /// The cluster broke the WebSocket protocol or a bound, in this way; the session's own event
     /// follows.
     Broken(String),
@@ -102,6 +116,10 @@ pub struct Link {
     upgraded: RunTime,
     /// How long the last authorisation of each channel took to make.
     signing: HashMap<usize, Duration>,
+    /// Keys of encrypted channels, as the auth endpoint gave them.
+    shared_secrets: HashMap<usize, SharedSecret>,
+    /// Authorisations that are asked for.
+    authorising: FuturesUnordered<Authorisation>,
     /// The backlog of a socket that is gone, until it is asked for.
     lost_backlog: Duration,
 }
@@ -127,6 +145,8 @@ impl Link {
             phases: ConnectPhases::default(),
             upgraded: RunTime::ZERO,
             signing: HashMap::new(),
+            shared_secrets: HashMap::new(),
+            authorising: FuturesUnordered::new(),
             lost_backlog: Duration::ZERO,
         }
     }
@@ -144,6 +164,11 @@ impl Link {
     /// How long the last authorisation of a channel took to make.
     pub fn signing(&self, at: usize) -> Duration {
         self.signing.get(&at).copied().unwrap_or_default()
+    }
+
+    /// The key of an encrypted channel, where the auth endpoint gave one.
+    pub fn shared_secret(&self, at: usize) -> Option<&SharedSecret> {
+        self.shared_secrets.get(&at)
     }
 
     /// Reconnects on purpose.
@@ -225,6 +250,9 @@ impl Link {
                         tokio::task::yield_now().await;
                     }
                 }
+                Some(authorised) = self.authorising.next() => {
+                    return LinkEvent::Asked(self.authorised(authorised));
+                }
                 () = wake => self.session.handle_timeout(self.clock.now()),
             }
         }
@@ -260,6 +288,14 @@ impl Link {
     fn authorize(&mut self, at: usize, socket_id: &SocketId) {
         let start = self.clock.now();
         let Some(channel) = self.session.channel(at).cloned() else { return };
+        if let Some(endpoint) = self.target.endpoint.clone() {
+            let socket_id = socket_id.clone();
+            self.authorising.push(Box::pin(async move {
+                let (fact, signed) = endpoint.ask(&socket_id, Subject::Channel(&channel)).await;
+                (at, socket_id, fact, signed)
+            }));
+            return;
+        }
         let channel_data = channel
             .kind()
             .is_presence()
@@ -269,6 +305,23 @@ impl Link {
         let now = self.clock.now();
         self.signing.insert(at, now.since(start));
         self.session.handle_authorized(at, Ok((auth, channel_data)), now);
+    }
+
+    /// An answer for a connection that is gone is no use any more.
+    fn authorised(&mut self, (at, socket_id, fact, signed): Authorised) -> EndpointFact {
+        if self.session.socket_id() == Some(&socket_id) {
+            if let EndpointFact::Asked { took, .. } = &fact {
+                self.signing.insert(at, *took);
+            }
+            let answer = signed.map(|signed| {
+                self.shared_secrets.remove(&at);
+                self.shared_secrets.extend(signed.shared_secret.map(|secret| (at, secret)));
+                (signed.auth, signed.channel_data)
+            });
+            let answer = answer.map_err(|why| format!("the auth endpoint: {why}"));
+            self.session.handle_authorized(at, answer, self.clock.now());
+        }
+        fact
     }
 
     fn lose_socket(&mut self) {

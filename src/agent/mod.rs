@@ -5,8 +5,10 @@ mod aftermath;
 mod build;
 mod collector;
 mod controls;
+mod endpoint;
 mod link;
 mod occupancy;
+mod one_off;
 mod outbox;
 mod pace;
 mod publisher;
@@ -31,7 +33,7 @@ use crate::model::{Clock, ClusterRole, RunTime};
 use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
-use crate::scenario::plan::{CHANNEL_PREFIX, Plan, SamplePlan};
+use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::fact::Fact;
 use crate::verify::mirror::identity::Identifier;
@@ -86,10 +88,12 @@ pub enum Task {
     Watcher,
     /// Chooses them.
     Sampler,
+    /// Asks an auth endpoint.
+    Authoriser,
 }
 
 impl Task {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -102,6 +106,7 @@ impl Task {
         Self::StatusPage,
         Self::Watcher,
         Self::Sampler,
+        Self::Authoriser,
     ];
 
     /// The task's name.
@@ -119,6 +124,7 @@ impl Task {
             Self::StatusPage => "status-page",
             Self::Watcher => "watcher",
             Self::Sampler => "sampler",
+            Self::Authoriser => "authoriser",
         }
     }
 }
@@ -312,8 +318,11 @@ where
     }
     let mut sides = Vec::new();
     for (part, warm) in parts.into_iter().zip(warm) {
-        let ClusterParts { outlet, wire, outbox, jobs, watchers } = part;
+        let ClusterParts { outlet, wire, outbox, jobs, watchers, endpoints } = part;
         outlets.push(outlet);
+        for endpoint in endpoints {
+            tasks.spawn(Task::Authoriser, endpoint.run(facts.clone(), phases.clone()));
+        }
         let mut orders = Vec::new();
         for (watcher, order) in watchers {
             tasks.spawn(Task::Watcher, watcher.run(phases.clone()));
@@ -328,7 +337,7 @@ where
     }
     drop(slow_down);
     if let Some(SamplePlan { sampling, .. }) = &plan.sample {
-        let opens_encrypted = plan.clusters.iter().all(|cluster| cluster.knows_master_key);
+        let opens_encrypted = plan.clusters.iter().all(ClusterPlan::opens_encrypted);
         let sampling = sampling.clone();
         let sampler =
             Sampler::new(plan.seed, sampling, opens_encrypted, sides, identifier, facts.clone());
@@ -538,7 +547,11 @@ async fn ready(
 ) -> Result<Vec<Vec<Connection>>, StartError> {
     let api = async {
         let warm = parts.iter().map(|part| warm_up(plan, &part.wire));
-        futures_util::future::try_join_all(warm).await
+        let warm = futures_util::future::try_join_all(warm).await?;
+        let endpoints = parts.iter().flat_map(|part| &part.endpoints);
+        let checked = endpoints.map(|endpoint| endpoint.check());
+        futures_util::future::try_join_all(checked).await?;
+        Ok(warm)
     };
     let dials = Duration::from_secs_f64(connections as f64 / plan.connect_rate);
     let within = start::START_TIMEOUT + dials;

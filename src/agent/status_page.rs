@@ -160,7 +160,7 @@ impl Reader {
         let left = || rounded(end.since(self.clock.now()));
         let connection = http::connect(target, self.clock, left(), &self.tasks).await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let request = Request { method: "GET", target: path.to_owned(), body: String::new() };
+        let request = Request::get(path);
         let (answer, _) = connection.send_for(target, &request, left(), PAGE_BYTES_MAX).await;
         let asked = format!("{} did not answer GET {path}", target.authority());
         let answer = answer.map_err(|error| format!("{asked} ({error})"))?;

@@ -11,6 +11,7 @@ use crate::model::{ChannelName, Clock, ClusterRole, MasterKey, RunTime};
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::frame::{Data, ServerFrame};
 use crate::pusher::session::Event;
+use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::{Fact, Seen};
 use crate::verify::mirror::identity::{Identifier, Identity};
 use crate::verify::sample::SampleNote;
@@ -116,6 +117,10 @@ impl Watcher {
                         let _ = facts.send(Fact::Sample(now, SampleNote::Refused(role, why))).await;
                     }
                     log.note(&event, &mut link, now).await;
+                    if let LinkEvent::Asked(fact) = event {
+                        let kind = EndpointKind::AuthEndpoint;
+                        let _ = facts.send(Fact::Endpoint(role, kind, fact)).await;
+                    }
                 }
                 () = tick => {
                     let now = clock.now();
@@ -202,6 +207,9 @@ impl Eyes {
                 // Whoever was told to leave meanwhile has left.
                 if let Some(watched) = watched.filter(|watched| watched.place == *at) {
                     watched.is_subscribed = true;
+                    if let Some(secret) = link.shared_secret(*at) {
+                        watched.shared_secret = Some(secret.clone());
+                    }
                     let at = link.session().last_heard();
                     self.seen.push(Seen::Subscribed(Arc::clone(&watched.shown), at));
                 }
@@ -216,6 +224,7 @@ impl Eyes {
             }
             LinkEvent::Session(_)
             | LinkEvent::DialFailed(_)
+            | LinkEvent::Asked(_)
             | LinkEvent::Malformed(_)
             | LinkEvent::Broken(_) => {}
         }

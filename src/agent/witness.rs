@@ -99,7 +99,7 @@ impl ConnectionLog {
                 let failure = || StartFailure::Dial { role: self.role, error: error.clone() };
                 self.readiness.failed(failure).await;
             }
-            LinkEvent::Malformed(_) => {}
+            LinkEvent::Malformed(_) | LinkEvent::Asked(_) => {}
             LinkEvent::Broken(why) => self.last_error = Some(why.clone()),
             LinkEvent::Session(event) => self.note_session(event, link, now).await,
         }
@@ -333,7 +333,10 @@ pub(super) fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime)
         }
         // It may have been a canary event: what cannot be read has not been delivered.
         LinkEvent::Malformed(at) => ledger.handle_delivery(usize::MAX, None, *at),
-        LinkEvent::Session(_) | LinkEvent::DialFailed(_) | LinkEvent::Broken(_) => {}
+        LinkEvent::Session(_)
+        | LinkEvent::DialFailed(_)
+        | LinkEvent::Asked(_)
+        | LinkEvent::Broken(_) => {}
     }
 }
 

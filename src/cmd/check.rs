@@ -48,6 +48,17 @@ fn describe_pages(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+fn describe_endpoints(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    for cluster in &plan.clusters {
+        for (kind, endpoint) in &cluster.endpoints {
+            let kind = kind.as_str().replace('-', " ");
+            let of = endpoint.channel.as_ref().map_or(String::new(), |c| format!(", for {c}"));
+            writeln!(out, "{kind:<14} {}: {}{of}", cluster.role, endpoint.url)?;
+        }
+    }
+    Ok(())
+}
+
 /// What is watched of the application's own channels, and what that does to them.
 fn describe_sample(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let Some(SamplePlan { sampling, connections, .. }) = &plan.sample else { return Ok(()) };
@@ -75,7 +86,7 @@ fn describe_sample(plan: &Plan, out: &mut String) -> std::fmt::Result {
         None => "their content".to_owned(),
     };
     writeln!(out, "real events    known by {known}, compared within {}", show(sampling.window))?;
-    let no_key = plan.clusters.iter().filter(|c| !c.knows_master_key).map(|c| c.role.as_str());
+    let no_key = plan.clusters.iter().filter(|c| !c.opens_encrypted()).map(|c| c.role.as_str());
     let no_key: Vec<_> = no_key.collect();
     if !no_key.is_empty() {
         let of = no_key.join(" and ");
@@ -100,6 +111,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
             cluster.signer.app_id
         )?;
     }
+    describe_endpoints(plan, out)?;
     describe_pages(plan, out)?;
     describe_sample(plan, out)?;
     match plan.watching {

@@ -8,8 +8,9 @@ use url::Url;
 
 pub(super) use crate::cli::RehearseArgs as Args;
 use crate::exit::Exit;
-use crate::model::ClusterRole;
 use crate::model::fault;
+use crate::model::{ClusterRole, MasterKey};
+use crate::rehearsal::endpoint::MASTER_KEY;
 use crate::rehearsal::{Endpoint, Pair, PairConfig};
 use crate::scenario::file::{Cluster, Clusters, Scenario};
 use crate::scenario::plan::own_master_key;
@@ -46,14 +47,16 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let fault_log = args.fault_log.as_deref().map(open_sink).transpose()?;
     let mut overrides = args.overrides.clone();
     overrides.seed = Some(seed);
-    let peek_key = Some(own_master_key(run, seed).0);
     let application = scenario.application;
+    // The run's encrypted canaries are sealed with the application's key, where there is one.
+    let master_key = application.map(|_| MasterKey(MASTER_KEY));
+    let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run, seed)).0);
     let config = PairConfig { seed, faults, fault_log, peek_key, application };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());
     }
-    put_clusters(&mut scenario, &pair)?;
+    put_clusters(&mut scenario, &pair, master_key)?;
     let plan = make_plan(&scenario, &overrides, run)?;
     let listen = args.output.listen;
     let live = Live {
@@ -75,7 +78,11 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 }
 
 /// Puts the pair where the scenario's own clusters would be.
-fn put_clusters(scenario: &mut Scenario, pair: &Pair) -> Result<(), Stop> {
+fn put_clusters(
+    scenario: &mut Scenario,
+    pair: &Pair,
+    master_key: Option<MasterKey>,
+) -> Result<(), Stop> {
     for role in ClusterRole::ALL {
         let Endpoint { wss_url, https_url, app_id, key, secret, .. } = pair.endpoint(role);
         let cluster = Cluster {
@@ -85,7 +92,9 @@ fn put_clusters(scenario: &mut Scenario, pair: &Pair) -> Result<(), Stop> {
             key,
             secret,
             ca_pem: Some(pair.ca_pem().to_owned()),
-            master_key: None,
+            master_key,
+            auth_endpoint: None,
+            user_auth_endpoint: None,
         };
         scenario.clusters.insert(role, cluster);
     }

@@ -5,6 +5,8 @@
 pub struct Behaviour {
     /// How many channels it has.
     pub channels: u32,
+    /// How many of them are encrypted, the first ones.
+    pub encrypted: u32,
     /// Events per second, all channels together.
     pub rate: f64,
     /// Share of the events that it does not publish to new (0 to 1).

@@ -176,7 +176,10 @@ fn http_request(
         .header(USER_AGENT, agent)
         .header("x-pusher-library", agent.replace('/', " "));
     if !request.body.is_empty() {
-        message = message.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        message = message.header(CONTENT_TYPE, HeaderValue::from_static(request.content_type));
+    }
+    for (name, value) in &request.headers {
+        message = message.header(name, value.expose());
     }
     message.body(Full::new(Bytes::from(request.body.clone())))
 }

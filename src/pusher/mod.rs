@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod close;
 pub mod encrypt;
+pub mod endpoint;
 pub mod frame;
 pub mod rest;
 pub mod session;

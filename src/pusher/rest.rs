@@ -24,8 +24,23 @@ pub struct Request {
     pub method: &'static str,
     /// Path and signed query.
     pub target: String,
-    /// The JSON body; empty for `GET`.
+    /// The body; empty for `GET`.
     pub body: String,
+    /// What the body is.
+    pub content_type: &'static str,
+    /// Further headers: names, and values that nobody shall see.
+    pub headers: Vec<(String, Secret)>,
+}
+
+impl Request {
+    /// A `GET` of a path, with its query.
+    pub fn get(target: impl Into<String>) -> Self {
+        Self::new("GET", target.into(), String::new())
+    }
+
+    const fn new(method: &'static str, target: String, body: String) -> Self {
+        Self { method, target, body, content_type: "application/json", headers: Vec::new() }
+    }
 }
 
 /// The string that is signed: method, path and sorted unescaped query, each on a line.
@@ -94,7 +109,7 @@ impl Signer {
     ) -> Request {
         let path = format!("/apps/{}/{tail}", self.app_id);
         let query = self.query(method, &path, extra, body.as_bytes(), timestamp);
-        Request { method, target: format!("{path}?{query}"), body }
+        Request::new(method, format!("{path}?{query}"), body)
     }
 
     /// `POST /events` with one event for one channel.

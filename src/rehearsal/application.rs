@@ -12,11 +12,15 @@ use serde_json::json;
 
 use crate::model::ClusterRole;
 use crate::model::application::Behaviour;
+use crate::pusher::encrypt::SharedSecret;
 
+use super::endpoint::MASTER_KEY;
 use super::hub::Publication;
 
-/// What all of its channels are called, before their number.
-pub const CHANNEL_PREFIX: &str = "private-orders-";
+/// What its channels are called, before their number.
+const CHANNEL_PREFIX: &str = "private-orders-";
+/// What those are called that are encrypted.
+const ENCRYPTED_PREFIX: &str = "private-encrypted-orders-";
 /// What its events are called.
 const EVENTS: [&str; 3] = ["order-placed", "order-paid", "order-sent"];
 /// Keeps the application's draws apart from the clusters'.
@@ -78,7 +82,8 @@ impl Application {
 
     /// Names of its channels.
     pub fn channels(&self) -> impl Iterator<Item = String> + use<> {
-        (0..self.behaviour.channels).map(|number| format!("{CHANNEL_PREFIX}{number}"))
+        let behaviour = self.behaviour;
+        (0..behaviour.channels).map(move |number| channel(behaviour, number))
     }
 
     /// What it did so far.
@@ -106,15 +111,21 @@ impl Application {
         let [is_skipped, is_doubled, is_altered] =
             [skips, doubles, alters].map(|chance| self.rng.random_bool(chance));
         let is_forgotten = number < forgets;
-        let channel = format!("{CHANNEL_PREFIX}{number}");
+        let channel = channel(self.behaviour, number);
         let order = |cents: u32| {
             let total = format!("{}.{:02}", cents / 100, cents % 100);
             json!({ "id": format!("o-{}", self.published), "total": total }).to_string()
         };
-        let publication = |cents| Publication {
+        let shared_secret = (number < self.behaviour.encrypted)
+            .then(|| SharedSecret::derive(&channel, &MASTER_KEY));
+        // As SDKs do it, each copy is sealed by itself.
+        let mut publication = |cents| Publication {
             event: event.to_owned(),
             channel: channel.clone(),
-            data: order(cents),
+            data: match &shared_secret {
+                Some(secret) => secret.seal(&order(cents), &self.rng.random()),
+                None => order(cents),
+            },
             except: None,
         };
         let mut events = vec![(ClusterRole::Old, publication(cents))];
@@ -143,6 +154,11 @@ impl Application {
     }
 }
 
+fn channel(behaviour: Behaviour, number: u32) -> String {
+    let prefix = if number < behaviour.encrypted { ENCRYPTED_PREFIX } else { CHANNEL_PREFIX };
+    format!("{prefix}{number}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +167,7 @@ mod tests {
     fn behaviour() -> Behaviour {
         Behaviour {
             channels: 20,
+            encrypted: 0,
             rate: 500.0,
             skips: 0.01,
             doubles: 0.02,

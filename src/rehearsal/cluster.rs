@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Clock, RunTime};
 
 use super::core::{Core, Effect};
+use super::endpoint;
 use super::faults::{Done, FaultCounts};
 use super::hub::{App, Conn, Publication};
 use super::rest::{self, Reply};
@@ -294,11 +295,34 @@ impl Cluster {
                 Some(Upgrade { on, admission });
             return Ok(switching_protocols(&key));
         }
+        if endpoint::is_endpoint(request.uri().path()) {
+            return Ok(respond(self.authorise(request).await));
+        }
         let arrived = self.lock().core.request_arrived();
         // A request whose connection is cut has never been answered.
         let reply = self.call(request, &arrived).await.ok_or(Cut)?;
         self.lock().core.request_answered(&arrived);
         Ok(respond(reply))
+    }
+
+    /// An auth endpoint of the application.
+    async fn authorise(&self, request: Request<Incoming>) -> Reply {
+        let (head, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, rest::BODY_BYTES_MAX).collect().await else {
+            return Reply { status: 413, body: "the body is too large\n".to_owned() };
+        };
+        let body = body.to_bytes();
+        let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let question = endpoint::Question {
+            path: head.uri.path(),
+            content_type: header(header::CONTENT_TYPE),
+            authorization: header(header::AUTHORIZATION),
+            cookie: header(header::COOKIE),
+            body: &body,
+        };
+        let (reply, delay) = endpoint::answer(&self.app, question);
+        sleep(delay).await;
+        reply
     }
 
     async fn call(

@@ -10,6 +10,7 @@
 //! - [`hub`] with [`channel`] and [`users`]: one app, as the hosted service documents it. Pure.
 //! - [`faults`] with [`canary`]: what is done wrong on purpose, and counted. Pure.
 //! - [`application`]: a backend that publishes to both clusters, with mistakes. Pure.
+//! - [`endpoint`]: its auth endpoints, with mistakes. Pure.
 //! - [`core`]: hub and faults as one cluster without sockets. [`rest`]: its HTTP API. Pure.
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.
 //! - [`pair`]: two clusters on a thread and a runtime of their own. What others use.
@@ -20,6 +21,7 @@ pub mod certs;
 pub mod channel;
 pub mod cluster;
 pub mod core;
+pub mod endpoint;
 pub mod faults;
 pub mod hub;
 pub mod pair;

@@ -17,6 +17,7 @@ use crate::verify::stats;
 use crate::verify::timeline::Slot;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::endpoint::EndpointReport;
 use super::mirror::RealEventsReport;
 use super::providers;
 use super::reason::Grounds;
@@ -197,6 +198,11 @@ fn cluster_report(
         throttled: cluster.throttled,
         left_behind: cluster.left_behind,
         occupancy: None,
+        endpoints: cluster
+            .endpoints
+            .iter()
+            .map(|(kind, endpoint)| (*kind, EndpointReport::of(endpoint)))
+            .collect(),
     }
 }
 

@@ -126,6 +126,11 @@ impl ClusterReport {
             throttled: self.throttled,
             controls: std::collections::BTreeMap::new(),
             left_behind: self.left_behind,
+            endpoints: self
+                .endpoints
+                .iter()
+                .map(|(kind, endpoint)| Ok((*kind, endpoint.figures()?)))
+                .collect::<Result<_, _>>()?,
             occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
             status_page: None,
         })

@@ -2,6 +2,7 @@
 
 pub mod availability;
 mod build;
+mod endpoint;
 mod figures;
 mod form;
 mod html;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelKind, ClusterRole, RunId};
 use crate::verify::checks::{Limits, Looks, Phase};
 use crate::verify::coverage::Pairs;
+use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::{ConnectStep, Control, Publications};
 use crate::verify::figures::{Anomalies, Windows};
 use crate::verify::latency::Latencies;
@@ -38,6 +40,7 @@ use crate::verify::taint::TaintReason;
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use endpoint::EndpointReport;
 pub use json::ReadError;
 use mirror::RealEventsReport;
 use providers::ProviderReport;
@@ -239,6 +242,9 @@ pub struct ClusterReport {
     /// Who is still on it, where that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occupancy: Option<OccupancyReport>,
+    /// The application's auth endpoints for it, where the scenario names some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<EndpointKind, EndpointReport>,
 }
 
 impl ClusterReport {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::model::{ChannelKind, ClusterRole, RunId};
 use crate::verify::checks::{Looks, Phase};
 use crate::verify::coverage::Pairs;
+use crate::verify::endpoint::{Answered, EndpointKind, EndpointTrial};
 use crate::verify::fact::{Control, Publications};
 use crate::verify::figures::Anomalies;
 use crate::verify::latency::Latencies;
@@ -19,6 +20,7 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
 use crate::verify::testing::limits;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::endpoint::EndpointReport;
 use super::mirror::{DefectReport, RealEventsReport, SampleReport, SampleStratum};
 use super::pool::{Excluded, Pool, PooledRun};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
@@ -122,6 +124,7 @@ pub(super) fn cluster(lost: u64, us: u64) -> ClusterReport {
         throttled: 0,
         left_behind: Some(0),
         occupancy: None,
+        endpoints: BTreeMap::new(),
     }
 }
 
@@ -401,6 +404,21 @@ pub(super) fn real_events(name: &str) -> RealEventsReport {
     }
 }
 
+/// An auth endpoint of which every text is this.
+pub(super) fn endpoint(text: &str) -> EndpointReport {
+    EndpointReport {
+        url: text.to_owned(),
+        private: false,
+        answered: BTreeMap::from([(Answered::Signed, 9), (Answered::Refused, 1)]),
+        took_ms: summary(900),
+        last_failure: text.to_owned(),
+        trials: BTreeMap::from([
+            (EndpointTrial::Forbidden, Status::Fail),
+            (EndpointTrial::Crossed, Status::Inconclusive),
+        ]),
+    }
+}
+
 /// A run in which everything that comes from outside tries to do harm.
 pub(super) fn hostile() -> Report {
     let mut report = report();
@@ -427,6 +445,9 @@ pub(super) fn hostile() -> Report {
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, BTreeMap::from([(hostile(), 3)]))]));
     report.providers = BTreeMap::from([(ClusterRole::New, provider(HOSTILE))]);
     report.mirror = Some(real_events(HOSTILE));
+    if let Some(new) = report.clusters.get_mut(&ClusterRole::New) {
+        new.endpoints.insert(EndpointKind::AuthEndpoint, endpoint(HOSTILE));
+    }
     report.settings = json!({HOSTILE: {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]}});
     report
 }

@@ -10,6 +10,7 @@ use crate::model::{AppId, AppKey, ClusterRole, MasterKey, Secret};
 use crate::verify::checks::Phase;
 
 use super::Problem;
+use super::endpoint::{self, Endpoint};
 use super::reader::{Given, Section};
 
 /// What [`AppId`] and [`AppKey`] take.
@@ -34,6 +35,10 @@ pub struct Cluster {
     pub ca_pem: Option<String>,
     /// The key of encrypted channels; the run makes one of its own where it is missing.
     pub master_key: Option<MasterKey>,
+    /// Where the application signs subscriptions.
+    pub auth_endpoint: Option<Endpoint>,
+    /// Where it signs users in.
+    pub user_auth_endpoint: Option<Endpoint>,
 }
 
 /// How many clusters a phase needs.
@@ -78,7 +83,7 @@ pub(super) fn read_clusters(
         if let Some(cluster) = read_cluster(&mut table, warnings) {
             clusters.insert(role, cluster);
         }
-        table.finish(&["auth_endpoint", "user_auth_endpoint"]);
+        table.finish(&[]);
     }
     if let (Some(old), Some(new)) =
         (clusters.get(&ClusterRole::Old), clusters.get(&ClusterRole::New))
@@ -108,6 +113,8 @@ fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<
     let secret = read_secret(table, warnings);
     let master_key = read_master_key(table);
     let ca_pem = read_ca_file(table);
+    let auth_endpoint = endpoint::read(table.section("auth_endpoint"), true, warnings);
+    let user_auth_endpoint = endpoint::read(table.section("user_auth_endpoint"), false, warnings);
     let (ws_url, http_url) = urls?;
     Some(Cluster {
         ws_url,
@@ -117,6 +124,8 @@ fn read_cluster(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<
         secret: secret?,
         ca_pem,
         master_key,
+        auth_endpoint,
+        user_auth_endpoint,
     })
 }
 

@@ -459,6 +459,7 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
         ),
         drained_for: read_drained_for(&mut table, refresh),
         unseen: read_unseen(&mut table),
+        auth_endpoint_p99_max: table.duration("auth_endpoint_p99_max", "1s"),
         mirror_ratio_max: ratio(&mut table, "mirror_ratio_max", 0.0),
         tainted_ratio_max: 0.05,
     };
@@ -525,6 +526,7 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
     let is_present = table.is_present();
     let behaviour = Behaviour {
         channels: table.integer("channels", 20, 1..10_000) as u32,
+        encrypted: table.integer("encrypted", 0, 0..10_000) as u32,
         rate: table.number("rate", 20.0, 0.1..10_000.0),
         skips: ratio(&mut table, "skips", 0.0),
         doubles: ratio(&mut table, "doubles", 0.0),

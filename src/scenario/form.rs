@@ -147,6 +147,15 @@ pub(super) fn alternatives(sets: &[&[&str]]) -> Value {
     json!({ "oneOf": sets.iter().map(only).collect::<Vec<_>>() })
 }
 
+/// Keys of one of these sets at most.
+pub(super) fn at_most_one(sets: &[&[&str]]) -> Value {
+    let keys = |set: &&[&str]| {
+        let any = set.iter().map(|key| json!({ "required": [key] }));
+        json!({ "anyOf": any.collect::<Vec<_>>() })
+    };
+    json!({ "not": { "allOf": sets.iter().map(keys).collect::<Vec<_>>() } })
+}
+
 fn with<T: Into<Value>>(mut form: Value, keyword: &str, value: Option<T>) -> Value {
     if let (Some(form), Some(value)) = (form.as_object_mut(), value) {
         form.insert(keyword.to_owned(), value.into());

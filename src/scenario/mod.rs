@@ -2,6 +2,7 @@
 
 mod clusters;
 mod context;
+pub mod endpoint;
 pub mod file;
 mod form;
 pub mod plan;

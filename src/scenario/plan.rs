@@ -1,6 +1,8 @@
 //! The plan: everything decided before the first connection. After it, no defaults and no
 //! environment.
 
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,19 +14,23 @@ use crate::model::{
     ChannelKind, ChannelName, ClusterRole, MasterKey, RunId, RunTime, StreamIx, WitnessIx,
 };
 use crate::pusher;
-use crate::pusher::rest::{self, Signer};
+use crate::pusher::rest::Signer;
 use crate::verify::checks::{Looks, Phase, Requirements};
 use crate::verify::control;
+use crate::verify::endpoint::{EndpointBegin, EndpointKind};
 use crate::verify::fact::Control;
 use crate::verify::mirror;
 use crate::verify::occupancy::Watching;
 use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
+use super::endpoint::Endpoint;
 use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
 use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
+
+pub use schedule::{Due, Schedule};
 
 /// Longest wait for the answer to a publish request.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -63,6 +69,15 @@ pub struct ClusterPlan {
     pub master_key: MasterKey,
     /// Whether it is the application's own.
     pub knows_master_key: bool,
+    /// The application's auth endpoints.
+    pub endpoints: BTreeMap<EndpointKind, Endpoint>,
+}
+
+impl ClusterPlan {
+    /// Whether there is a way to the keys of the application's encrypted channels.
+    pub fn opens_encrypted(&self) -> bool {
+        self.knows_master_key || self.endpoints.contains_key(&EndpointKind::AuthEndpoint)
+    }
 }
 
 /// How real channels are watched.
@@ -197,116 +212,6 @@ pub struct Plan {
     pub bill: Bill,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
-}
-
-/// When which streams publish: one lane per route, each with an even pace. Pure arithmetic, so that
-/// every cluster gets every event at the same instant.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    lanes: Vec<Lane>,
-    duration: Duration,
-}
-
-#[derive(Clone, Debug)]
-struct Lane {
-    route: Route,
-    streams: Vec<StreamIx>,
-    /// Events per second.
-    rate: f64,
-    /// Events at each instant of the lane.
-    burst: usize,
-    /// The instant of its first burst.
-    offset: Duration,
-    next: u64,
-}
-
-impl Lane {
-    fn at(&self, burst: u64) -> Duration {
-        self.offset + Duration::from_secs_f64(burst as f64 * self.burst as f64 / self.rate)
-    }
-}
-
-/// Events that are due at one instant on one route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// Time since the schedule's start.
-    pub at: Duration,
-    /// How they are published: those of a batch in one request.
-    pub route: Route,
-    /// One event for each of these streams, all different.
-    pub streams: Vec<StreamIx>,
-}
-
-impl Schedule {
-    fn new(streams: &[StreamPlan], rate: f64, client_rate: f64, duration: Duration) -> Self {
-        let of = |route: Route| -> Vec<StreamIx> {
-            (0..)
-                .zip(streams)
-                .filter(|(_, s)| s.route == route)
-                .map(|(ix, _)| StreamIx(ix))
-                .collect()
-        };
-        let http_routes =
-            [Route::Trigger, Route::Batch].into_iter().filter(|r| !of(*r).is_empty()).count();
-        let mut lanes = Vec::new();
-        for route in Route::ALL {
-            let streams = of(route);
-            if streams.is_empty() {
-                continue;
-            }
-            let (rate, burst) = match route {
-                Route::Trigger => (rate / http_routes as f64, 1),
-                Route::Batch => {
-                    (rate / http_routes as f64, streams.len().min(rest::BATCH_EVENTS_MAX))
-                }
-                Route::Client => (client_rate, 1),
-            };
-            // Lanes that start apart do not all publish at the same instants.
-            let offset = Duration::from_secs_f64(0.3 / rate) * lanes.len() as u32;
-            lanes.push(Lane { route, streams, rate, burst, offset, next: 0 });
-        }
-        Self { lanes, duration }
-    }
-
-    /// Whether it publishes nothing, and only takes its time.
-    pub const fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
-    }
-
-    /// How many events it asks for.
-    pub fn events(&self) -> u64 {
-        let bursts = |lane: &Lane| {
-            let left = self.duration.saturating_sub(lane.offset).as_secs_f64();
-            (left * lane.rate / lane.burst as f64).ceil() as u64 * lane.burst as u64
-        };
-        self.lanes.iter().map(bursts).sum()
-    }
-
-    /// Events per second, all routes together.
-    pub fn rate(&self) -> f64 {
-        self.lanes.iter().map(|l| l.rate).sum()
-    }
-
-    /// How long it publishes.
-    pub const fn duration(&self) -> Duration {
-        self.duration
-    }
-
-    /// When the next events are due; `None` at the end.
-    pub fn next_at(&self) -> Option<Duration> {
-        self.lanes.iter().map(|l| l.at(l.next)).min().filter(|at| *at < self.duration)
-    }
-
-    /// The next events.
-    pub fn pop(&mut self) -> Option<Due> {
-        let at = self.next_at()?;
-        let lane = self.lanes.iter_mut().find(|l| l.at(l.next) == at)?;
-        let first = lane.next as usize * lane.burst;
-        let streams = lane.streams.iter().cycle().skip(first % lane.streams.len()).take(lane.burst);
-        let streams = streams.copied().collect();
-        lane.next += 1;
-        Some(Due { at, route: lane.route, streams })
-    }
 }
 
 /// What the command line changes in a scenario.
@@ -502,9 +407,28 @@ impl Plan {
                 .iter()
                 .map(|(role, page)| (*role, page.address()))
                 .collect(),
+            endpoints: self.endpoints(),
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
             settings: self.settings.clone(),
         }
+    }
+
+    /// How the application's auth endpoints are looked at.
+    fn endpoints(&self) -> BTreeMap<ClusterRole, BTreeMap<EndpointKind, EndpointBegin>> {
+        let has_other = self.clusters.len() > 1;
+        let begin = |(kind, endpoint): (&EndpointKind, &Endpoint)| {
+            let begin = EndpointBegin {
+                url: endpoint.url.to_string(),
+                is_private: endpoint.is_private(),
+                trials: endpoint.trials(*kind, has_other),
+            };
+            (*kind, begin)
+        };
+        let of = |cluster: &ClusterPlan| {
+            let endpoints: BTreeMap<_, _> = cluster.endpoints.iter().map(begin).collect();
+            (!endpoints.is_empty()).then_some((cluster.role, endpoints))
+        };
+        self.clusters.iter().filter_map(of).collect()
     }
 
     /// The negative controls of each cluster on which the run subscribes.
@@ -587,6 +511,13 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
                 secret: cluster.secret.clone(),
             },
             knows_master_key: cluster.master_key.is_some(),
+            endpoints: [
+                (EndpointKind::AuthEndpoint, &cluster.auth_endpoint),
+                (EndpointKind::UserAuthEndpoint, &cluster.user_auth_endpoint),
+            ]
+            .into_iter()
+            .filter_map(|(kind, endpoint)| Some((kind, endpoint.clone()?)))
+            .collect(),
             master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run, seed)),
         }
     };

@@ -83,6 +83,18 @@ impl<'a> Section<'a> {
         if let Some(forms) = self.context.forms() {
             forms.add(&self.path, "allOf", form::alternatives(sets));
         }
+        self.given(sets)
+    }
+
+    /// The same where none need be.
+    pub(super) fn at_most_one(&self, sets: &[&[&str]]) -> Given {
+        if let Some(forms) = self.context.forms() {
+            forms.add(&self.path, "allOf", form::at_most_one(sets));
+        }
+        self.given(sets)
+    }
+
+    fn given(&self, sets: &[&[&str]]) -> Given {
         let touched = |set: &&[&str]| set.iter().any(|key| self.has(key));
         if sets.iter().filter(|set| touched(set)).count() > 1 {
             return Given::Several;
@@ -283,6 +295,18 @@ impl<'a> Section<'a> {
             self.problem(key, "must be a list of strings");
         }
         texts
+    }
+
+    /// The same, with `${VAR}` replaced in each.
+    pub(super) fn expanded_texts(
+        &mut self,
+        key: &'static str,
+        form: impl FnOnce() -> Value,
+    ) -> Option<Vec<String>> {
+        let texts = self.texts(key, form)?;
+        let expanded: Result<Vec<_>, _> =
+            texts.iter().map(|text| expand(text, self.context.surroundings)).collect();
+        expanded.map_err(|message| self.problem(key, message)).ok()
     }
 
     /// Takes every key that was not asked for as a mistake; `elsewhere` are keys that are sound but

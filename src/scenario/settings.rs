@@ -115,6 +115,19 @@ fn cluster(cluster: &Cluster) -> Value {
     if cluster.ca_pem.is_some() {
         show("tls.ca_file", "given".to_owned());
     }
+    for (key, endpoint) in [
+        ("auth_endpoint", &cluster.auth_endpoint),
+        ("user_auth_endpoint", &cluster.user_auth_endpoint),
+    ] {
+        let Some(endpoint) = endpoint else { continue };
+        show(&format!("{key}.url"), endpoint.url.to_string());
+        for (name, channel) in [("channel", &endpoint.channel), ("forbidden", &endpoint.forbidden)]
+        {
+            if let Some(channel) = channel {
+                show(&format!("{key}.{name}"), channel.to_string());
+            }
+        }
+    }
     Value::Object(shown)
 }
 

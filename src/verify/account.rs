@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 
+use super::endpoint::EndpointFigures;
 use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::latency::Latencies;
@@ -208,7 +209,11 @@ impl Account {
         };
         for role in &begin.clusters {
             let status_page = begin.status_pages.get(role).map(|url| PageFigures::of(url));
-            figures.clusters.insert(*role, ClusterFigures { status_page, ..Default::default() });
+            let endpoints = begin.endpoints.get(role).cloned().unwrap_or_default().into_iter();
+            let endpoints =
+                endpoints.map(|(kind, begin)| (kind, EndpointFigures::new(begin))).collect();
+            let cluster = ClusterFigures { status_page, endpoints, ..Default::default() };
+            figures.clusters.insert(*role, cluster);
         }
         let occupancy = begin
             .watching
@@ -445,6 +450,11 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
     for (control, status) in &second.controls {
         let known = figures.controls.entry(*control).or_insert(*status);
         *known = (*known).max(*status);
+    }
+    for (kind, added) in &second.endpoints {
+        if let Some(endpoint) = figures.endpoints.get_mut(kind) {
+            endpoint.add(added);
+        }
     }
     figures.left_behind = second.left_behind;
     for (at, reading) in &second.occupancy {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
+use super::endpoint::{EndpointFact, EndpointKind};
 use super::latency::Sparse;
 use super::mirror::identity::Identity;
 use super::occupancy::Reading;
@@ -366,6 +367,8 @@ pub enum Fact {
     Occupancy(ClusterRole, RunTime, Reading),
     /// The cluster's status page was read, or could not be.
     StatusPage(ClusterRole, RunTime, PageFact),
+    /// Something about one of the application's auth endpoints.
+    Endpoint(ClusterRole, EndpointKind, EndpointFact),
     /// What a connection to real channels saw, in the order in which it happened.
     Seen(ClusterRole, Vec<Seen>),
     /// Something about which real channels are watched.

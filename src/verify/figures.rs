@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ClusterRole;
 
 use super::coverage::{ClusterTrials, Events};
+use super::endpoint::{EndpointFigures, EndpointKind};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
 use super::latency::Latencies;
 use super::mirror::MirrorFigures;
@@ -147,6 +148,8 @@ pub struct ClusterFigures {
     pub left_behind: Option<u64>,
     /// Who is still on it, where that was read.
     pub occupancy: Option<OccupancyFigures>,
+    /// The application's auth endpoints for it.
+    pub endpoints: BTreeMap<EndpointKind, EndpointFigures>,
     /// What its status page said; `None` without one.
     pub status_page: Option<PageFigures>,
 }
@@ -251,6 +254,14 @@ impl ClusterFigures {
             (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}
+        }
+        for (kind, endpoint) in &other.endpoints {
+            match self.endpoints.get_mut(kind) {
+                Some(mine) => mine.merge(endpoint),
+                None => {
+                    self.endpoints.insert(*kind, endpoint.clone());
+                }
+            }
         }
         match (&mut self.status_page, &other.status_page) {
             (Some(mine), Some(other)) => mine.merge(other),

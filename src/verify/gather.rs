@@ -105,6 +105,9 @@ impl Gatherer {
                 let second = cluster.status_page.get_or_insert_default();
                 self.status_pages.entry(role).or_default().note(second, at, fact);
             }
+            Fact::Endpoint(role, kind, fact) => {
+                self.cluster(role).endpoints.entry(kind).or_default().note(fact);
+            }
             Fact::Seen(role, seen) => self.seen(role, seen),
             Fact::Sample(at, note) => {
                 if let (Some(mirror), SampleNote::Refreshed(reading)) = (&mut self.mirror, &note) {

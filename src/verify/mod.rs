@@ -8,6 +8,7 @@ pub mod book;
 pub mod checks;
 pub mod control;
 pub mod coverage;
+pub mod endpoint;
 pub mod envelope;
 pub mod fact;
 pub mod figures;

@@ -13,6 +13,7 @@ use crate::model::{ChannelName, ClusterRole, RunId, RunTime, Seq, StreamIx};
 
 use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
+use super::endpoint::{EndpointBegin, EndpointKind, EndpointSecond};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::latency::Sparse;
 use super::mirror::{self, MirrorReport};
@@ -65,6 +66,9 @@ pub struct Begin {
     /// The status page of each cluster that has one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub status_pages: BTreeMap<ClusterRole, String>,
+    /// The application's auth endpoints for each cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<ClusterRole, BTreeMap<EndpointKind, EndpointBegin>>,
     /// How real events are matched, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirroring: Option<mirror::Rules>,
@@ -207,6 +211,9 @@ pub struct ClusterSecond {
     /// What its API said of occupied channels, each with the instant of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub occupancy: Vec<(RunTime, Reading)>,
+    /// What its auth endpoints answered.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<EndpointKind, EndpointSecond>,
     /// What was learnt of its status page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_page: Option<PageSecond>,

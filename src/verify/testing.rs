@@ -37,6 +37,7 @@ pub(crate) fn limits() -> Limits {
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
         unseen: None,
+        auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
         tainted_ratio_max: 0.05,
     }
@@ -74,6 +75,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         watching: None,
         unwatched: unwatched.collect(),
         status_pages: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
         mirroring: None,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }

@@ -12,6 +12,7 @@
 mod completions;
 // Who is still on old, and whether publishing to it may stop.
 mod drain;
+mod endpoints;
 // How it ends: exit codes, signals, clusters that die, tasks that panic.
 mod exits;
 // Each kind of fault alone moves its own figure, to the unit.

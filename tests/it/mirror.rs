@@ -27,8 +27,15 @@ const SAMPLE: &str = "\n[sample]\nprefixes = [\"private-orders-\"]\nchannels = 2
                       \"3s\"\nwindow = \"2s\"\nrequests_per_second = 1000\n";
 
 /// What the application does in most tests.
-const BEHAVIOUR: Behaviour =
-    Behaviour { channels: 20, rate: 100.0, skips: 0.0, doubles: 0.0, alters: 0.0, forgets: 0 };
+const BEHAVIOUR: Behaviour = Behaviour {
+    channels: 20,
+    encrypted: 0,
+    rate: 100.0,
+    skips: 0.0,
+    doubles: 0.0,
+    alters: 0.0,
+    forgets: 0,
+};
 
 /// A fault log in memory.
 #[derive(Clone, Default)]
@@ -116,6 +123,7 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
     for seed in seeds() {
         let behaviour = Behaviour {
             channels: 200,
+            encrypted: 0,
             rate: 500.0,
             skips: 1e-3,
             doubles: 2e-3,

@@ -173,6 +173,30 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     ("invalid-secret-file-empty.toml", &["11: clusters.new.secret_file: names an empty file"]),
     (
+        "invalid-auth-endpoint.toml",
+        &[
+            "11: clusters.old.auth_endpoint.url: must be a URL such as https://host or \
+             http://host:6001",
+            "12: clusters.old.auth_endpoint.body: \"xml\" is no form of a body; use form or json",
+            "13: clusters.old.auth_endpoint.headers: number 1 must be of the form \"Name: value\"",
+            "13: clusters.old.auth_endpoint.headers: number 2 must be of the form \"Name: value\"",
+            "14: clusters.old.auth_endpoint.bearer: is given twice; keep bearer or bearer_file",
+            "15: clusters.old.auth_endpoint.bearer_file: cannot be read: No such file or directory \
+             (os error 2)",
+            "16: clusters.old.auth_endpoint.params: number 1 must be of the form \"name=value\"",
+            "17: clusters.old.auth_endpoint.channel: must be the name of a channel that needs a \
+             signature: \"private-…\"",
+            "18: clusters.old.auth_endpoint.colour: is not a known key; known here: bearer, \
+             bearer_file, body, channel, cookie, cookie_file, forbidden, headers, params, tls, url",
+            "26: clusters.new.auth_endpoint.channel: is missing; name a channel that it lets whoever \
+             asks subscribe to: \"private-orders-1\"",
+            "29: clusters.new.user_auth_endpoint.url: is missing; give its address: \
+             \"https://app.example.com/pusher/auth\"",
+            "30: clusters.new.user_auth_endpoint.channel: is not a known key; known here: bearer, \
+             bearer_file, body, cookie, cookie_file, headers, params, tls, url",
+        ],
+    ),
+    (
         "invalid-sample.toml",
         &[
             "5: sample.prefixes: \"a:b\": a channel name has only letters, digits and _ - = @ , . ;",

@@ -238,7 +238,7 @@ fn every_sound_scenario_keeps_the_schema_and_every_mistake_of_form_breaks_it() {
 }
 
 /// A sound scenario, key by key. Any key is tried in place of what stands here.
-const SOUND: [(&str, &str); 10] = [
+const SOUND: [(&str, &str); 13] = [
     ("clusters.old.cluster", "\"mt1\""),
     ("clusters.old.app_id", "\"1\""),
     ("clusters.old.key", "\"old-key\""),
@@ -248,11 +248,14 @@ const SOUND: [(&str, &str); 10] = [
     ("clusters.new.app_id", "\"2\""),
     ("clusters.new.key", "\"new-key\""),
     ("clusters.new.secret_file", "\"a file\""),
+    ("clusters.new.auth_endpoint.url", "\"https://app.example.com/pusher/auth\""),
+    ("clusters.new.auth_endpoint.channel", "\"private-orders-1\""),
+    ("clusters.new.user_auth_endpoint.url", "\"https://app.example.com/pusher/user-auth\""),
     ("sample.prefixes", "[\"private-\"]"),
 ];
 
 /// What each key is given, beside its own bounds and words.
-const VALUES: [&str; 61] = [
+const VALUES: [&str; 65] = [
     "true",
     "false",
     "0",
@@ -313,6 +316,10 @@ const VALUES: [&str; 61] = [
     "[\"a:b\"]",
     "\"/order/~0id~1\"",
     "\"/a~2\"",
+    "\"private-a;b\"",
+    "\"presence-a b\"",
+    "[\"X-Token: a b\", \"X-Empty:\"]",
+    "[\"name=value\", \"x=\"]",
     "{ no_key_is_called_so = 1 }",
 ];
 

@@ -46,6 +46,7 @@ pub fn asked(looks: Looks) -> Requirements {
         left_behind_within: Duration::from_secs(90),
         drained_for: Duration::from_secs(60),
         unseen: None,
+        auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
         tainted_ratio_max: 0.05,
     };
@@ -103,6 +104,7 @@ impl<'a> World<'a> {
             watching: None,
             unwatched: BTreeMap::new(),
             status_pages: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
             mirroring: None,
             settings: serde_json::Value::Null,
         });

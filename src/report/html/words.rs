@@ -169,6 +169,16 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
          the end every watched component was operational",
     ),
     (
+        "auth-endpoint",
+        "where the scenario names your application's auth endpoints: they sign what they must for \
+         the cluster that they are for and nothing else, fast enough, and by HTTPS",
+    ),
+    (
+        "user-auth-endpoint",
+        "where the scenario names your application's auth endpoints: they sign what they must for \
+         the cluster that they are for and nothing else, fast enough, and by HTTPS",
+    ),
+    (
         "mirror",
         "where the scenario has a [sample]: your application's own events were the same on both \
          clusters, but for the share that gate.mirror_ratio_max allows",

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::pusher::rest;
 use crate::scenario::file::{Clusters, Surroundings, read};
 
 struct Nothing;

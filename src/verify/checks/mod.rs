@@ -7,6 +7,7 @@ mod controls;
 mod coverage;
 mod drained;
 mod duplicates;
+mod endpoint;
 mod evidence;
 mod inferiority;
 mod instrument;
@@ -134,6 +135,11 @@ pub struct Limits {
     /// anybody there; without it such a drain is left open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unseen: Option<String>,
+    /// Highest p99 time until an auth endpoint of the application answers. Reports of the first
+    /// versions lack it.
+    #[serde(default = "endpoint::p99_max", with = "human", skip_serializing_if = "is_default_p99")]
+    #[schemars(with = "human::Text")]
+    pub auth_endpoint_p99_max: Duration,
     /// Most real events that one cluster alone carried, or carried otherwise or more often than the
     /// other, of all that were observed (ratio). Reports of the first versions lack it.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -146,6 +152,10 @@ pub struct Limits {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn is_zero(ratio: &f64) -> bool {
     *ratio == 0.0
+}
+
+fn is_default_p99(limit: &Duration) -> bool {
+    *limit == endpoint::p99_max()
 }
 
 /// When a bound is looked at.
@@ -234,7 +244,16 @@ impl Requirements {
                         | "publish-time"
                 );
                 seen.status == Status::Fail && !is_of_speed
-                    || matches!(check, "evidence" | "strata" | "auth" | "controls" | "instrument")
+                    || matches!(
+                        check,
+                        "evidence"
+                            | "strata"
+                            | "auth"
+                            | "auth-endpoint"
+                            | "user-auth-endpoint"
+                            | "controls"
+                            | "instrument"
+                    )
             }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
@@ -302,6 +321,10 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
             judge_cluster(figures, role, cluster, asked, &mut findings);
         } else {
             judge_drain(figures, role, cluster, asked, &mut findings);
+        }
+        for (kind, endpoint) in &cluster.endpoints {
+            let seen = endpoint::check(endpoint, &asked.limits);
+            findings.push(asked.finding(kind.as_str(), Some(role), seen));
         }
         if let Some(page) = &cluster.status_page {
             let seen = status_page::check(page);

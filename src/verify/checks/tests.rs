@@ -2,6 +2,7 @@
 
 mod conduct;
 mod drain;
+mod endpoint;
 mod findings;
 mod latencies;
 mod mirror;
