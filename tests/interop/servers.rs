@@ -34,6 +34,9 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The version that `tests/interop/install` installs.
 const SOCKUDO: &str = "sockudo-5.2.0/bin/sockudo";
 
+/// The key of the encrypted channels of the tests' own application.
+const MASTER_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Sockudo,
@@ -364,6 +367,11 @@ pub fn trials(required: bool) -> Vec<Trial> {
         let name = format!("{} to {}: nothing is lost", old.name(), new.name());
         add(name, &[old, new], Box::new(move || nothing_is_lost(old, new)));
     }
+    for (old, new) in [(Sockudo, Sockudo), (Soketi, Sockudo)] {
+        let (from, to) = (old.name(), new.name());
+        let name = format!("{from} to {to}: what an application forgets to publish is named");
+        add(name, &[old, new], Box::new(move || an_application_is_watched(old, new)));
+    }
     for kind in kinds {
         let name = format!("{}: a preflight passes on every kind and route", kind.name());
         add(name, &[kind], Box::new(move || preflight_passes(kind)));
@@ -560,12 +568,81 @@ fn a_straggler_is_found(kind: Kind) -> Result<(), String> {
     Err(format!("exit code {code}: {seen:#}\n{stderr}"))
 }
 
+/// An application on official SDKs publishes to both servers, and forgets one event in ten on one
+/// channel: those are named, and no other.
+fn an_application_is_watched(old: Kind, new: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(old, new)?;
+    let text = std::fs::read_to_string(scenario("real-events.toml"));
+    let text = text.map_err(|error| error.to_string())?;
+    let key = format!("encryption_master_key = \"{MASTER_KEY}\"\n");
+    let mut text = text.replace("[\"private-orders-\"]", "[\"\"]");
+    for (from, to) in [
+        ("refresh = \"60s\"", "refresh = \"4s\""),
+        ("window = \"5s\"", "window = \"2s\""),
+        ("requests_per_second = 5.0", "requests_per_second = 100"),
+        ("loss_rate_max = 1e-3", "loss_rate_max = 5e-2"),
+        ("rate = 20.0", "rate = 20.0\ndeadline = \"1s\"\nhorizon = \"3s\""),
+        ("[clusters.old]\n", &format!("[clusters.old]\n{key}")),
+        ("[clusters.new]\n", &format!("[clusters.new]\n{key}")),
+    ] {
+        if !text.contains(from) {
+            return Err(format!("real-events.toml lacks {from}"));
+        }
+        text = text.replace(from, to);
+    }
+    let path = servers.folder.path().join("real-events.toml");
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    let of = |server: &Server, app: &App| {
+        let App { id, key, secret } = app;
+        json!({ "port": server.port, "id": id, "key": key, "secret": secret })
+    };
+    let target = json!({
+        "sdk": base().join("interop/sdk"),
+        "masterKey": MASTER_KEY,
+        "old": of(&servers.old, &OLD),
+        "new": of(&servers.new, &NEW),
+    });
+    let (mut application, said) = client("application.mjs", &target, "publishing")?;
+    let found = servers.report(&["--duration", "16s"], &path);
+    let left = application.kill().and_then(|()| application.wait());
+    left.map_err(|error| error.to_string())?;
+    let (code, report, stderr) = found?;
+    let skipped = said.iter().filter(|line| line.starts_with("skipped ")).count();
+    let mirror = &report["mirror"];
+    let count = |of: &str| mirror["events"][of].as_u64().unwrap_or_default();
+    let defects = mirror["defects"].as_array().cloned().unwrap_or_default();
+    let is_forgotten = |defect: &Value| {
+        defect["channel"] == "private-orders-c"
+            && defect["event"] == "order-placed"
+            && defect["outcome"] == "only_on_old"
+    };
+    let carried =
+        json!(["orders-a", "private-encrypted-orders-d", "private-orders-b", "private-orders-c"]);
+    eprintln!("interop: {} to {}, {skipped} skipped:\n{stderr}", old.name(), new.name());
+    let holds = code == 1
+        && report["verdict"] == "NO-GO"
+        && defects.iter().all(is_forgotten)
+        && (5..=skipped as u64).contains(&count("only_on_old"))
+        && count("mirrored") > 300
+        && ["only_on_new", "altered", "duplicated"].iter().all(|of| count(of) == 0)
+        && mirror.get("unreadable").is_none()
+        && mirror["carried"] == carried;
+    if holds { Ok(()) } else { Err(format!("exit code {code}: {mirror:#}\n{stderr}")) }
+}
+
 /// Starts an official client on a server, and waits until it is subscribed.
 fn straggle(server: &Server) -> Result<Child, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/straggler.mjs");
     let sdk = base().join("interop/sdk");
     let App { id, key, secret } = OLD;
     let target = json!({ "sdk": sdk, "port": server.port, "id": id, "key": key, "secret": secret });
+    client("straggler.mjs", &target, "subscribed").map(|(child, _)| child)
+}
+
+/// Starts a script on official SDKs, and waits until it says that it is ready. What it says
+/// afterwards comes as it says it.
+fn client(script: &str, target: &Value, ready: &str) -> Result<(Child, Receiver<String>), String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(script);
     let child = Command::new("node")
         .arg(script)
         .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
@@ -575,13 +652,13 @@ fn straggle(server: &Server) -> Result<Child, String> {
         .spawn();
     let mut child = child.map_err(|error| error.to_string())?;
     let heard = listen(child.stdout.take().ok_or("no standard output")?);
-    match hear(&heard, "subscribed", START_TIMEOUT) {
-        Ok(()) => Ok(child),
+    match hear(&heard, ready, START_TIMEOUT) {
+        Ok(()) => Ok((child, heard)),
         Err(said) => {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
-            Err(format!("the client does not subscribe; it said:\n{said}"))
+            Err(format!("the client is not {ready}; it said:\n{said}"))
         }
     }
 }
