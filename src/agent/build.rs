@@ -42,6 +42,11 @@ const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Orders to a watcher that may wait.
 const ORDERS_QUEUED_MAX: usize = 64;
 
+/// What the ids of a run's watchers begin with, where they join presence channels.
+pub(super) fn watchers_user(plan: &Plan) -> String {
+    format!("pc-{}-watch-", plan.run.short())
+}
+
 /// How long a silent connection may take to answer a ping.
 pub(super) fn pong_timeout_of(horizon: Duration) -> Duration {
     horizon.min(PONG_TIMEOUT_MAX)
@@ -182,7 +187,7 @@ impl Builder<'_> {
         let permits = Arc::new(Semaphore::new(plan.open_requests_max));
         let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
         let watcher = |at: u64| {
-            let user = format!("pc-{short}-watch-{at}");
+            let user = format!("{}{at}", watchers_user(plan));
             let config =
                 session::Config { tolerates_refusals: true, ..self.session_config(3 << 32 | at) };
             let mut by = endpoints.iter();

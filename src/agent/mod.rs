@@ -339,8 +339,8 @@ where
     if let Some(SamplePlan { sampling, .. }) = &plan.sample {
         let opens_encrypted = plan.clusters.iter().all(ClusterPlan::opens_encrypted);
         let sampling = sampling.clone();
-        let sampler =
-            Sampler::new(plan.seed, sampling, opens_encrypted, sides, identifier, facts.clone());
+        let own = (identifier, build::watchers_user(plan));
+        let sampler = Sampler::new(plan.seed, sampling, opens_encrypted, sides, own, facts.clone());
         tasks.spawn(Task::Sampler, sampler.run(phases.clone()));
     }
     let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };

@@ -14,6 +14,7 @@ use crate::pusher::rest;
 use crate::scenario::sample::{self, Listing, Sampling};
 use crate::verify::fact::Fact;
 use crate::verify::mirror::identity::Identifier;
+use crate::verify::presence::Presence;
 use crate::verify::sample::{SampleNote, SampleReading};
 
 use super::Phases;
@@ -42,10 +43,15 @@ pub(super) struct Side {
 /// See the module's documentation.
 pub(super) struct Sampler {
     sampling: Sampling,
-    sampler: sample::Sampler,
+    /// Gone while it reckons on another thread: a list may have hundreds of thousands of channels.
+    sampler: Option<sample::Sampler>,
     sides: Vec<Side>,
     /// Which watcher has which channel.
     assigned: BTreeMap<ChannelName, usize>,
+    /// Presence channels whose members are read.
+    presence: Vec<ChannelName>,
+    /// What the ids of the watchers themselves begin with.
+    own_users: String,
     identifier: Arc<Identifier>,
     facts: mpsc::Sender<Fact>,
 }
@@ -93,6 +99,14 @@ impl Side {
             }
         }
         Ok(Listing { channels, asked: self.asked.clone() })
+    }
+
+    /// Asks who is on a presence channel; `None` if there is no answer that says so.
+    async fn users(&mut self, channel: &ChannelName, pause: Duration) -> Option<BTreeSet<String>> {
+        self.turn(pause).await;
+        let request = self.wire.signer.users(channel, self.unix_seconds());
+        let answer = send(&self.wire, &mut self.connection, &request).await.ok()?;
+        rest::users(answer.status, &answer.body)
     }
 
     /// Asks how many are on one channel, if the API says such things.
@@ -151,12 +165,14 @@ impl Sampler {
         sampling: Sampling,
         opens_encrypted: bool,
         sides: Vec<Side>,
-        identifier: Arc<Identifier>,
+        (identifier, own_users): (Arc<Identifier>, String),
         facts: mpsc::Sender<Fact>,
     ) -> Self {
         let Sampling { channels, join_presence, .. } = sampling;
         let sampler = sample::Sampler::new(seed, channels, join_presence, opens_encrypted);
-        Self { sampling, sampler, sides, assigned: BTreeMap::new(), identifier, facts }
+        let sampler = Some(sampler);
+        let (assigned, presence) = (BTreeMap::new(), Vec::new());
+        Self { sampling, sampler, sides, assigned, presence, own_users, identifier, facts }
     }
 
     /// Refreshes the sample from the beginning of publishing to its end.
@@ -178,12 +194,17 @@ impl Sampler {
             due = due.after(refresh).max(clock.now());
             // How many are on each channel is asked as late as there is time for: then our own
             // subscriptions are counted, too.
-            let channels = u32::try_from(self.assigned.len()).unwrap_or(u32::MAX);
+            let channels = self.assigned.len() + self.presence.len();
+            let channels = u32::try_from(channels).unwrap_or(u32::MAX);
             let takes = (self.pause() + ANSWER) * channels;
             let from = clock.now().after(refresh.saturating_sub(takes).max(refresh / 2));
             tokio::time::sleep_until(clock.instant(from.min(due)).into()).await;
             let until = clock.instant(due).into();
-            let _ = tokio::time::timeout_at(until, self.count()).await;
+            let reading = async {
+                self.read_presence().await;
+                self.count().await;
+            };
+            let _ = tokio::time::timeout_at(until, reading).await;
             tokio::time::sleep_until(until).await;
         }
     }
@@ -213,13 +234,20 @@ impl Sampler {
             }
         }
         // Half of the picture would make half of the channels look empty.
-        if is_whole {
-            let before: BTreeSet<_> = self.sampler.watched().cloned().collect();
-            let reading = self.sampler.refresh(&listings);
+        if is_whole && let Some(mut sampler) = self.sampler.take() {
+            let reckoning = tokio::task::spawn_blocking(move || {
+                let reading = sampler.refresh(&listings);
+                (sampler, reading)
+            });
+            // It panics only by a fault of ours, and then the process says so.
+            let Ok((sampler, reading)) = reckoning.await else { return };
+            let wanted = sampler.watched().cloned().collect();
+            self.presence = sampler.read().cloned().collect();
+            self.sampler = Some(sampler);
             let reading = self.shown(reading);
             // Stated first: what is not watched any more must be forgotten before it is left.
             self.state(SampleNote::Refreshed(reading)).await;
-            self.order(&before).await;
+            self.order(wanted).await;
         }
     }
 
@@ -239,11 +267,10 @@ impl Sampler {
         reading
     }
 
-    /// Tells the watchers what has changed.
-    async fn order(&mut self, before: &BTreeSet<ChannelName>) {
-        let now: BTreeSet<_> = self.sampler.watched().cloned().collect();
-        for channel in before.difference(&now) {
-            let Some(at) = self.assigned.remove(channel) else { continue };
+    /// Tells the watchers what has changed, so that they watch these.
+    async fn order(&mut self, wanted: BTreeSet<ChannelName>) {
+        let gone = self.assigned.extract_if(.., |channel, _| !wanted.contains(channel));
+        for (channel, at) in gone.collect::<Vec<_>>() {
             for side in &mut self.sides {
                 side.asked.remove(channel.as_str());
                 tell(&side.watchers, at, Order::Leave(channel.clone())).await;
@@ -254,23 +281,52 @@ impl Sampler {
         for at in self.assigned.values() {
             loads.get_mut(*at).into_iter().for_each(|load| *load += 1);
         }
-        for channel in now.difference(before) {
+        for channel in wanted {
+            if self.assigned.contains_key(&channel) {
+                continue;
+            }
             let least = loads.iter_mut().enumerate().min_by_key(|(_, load)| **load);
             let Some((at, load)) = least else { continue };
             *load += 1;
-            self.assigned.insert(channel.clone(), at);
             for side in &self.sides {
                 tell(&side.watchers, at, Order::Watch(channel.clone())).await;
             }
+            self.assigned.insert(channel, at);
         }
+    }
+
+    /// Asks each cluster who is on presence channels. One that no cluster can tell of is left out.
+    async fn read_presence(&mut self) {
+        if self.presence.is_empty() {
+            return;
+        }
+        let (pause, channels) = (self.pause(), &self.presence);
+        let ask = self.sides.iter_mut().map(|side| async {
+            let mut users = Vec::new();
+            for channel in channels {
+                users.push(side.users(channel, pause).await);
+            }
+            users
+        });
+        let mut presence = Presence::default();
+        if let [old, new] = futures_util::future::join_all(ask).await.as_mut_slice() {
+            for pair in old.iter_mut().zip(new) {
+                if let (Some(old), Some(new)) = pair {
+                    for users in [&mut *old, new] {
+                        users.retain(|user| !user.starts_with(&self.own_users));
+                    }
+                    presence.add(old, new);
+                }
+            }
+        }
+        self.state(SampleNote::Presence(presence)).await;
     }
 
     /// Asks each cluster how many are on each watched channel.
     async fn count(&mut self) {
-        let pause = self.pause();
-        let watched: Vec<_> = self.sampler.watched().cloned().collect();
+        let (pause, assigned) = (self.pause(), &self.assigned);
         let ask = self.sides.iter_mut().map(|side| async {
-            for channel in &watched {
+            for channel in assigned.keys() {
                 side.count(channel, pause).await;
             }
         });

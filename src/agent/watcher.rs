@@ -85,7 +85,8 @@ impl Watcher {
     pub(super) async fn run(self, phases: Phases) {
         let Self { role, clock, mut link, identifier, redacts, .. } = self;
         let Self { master_key, backlog_max, mut orders, facts, .. } = self;
-        let mut log = ConnectionLog::new(role, facts.clone(), Readiness::unasked(), None);
+        let log = ConnectionLog::new(role, facts.clone(), Readiness::unasked(), None);
+        let mut log = log.discreet(redacts);
         let mut eyes = Eyes {
             channels: HashMap::new(),
             events: HashMap::new(),
@@ -113,7 +114,7 @@ impl Watcher {
                 }) => {
                     let now = clock.now();
                     eyes.note(&event, &link);
-                    if let Some(why) = refusal(&event) {
+                    if let Some(why) = refusal(&event, redacts) {
                         let _ = facts.send(Fact::Sample(now, SampleNote::Refused(role, why))).await;
                     }
                     log.note(&event, &mut link, now).await;
@@ -257,9 +258,12 @@ fn identify(
     }
 }
 
-/// What a cluster said to a subscription that it refused.
-fn refusal(event: &LinkEvent) -> Option<String> {
+/// What a cluster said to a subscription that it refused. Servers name the channel in it.
+fn refusal(event: &LinkEvent, redacts: bool) -> Option<String> {
     match event {
+        LinkEvent::Session(Event::SubscriptionRefused(..)) if redacts => {
+            Some("its words are left out, for they may name the channel".to_owned())
+        }
         LinkEvent::Session(Event::SubscriptionRefused(_, error)) => Some(error_text(error)),
         _ => None,
     }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::model::{Clock, ClusterRole, RunTime, WitnessIx};
 use crate::pusher::encrypt::SharedSecret;
-use crate::pusher::frame::{Data, ServerFrame};
+use crate::pusher::frame::{Data, ErrorData, ServerFrame};
 use crate::pusher::session::{Cause, Event};
 use crate::verify::envelope;
 use crate::verify::fact::{ConnectionFact, Fact, Sight, SightChange};
@@ -65,6 +65,8 @@ pub struct ConnectionLog {
     blind: Option<(RunTime, BlindCause)>,
     /// The cluster's last words, or what was wrong with them.
     last_error: Option<String>,
+    /// Whether words of the cluster are left out, for it names channels in them.
+    is_discreet: bool,
 }
 
 impl ConnectionLog {
@@ -75,7 +77,15 @@ impl ConnectionLog {
         readiness: Readiness,
         witness: Option<WitnessIx>,
     ) -> Self {
-        Self { role, facts, readiness, witness, was_ready: false, blind: None, last_error: None }
+        let (was_ready, blind, last_error, is_discreet) = (false, None, None, false);
+        Self { role, facts, readiness, witness, was_ready, blind, last_error, is_discreet }
+    }
+
+    /// The same, without words of the cluster where these may name channels that nobody shall see.
+    #[must_use]
+    pub const fn discreet(mut self, is_discreet: bool) -> Self {
+        self.is_discreet = is_discreet;
+        self
     }
 
     async fn state(&self, at: RunTime, fact: ConnectionFact) {
@@ -125,13 +135,13 @@ impl ConnectionLog {
                     let took = at.map_or(Duration::ZERO, |at| link.signing(at));
                     self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
                 }
-                self.last_error = Some(error_text(error));
+                self.last_error = self.words(error);
                 let channel = at.and_then(|at| link.session().channel(at)).cloned();
                 let why = error_text(error);
                 let failure = || StartFailure::Subscription { role: self.role, channel, why };
                 self.readiness.failed(failure).await;
             }
-            Event::Error(error) => self.last_error = Some(error_text(error)),
+            Event::Error(error) => self.last_error = self.words(error),
             Event::Disconnected(lost) => {
                 if !self.was_ready {
                     self.state(now, ConnectionFact::Failed).await;
@@ -148,6 +158,10 @@ impl ConnectionLog {
             }
             Event::Established(_) | Event::Pong(_) => {}
         }
+    }
+
+    fn words(&self, error: &ErrorData) -> Option<String> {
+        (!self.is_discreet).then(|| error_text(error))
     }
 
     async fn ready(&mut self, link: &mut Link, now: RunTime) {

@@ -15,7 +15,6 @@ use crate::verify::fact::ConnectStep;
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::mirror::{MirrorFigures, Outcome};
-use crate::verify::occupancy::OccupancyFigures;
 use crate::verify::status_page::{ComponentStatus, Watched};
 use crate::verify::tally::{BlindCause, Obligations, Route};
 use crate::verify::verdict::{Status, Verdict};
@@ -284,7 +283,6 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
 }
 
 fn occupancy(page: &mut Page, clusters: &[Cluster<'_>], all: &Figures) {
-    type Count = fn(&OccupancyFigures) -> Option<u64>;
     for (role, figures, _) in clusters {
         let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
         let sampled = all.mirror.as_ref().and_then(|(sample, _)| sample.last.listed(*role));
@@ -292,16 +290,23 @@ fn occupancy(page: &mut Page, clusters: &[Cluster<'_>], all: &Figures) {
         let count = count.map_or(f64::NAN, |n| n as f64);
         page.gauge(table::OCCUPIED_CHANNELS, &[role.as_str()], count);
     }
-    let counts: [(Metric, Count); 2] = [
-        (table::CHANNEL_SUBSCRIBERS, |read| read.last.subscriptions),
-        (table::PRESENCE_MEMBERS, |read| read.last.members),
-    ];
-    for (metric, count) in counts {
-        for (role, figures, _) in clusters {
-            let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
-            let count = read.and_then(count).map_or(f64::NAN, |n| n as f64);
-            page.gauge(metric, &[role.as_str()], count);
-        }
+    let presence = all.mirror.as_ref().and_then(|(sample, _)| sample.presence);
+    for (role, figures, _) in clusters {
+        let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
+        let sampled = presence.map(|members| match role {
+            ClusterRole::Old => members.old,
+            ClusterRole::New => members.new,
+        });
+        let count = read.and_then(|read| read.last.members).or(sampled);
+        page.gauge(table::PRESENCE_MEMBERS, &[role.as_str()], count.map_or(f64::NAN, |n| n as f64));
+    }
+    let split = presence.and_then(|presence| presence.split_ratio());
+    page.gauge(table::PRESENCE_SPLIT, &[], split.unwrap_or(f64::NAN));
+    for (role, figures, _) in clusters {
+        let read = figures.occupancy.as_ref().filter(|read| read.readings > 0);
+        let count = read.and_then(|read| read.last.subscriptions);
+        let count = count.map_or(f64::NAN, |n| n as f64);
+        page.gauge(table::CHANNEL_SUBSCRIBERS, &[role.as_str()], count);
     }
 }
 

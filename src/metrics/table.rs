@@ -86,7 +86,9 @@ metrics! {
     CHANNEL_SUBSCRIBERS = Gauge "channel_subscribers" ["cluster"]
         "Subscriptions to occupied channels; NaN where they are not read or not listed.";
     PRESENCE_MEMBERS = Gauge "presence_members" ["cluster"]
-        "Members of all presence channels; NaN where they are not read or not said.";
+        "Members of all presence channels, or of those that a sample reads; NaN where they are not read or not said.";
+    PRESENCE_SPLIT = Gauge "presence_split_ratio" []
+        "Share of the members of sampled presence channels that do not see everybody in their channel; NaN where they are not read.";
     MIRROR_EVENTS = Counter "mirror_events_total" ["outcome"]
         "Real events on sampled channels by outcome.";
     MIRROR_SKEW = Histogram "mirror_skew_seconds" ["cluster"]

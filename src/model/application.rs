@@ -17,4 +17,6 @@ pub struct Behaviour {
     pub alters: f64,
     /// How many of the channels it publishes to old only.
     pub forgets: u32,
+    /// How many presence channels it has, each with one user on old, one on new, and one on both.
+    pub rooms: u32,
 }

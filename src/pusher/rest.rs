@@ -2,6 +2,7 @@
 //! (Channels docs: HTTP API reference).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use md5::Digest;
 use serde::Serialize;
@@ -147,6 +148,12 @@ impl Signer {
         self.request("GET", &tail, &extra, String::new(), timestamp)
     }
 
+    /// `GET /channels/NAME/users`: the members of a presence channel.
+    pub fn users(&self, channel: &ChannelName, timestamp: u64) -> Request {
+        let tail = format!("channels/{channel}/users");
+        self.request("GET", &tail, &[], String::new(), timestamp)
+    }
+
     /// `GET /channels`: every occupied channel.
     pub fn all_channels(&self, timestamp: u64) -> Request {
         self.request("GET", "channels", &[], String::new(), timestamp)
@@ -289,6 +296,23 @@ pub fn listed(status: u16, body: &str) -> Option<Vec<Listed>> {
 pub fn counted(status: u16, body: &str) -> Option<u64> {
     let value: Value = serde_json::from_str(body).ok().filter(|_| status == 200)?;
     value.get("subscription_count").and_then(Value::as_u64)
+}
+
+/// The ids of the members that an answer to `GET /channels/NAME/users` tells; `None` if it tells
+/// none. A channel that nobody is on is not found by some servers.
+pub fn users(status: u16, body: &str) -> Option<BTreeSet<String>> {
+    if status == 404 {
+        return Some(BTreeSet::new());
+    }
+    let value: Value = serde_json::from_str(body).ok().filter(|_| status == 200)?;
+    let users = value.get("users")?.as_array()?.iter();
+    // Some write numbers.
+    let id = |user: &Value| match user.get("id")? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    };
+    users.map(id).collect()
 }
 
 /// Whether an API answer's body says that the request, or an event of its batch, was refused,
@@ -437,6 +461,23 @@ mod tests {
             (500, r#"{"subscription_count":7}"#, None),
         ] {
             assert_eq!(counted(status, body), count, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn members_are_known_where_the_answer_lists_them() {
+        let ids = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect());
+        for (status, body, expected) in [
+            (200, r#"{"users":[{"id":"a"},{"id":"b","user_info":{}}]}"#, ids(&["a", "b"])),
+            (200, r#"{"users":[{"id":7}]}"#, ids(&["7"])),
+            (200, r#"{"users":[]}"#, ids(&[])),
+            (404, "{}", ids(&[])),
+            (400, "not a presence channel", None),
+            (200, r#"{"users":[{}]}"#, None),
+            (200, "{}", None),
+            (500, r#"{"users":[]}"#, None),
+        ] {
+            assert_eq!(users(status, body), expected, "{status} {body}");
         }
     }
 

@@ -86,6 +86,20 @@ impl Application {
         (0..behaviour.channels).map(move |number| channel(behaviour, number))
     }
 
+    /// Its users on presence channels of a cluster: channel and user.
+    pub fn members(
+        &self,
+        role: ClusterRole,
+    ) -> impl Iterator<Item = (String, &'static str)> + use<> {
+        let stays = match role {
+            ClusterRole::Old => "stays",
+            ClusterRole::New => "moved",
+        };
+        (0..self.behaviour.rooms).flat_map(move |number| {
+            [stays, "is-on-both"].map(|user| (format!("presence-room-{number}"), user))
+        })
+    }
+
     /// What it did so far.
     pub const fn counts(&self) -> &BTreeMap<ClusterRole, ApplicationCounts> {
         &self.counts
@@ -173,6 +187,7 @@ mod tests {
             doubles: 0.02,
             alters: 0.005,
             forgets: 1,
+            rooms: 0,
         }
     }
 

@@ -102,10 +102,10 @@ impl Cluster {
         self.lock().core.counts()
     }
 
-    /// Seats a user of the application on these channels.
-    pub fn seat(&self, channels: impl Iterator<Item = String>) {
+    /// Seats a user of the application on a channel; `user` is who it is on a presence channel.
+    pub fn seat(&self, channel: &str, user: Option<&str>) {
         self.drive(|core, now| {
-            core.seat(now, channels);
+            core.seat(now, channel, user);
             ((), Vec::new())
         });
     }

@@ -180,18 +180,21 @@ impl Core {
         (taken, out)
     }
 
-    /// Seats a user of the application, without a link of its own, on channels that exist. No fault
-    /// strikes it, and it leaves only with the cluster.
-    pub fn seat(&mut self, now: RunTime, channels: impl Iterator<Item = String>) {
+    /// Seats a user of the application, without a link of its own, on a channel; `user` is who it
+    /// is on a presence channel. No fault strikes it, and it leaves only with the cluster.
+    pub fn seat(&mut self, now: RunTime, channel: &str, user: Option<&str>) {
         let (conn, _) = self.hub.handle_connected();
         let Some(socket_id) = self.hub.socket_id(conn).cloned() else { return };
         let App { key, secret, .. } = self.hub.app().clone();
-        for channel in channels {
-            let auth = auth::channel(&key, &secret, &socket_id, &channel, None);
-            let data = serde_json::json!({ "channel": channel, "auth": auth });
-            let frame = serde_json::json!({ "event": "pusher:subscribe", "data": data });
-            self.hub.handle_text(now, conn, &frame.to_string());
+        let data = user.map(|user| serde_json::json!({ "user_id": user }).to_string());
+        let auth = auth::channel(&key, &secret, &socket_id, channel, data.as_deref());
+        let mut data =
+            serde_json::json!({ "channel": channel, "auth": auth, "channel_data": data });
+        if let (None, Some(data)) = (user, data.as_object_mut()) {
+            data.remove("channel_data");
         }
+        let frame = serde_json::json!({ "event": "pusher:subscribe", "data": data });
+        self.hub.handle_text(now, conn, &frame.to_string());
     }
 
     /// Publishes an event of the application, which no fault strikes.

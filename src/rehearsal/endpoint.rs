@@ -2,7 +2,7 @@
 //! Each cluster serves them under `/pusher/`, where nothing of the protocol is. Pure.
 //!
 //! `/pusher/auth` signs subscriptions, `/pusher/user-auth` sign-ins. A word behind either says what
-//! it does otherwise: see [`Manner`].
+//! it does otherwise: `everybody`, `members`, `wrong-key`, `wrong-secret`, `error` or `slow`.
 
 use std::time::Duration;
 

@@ -117,7 +117,12 @@ impl Pair {
         let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink)?;
         let application = config.application.map(|behaviour| {
             let application = Application::new(behaviour, config.seed);
-            old.cluster.seat(application.channels());
+            application.channels().for_each(|channel| old.cluster.seat(&channel, None));
+            for (role, handle) in [(ClusterRole::Old, &old), (ClusterRole::New, &new)] {
+                for (channel, user) in application.members(role) {
+                    handle.cluster.seat(&channel, Some(user));
+                }
+            }
             Arc::new(Mutex::new(application))
         });
         let backend = application.clone().map(|application| Backend {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelKind, ClusterRole, RunTime};
 use crate::verify::account::Account;
 use crate::verify::mirror::{Defect, MirrorFigures, Outcome};
+use crate::verify::presence::Presence;
 use crate::verify::sample::{LeftOut, SampleFigures, SampleReading, Size, StratumReading};
 
 use super::build::rfc3339;
@@ -38,6 +39,9 @@ pub struct RealEventsReport {
     /// Channels on which both clusters carried something, of those that were watched last or are
     /// named above.
     pub carried: Vec<String>,
+    /// Who was on presence channels over time, thinned out evenly where it was read often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub presence: Vec<PresencePoint>,
     /// Copies that were not looked at, for want of room.
     pub left_out: u64,
     /// Events that clients sent. They reach no other cluster, and are not compared.
@@ -46,6 +50,18 @@ pub struct RealEventsReport {
     /// Encrypted events that `encryption_master_key` does not open.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<ClusterRole, u64>,
+}
+
+/// Who was on presence channels at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PresencePoint {
+    /// Seconds since publishing began.
+    pub second: f64,
+    /// Who.
+    #[serde(flatten)]
+    pub members: Presence,
+    /// Members on either cluster.
+    pub union: u64,
 }
 
 /// Events of one name on one channel with which the same went wrong.
@@ -109,6 +125,9 @@ pub struct SampleReport {
     pub rested: u64,
     /// The channels by kind and size.
     pub strata: Vec<SampleStratum>,
+    /// Who was on presence channels, the last time that it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
 }
 
 /// Occupied channels of one kind and size.
@@ -146,6 +165,11 @@ impl RealEventsReport {
             _ => ClusterRole::New,
         };
         let one_sided = mirror.one_sided().into_iter();
+        let point = |(at, members): &(RunTime, Presence)| PresencePoint {
+            second: (at.0 as f64 - start.0 as f64) / 1e9,
+            members: *members,
+            union: members.union(),
+        };
         Some(Self {
             sample: SampleReport::of(sample, mirror, confidence),
             events: Outcome::ALL.map(|outcome| (outcome, mirror.count(outcome))).into(),
@@ -156,6 +180,7 @@ impl RealEventsReport {
             defects,
             defects_dropped: mirror.defects_dropped,
             carried: mirror.carried.iter().cloned().collect(),
+            presence: account.presence().iter().map(point).collect(),
             left_out: mirror.left_out,
             client_events: mirror.client_events.clone(),
             unreadable: mirror.unreadable.clone(),
@@ -219,6 +244,14 @@ impl RealEventsReport {
                 let count = grouped(later.count);
                 said.push(format!("{role} came later {count} times: p50 {median}, p99 {most}"));
             }
+        }
+        if let Some(presence) = sample.presence.filter(|presence| presence.channels > 0) {
+            let Presence { channels, old, new, both, split } = presence;
+            let [channels, old, new, both, split] = [channels, old, new, both, split].map(grouped);
+            said.push(format!(
+                "members of {channels} presence channels: {old} on old, {new} on new, {both} of \
+                 them on both; {split} do not see everybody in their channel"
+            ));
         }
         said.extend(self.asides());
         said
@@ -301,6 +334,7 @@ impl SampleReport {
             vacated: sample.vacated,
             rested: sample.rested,
             strata: sample.last.strata.iter().map(stratum).collect(),
+            presence: sample.presence,
         }
     }
 
@@ -326,6 +360,7 @@ impl SampleReport {
                 left_out: self.left_out.clone(),
                 ..SampleReading::default()
             },
+            presence: self.presence,
         }
     }
 }

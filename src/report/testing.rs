@@ -14,6 +14,7 @@ use crate::verify::fact::{Control, Publications};
 use crate::verify::figures::Anomalies;
 use crate::verify::latency::Latencies;
 use crate::verify::mirror::Outcome;
+use crate::verify::presence::Presence;
 use crate::verify::sample::{LeftOut, Size};
 use crate::verify::status_page::{ComponentStatus, SpanKind};
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
@@ -389,6 +390,7 @@ pub(super) fn real_events(name: &str) -> RealEventsReport {
             vacated: 1,
             rested: 2,
             strata: vec![stratum],
+            presence: Some(Presence { channels: 2, old: 30, new: 12, both: 2, split: 9 }),
         },
         events: BTreeMap::from([(Outcome::Mirrored, 4_560), (Outcome::OnlyOnOld, 3)]),
         observed: 4_563,
@@ -398,6 +400,7 @@ pub(super) fn real_events(name: &str) -> RealEventsReport {
         defects: vec![defect],
         defects_dropped: 0,
         carried: vec![said()],
+        presence: Vec::new(),
         left_out: 7,
         client_events: one(),
         unreadable: one(),

@@ -532,6 +532,7 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
         doubles: ratio(&mut table, "doubles", 0.0),
         alters: ratio(&mut table, "alters", 0.0),
         forgets: table.integer("forgets", 0, 0..10_000) as u32,
+        rooms: table.integer("rooms", 0, 0..10_000) as u32,
     };
     table.finish(&[]);
     is_present.then_some(behaviour)

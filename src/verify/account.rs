@@ -11,10 +11,13 @@ use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::latency::Latencies;
 use super::occupancy::Readings;
+use super::presence::Presence;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
+use super::sample::SampleNote;
 use super::status_page::PageFigures;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Stratum};
+use super::thinned::Thinned;
 use super::timeline::{Slot, Timeline};
 
 /// Seconds for which anomalies are kept apart, so that a taint of their second finds them.
@@ -189,6 +192,7 @@ pub struct Account {
     incidents_dropped: u64,
     undecided: VecDeque<Undecided>,
     timeline: Timeline,
+    presence: Thinned<(RunTime, Presence)>,
     /// When publishing began, and when it ended or was last seen to go on. `None` before the first
     /// event: what happens until then does not count.
     publishing: Option<(RunTime, RunTime)>,
@@ -229,6 +233,7 @@ impl Account {
             incidents_dropped: 0,
             undecided: VecDeque::new(),
             timeline: Timeline::new(RunTime::ZERO),
+            presence: Thinned::default(),
             publishing: None,
             is_published: false,
             at: RunTime::ZERO,
@@ -261,6 +266,11 @@ impl Account {
     /// How the run went over time.
     pub const fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// Who was on presence channels over time, where that was read.
+    pub fn presence(&self) -> &[(RunTime, Presence)] {
+        self.presence.points()
     }
 
     /// The seconds that cannot be relied on.
@@ -325,11 +335,13 @@ impl Account {
         if let Some(report) = &second.mirror {
             mirror.add(report);
         }
-        for (_, note) in &second.sample {
+        for (at, note) in &second.sample {
             sample.add(note);
-        }
-        if !second.sample.is_empty() {
-            mirror.retain(sample.last.watched());
+            match note {
+                SampleNote::Presence(presence) => self.presence.push((*at, *presence)),
+                SampleNote::Refreshed(reading) => mirror.retain(reading.watched()),
+                SampleNote::Failed(..) | SampleNote::Refused(..) => {}
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use crate::model::time::nanos;
 use crate::model::{ChannelKind, RunTime};
 
 use super::stats;
+use super::thinned::Thinned;
 
 /// Readings that the trend is taken from, the last ones.
 const TREND_READINGS: usize = 60;
@@ -16,8 +17,6 @@ const TREND_READINGS: usize = 60;
 const TREND_READINGS_MIN: usize = 5;
 /// An end that lies farther off is none.
 const PROJECTED_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// Points that are kept to be drawn: where there are more, every other one is dropped.
-const POINTS_MAX: usize = 480;
 /// Longest time that answers may take beyond the time between two readings.
 const GAP_SLACK: Duration = Duration::from_secs(10);
 
@@ -121,9 +120,7 @@ pub struct Readings {
     last_at: Option<RunTime>,
     empty_since: Option<RunTime>,
     recent: VecDeque<(RunTime, u64)>,
-    points: Vec<Point>,
-    /// Readings for each point that is kept.
-    stride: u64,
+    points: Thinned<Point>,
 }
 
 impl Readings {
@@ -131,7 +128,7 @@ impl Readings {
     pub fn new(refresh: Duration, drained_for: Duration) -> Self {
         let gap_max = gap_max(refresh, drained_for);
         let figures = OccupancyFigures { gap_max, ..OccupancyFigures::default() };
-        Self { refresh, figures, stride: 1, ..Self::default() }
+        Self { refresh, figures, ..Self::default() }
     }
 
     /// Takes in a reading. `at` is the instant of the answer.
@@ -154,7 +151,12 @@ impl Readings {
             self.empty_since = self.empty_since.or(Some(at));
         }
         self.last_at = Some(at);
-        self.keep(at, seen);
+        self.points.push(Point {
+            at,
+            channels,
+            members: seen.members,
+            subscriptions: seen.subscriptions,
+        });
         self.recent.push_back((at, channels));
         if self.recent.len() > TREND_READINGS {
             self.recent.pop_front();
@@ -166,25 +168,6 @@ impl Readings {
         figures.empty_for = self.empty_since.map_or(Duration::ZERO, |since| at.since(since));
         figures.last = seen.clone();
         figures.empty_in = projected(&self.recent);
-    }
-
-    fn keep(&mut self, at: RunTime, seen: &Occupancy) {
-        if self.figures.readings.is_multiple_of(self.stride) {
-            self.points.push(Point {
-                at,
-                channels: seen.total(),
-                members: seen.members,
-                subscriptions: seen.subscriptions,
-            });
-        }
-        if self.points.len() > POINTS_MAX {
-            let mut place = 0;
-            self.points.retain(|_| {
-                place += 1;
-                place % 2 == 1
-            });
-            self.stride *= 2;
-        }
     }
 
     /// What they come to at `now`.
@@ -210,7 +193,7 @@ impl Readings {
 
     /// What is drawn.
     pub fn points(&self) -> &[Point] {
-        &self.points
+        self.points.points()
     }
 }
 
@@ -333,17 +316,5 @@ mod tests {
         assert_eq!(ends(&[7, 7, 7, 7, 7]), None, "nobody leaves");
         assert_eq!(ends(&[1, 2, 3, 4, 5]), None, "they become more");
         assert_eq!(ends(&[4, 3, 2, 1, 0]), None, "nothing is left");
-    }
-
-    #[test]
-    fn the_points_that_are_drawn_are_bounded_however_long_it_takes() {
-        let story: Vec<_> = (0..10_000).map(Some).collect();
-        let (readings, at) = told(&story);
-        let points = readings.points();
-        assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&points.len()), "{}", points.len());
-        let steps: Vec<_> = points.windows(2).map(|w| w[1].at.since(w[0].at)).collect();
-        assert!(steps.iter().all(|step| *step == steps[0]), "they are not evenly apart");
-        assert!(at.since(points.last().unwrap().at) < steps[0]);
-        assert_eq!(readings.figures(at).readings, 10_000);
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelKind, ClusterRole};
 
 use super::mirror::MirrorFigures;
+use super::presence::Presence;
 use super::stats::{self, Sampled};
 
 /// How many subscriptions a channel has, by order of magnitude.
@@ -139,6 +140,8 @@ impl SampleReading {
 pub enum SampleNote {
     /// It was refreshed.
     Refreshed(SampleReading),
+    /// Who was on presence channels, as both clusters said.
+    Presence(Presence),
     /// A cluster did not list its channels: in a few words.
     Failed(ClusterRole, String),
     /// A cluster refused a subscription to a channel of the sample: in a few words.
@@ -164,6 +167,8 @@ pub struct SampleFigures {
     pub rested: u64,
     /// The last refresh.
     pub last: SampleReading,
+    /// Who was on presence channels, the last time.
+    pub presence: Option<Presence>,
 }
 
 /// What a sample rules out: channels to which the application publishes on one cluster only.
@@ -188,6 +193,7 @@ impl SampleFigures {
                 self.rested += reading.rested;
                 self.last = reading.clone();
             }
+            SampleNote::Presence(presence) => self.presence = Some(*presence),
             SampleNote::Failed(role, why) => {
                 *self.failed.entry(*role).or_default() += 1;
                 self.last_failure.clone_from(why);
@@ -217,6 +223,7 @@ impl SampleFigures {
         if later.refreshes > 0 {
             self.last = later.last.clone();
         }
+        self.presence = later.presence.or(self.presence);
     }
 
     /// What the channels that were watched last say of all, with a `confidence` from 0 to 1. A

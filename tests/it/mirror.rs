@@ -35,6 +35,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     doubles: 0.0,
     alters: 0.0,
     forgets: 0,
+    rooms: 0,
 };
 
 /// A fault log in memory.
@@ -129,6 +130,7 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
             doubles: 2e-3,
             alters: 5e-4,
             forgets: 0,
+            rooms: 0,
         };
         let sample = format!("{SAMPLE}id_pointer = \"/id\"\n");
         let mut cut = 0.0;
@@ -248,6 +250,34 @@ fn a_channel_that_is_published_to_one_cluster_only_is_named_as_that() {
     assert!(detail.contains("1 channel is published to old only: private-orders-0"), "{detail}");
     assert_eq!(report.0["mirror"]["sample"]["one_sided_at_most"], Value::Null);
     outcome.assert_code(1);
+}
+
+#[test]
+fn members_of_presence_channels_are_counted_where_they_are_and_where_they_are_apart() {
+    let behaviour = Behaviour { rooms: 5, ..BEHAVIOUR };
+    for (joins, watched) in [("", 20), ("join_presence = true\n", 25)] {
+        let sample =
+            SAMPLE.replace("[\"private-orders-\"]", "[\"private-orders-\", \"presence-\"]");
+        let mut page = String::new();
+        let watched_too =
+            watch(7, behaviour, &format!("{sample}{joins}"), "8s", |running, _, _| {
+                page =
+                    running.page(|page| page.contains("presence_split_ratio 0.6666666666666666"));
+            });
+        let Watched { outcome, report, .. } = watched_too;
+        // In each room one is on old, one on new, and one on both; who watches counts for nobody.
+        let presence =
+            serde_json::json!({ "channels": 5, "old": 10, "new": 10, "both": 5, "split": 10 });
+        let sample = &report.0["mirror"]["sample"];
+        assert_eq!(sample["presence"], presence, "{outcome}");
+        assert_eq!(number(sample, "watched"), watched);
+        assert_eq!(number(&report.0["mirror"]["presence"][0], "union"), 15);
+        assert!(page.contains("pusher_canary_presence_members{cluster=\"new\"} 10"), "{page}");
+        let said = "members of 5 presence channels: 10 on old, 10 on new, 5 of them on both; 10 do";
+        let words = outcome.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(said), "{outcome}");
+        outcome.assert_code(0);
+    }
 }
 
 #[test]

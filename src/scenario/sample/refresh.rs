@@ -31,6 +31,8 @@ pub struct Sampler {
     opens_encrypted: bool,
     refreshes: u64,
     watched: BTreeMap<String, ChannelName>,
+    /// Presence channels whose members are read.
+    read: Vec<ChannelName>,
 }
 
 /// What is known of a channel on which somebody else is.
@@ -51,19 +53,25 @@ impl Default for Occupied {
 impl Sampler {
     /// One that watches nothing yet, and at most `channels_max` at a time. `opens_encrypted` says
     /// whether there is a key of encrypted channels for each cluster.
-    pub const fn new(
+    pub fn new(
         seed: u64,
         channels_max: usize,
         joins_presence: bool,
         opens_encrypted: bool,
     ) -> Self {
-        let watched = BTreeMap::new();
-        Self { seed, channels_max, joins_presence, opens_encrypted, refreshes: 0, watched }
+        let (watched, read) = (BTreeMap::new(), Vec::new());
+        Self { seed, channels_max, joins_presence, opens_encrypted, refreshes: 0, watched, read }
     }
 
     /// The channels that are to be watched on every cluster.
     pub fn watched(&self) -> impl Iterator<Item = &ChannelName> {
         self.watched.values()
+    }
+
+    /// The presence channels of which it is to be read who is there: as many as may be watched. It
+    /// does not take being there oneself.
+    pub fn read(&self) -> impl Iterator<Item = &ChannelName> {
+        self.read.iter()
     }
 
     /// Chooses anew by what every cluster says.
@@ -99,6 +107,11 @@ impl Sampler {
         }
         let is_gone = |name: &&String| !occupied.contains_key(name.as_str());
         reading.vacated = self.watched.keys().filter(is_gone).count() as u64;
+        let presence = occupied.keys().filter(|name| kind_of(name).is_presence());
+        let presence = presence.filter_map(|name| ChannelName::new(*name).ok());
+        self.read = presence.collect();
+        self.read.sort_by_key(|name| rank(self.seed, name.as_str()));
+        self.read.truncate(self.channels_max);
         let mut eligible: BTreeMap<String, Option<u64>> = BTreeMap::new();
         for (name, known) in &occupied {
             match self.leaves_out(name) {
@@ -281,6 +294,8 @@ mod tests {
         assert_eq!(reading.left_out, BTreeMap::from(left_out));
         assert_eq!(reading.occupied, BTreeMap::from([(Old, 4)]));
         assert_eq!(watched(&sampler), BTreeSet::from(["private-a".to_owned()]));
+        // Who is there can be read without being there.
+        assert_eq!(sampler.read().map(ChannelName::as_str).collect::<Vec<_>>(), ["presence-a"]);
         let mut sampler = Sampler::new(7, 9, true, true);
         let reading = sampler.refresh(&BTreeMap::from([(Old, told())]));
         assert_eq!(reading.left_out, BTreeMap::from([(LeftOut::Name, 1)]));
