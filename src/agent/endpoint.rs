@@ -1,10 +1,11 @@
 //! Asks one of the application's auth endpoints, for whoever needs a signature, and tries what it
 //! must not do.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::model::{Clock, ClusterRole, SocketId};
@@ -26,6 +27,9 @@ use super::{Phases, RunError, one_off};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// From one question to the next, while a run goes on.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Questions that are open at once: a reconnect asks for each of its channels, and no application
+/// need bear all of that in one moment.
+const QUESTIONS_MAX: usize = 8;
 /// How often something is tried that came to nothing.
 const TRIES_MAX: u32 = 3;
 /// A connection that nobody has: what is signed for it is of no use to anybody.
@@ -46,6 +50,9 @@ pub(super) struct Endpoint {
     clock: Clock,
     tasks: TaskTracker,
     idle: Mutex<Option<Connection>>,
+    /// Questions that may be open at once.
+    permits: Semaphore,
+    trials: BTreeSet<EndpointTrial>,
 }
 
 /// Why an endpoint gave no signature that its cluster takes.
@@ -92,6 +99,8 @@ impl Endpoint {
                 clock,
                 tasks: tasks.clone(),
                 idle: Mutex::new(None),
+                permits: Semaphore::new(QUESTIONS_MAX),
+                trials: plan.trials_of(cluster, *kind),
             }));
         }
         Ok(all)
@@ -109,9 +118,12 @@ impl Endpoint {
         socket_id: &SocketId,
         subject: Subject<'_>,
     ) -> (EndpointFact, Result<Signed, String>) {
+        // Closed never: whoever waits gets one.
+        let permit = self.permits.acquire().await;
         let begun = self.clock.now();
         let signed = self.signed(socket_id, subject).await;
-        let took = self.clock.now().since(begun);
+        let took = Some(self.clock.now().since(begun));
+        drop(permit);
         let answered = match &signed {
             Ok(_) => Answered::Signed,
             Err(Failure::Unanswered(_)) => Answered::Nothing,
@@ -254,7 +266,7 @@ impl Endpoint {
     }
 
     async fn try_all(&self, facts: &mpsc::Sender<Fact>) {
-        for trial in self.config.trials(self.kind, self.other.is_some()) {
+        for trial in self.trials.iter().copied() {
             for _ in 0..TRIES_MAX {
                 let passed = match trial {
                     EndpointTrial::Forbidden => self.forbids().await,
@@ -274,10 +286,11 @@ impl Endpoint {
     async fn forbids(&self) -> Option<bool> {
         let subject = Subject::Channel(self.config.forbidden.as_ref()?);
         let answer = self.answer(&Self::nobodys_socket(), subject).await.ok()?;
-        match endpoint::read(subject, answer.status, &answer.body) {
-            // A server that is broken refuses everybody.
-            Err(Unusable::Refused(500..)) => None,
-            signed => Some(signed.is_err()),
+        // Anything else is no answer to the question.
+        match answer.status {
+            401 | 403 => Some(true),
+            200 => Some(!endpoint::has_auth(&answer.body)),
+            _ => None,
         }
     }
 

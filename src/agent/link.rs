@@ -1,6 +1,6 @@
 //! Drives one [`Session`] over one WebSocket at a time: dials, signs, sends, reads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -118,6 +118,8 @@ pub struct Link {
     signing: HashMap<usize, Duration>,
     /// Keys of encrypted channels, as the auth endpoint gave them.
     shared_secrets: HashMap<usize, SharedSecret>,
+    /// Places for which the auth endpoint gave no signature yet, or none.
+    unsigned: HashSet<usize>,
     /// Authorisations that are asked for.
     authorising: FuturesUnordered<Authorisation>,
     /// The backlog of a socket that is gone, until it is asked for.
@@ -146,6 +148,7 @@ impl Link {
             upgraded: RunTime::ZERO,
             signing: HashMap::new(),
             shared_secrets: HashMap::new(),
+            unsigned: HashSet::new(),
             authorising: FuturesUnordered::new(),
             lost_backlog: Duration::ZERO,
         }
@@ -176,10 +179,20 @@ impl Link {
         self.session.recycle(self.clock.now());
     }
 
-    /// The phases of the connection that has just become ready.
+    /// Whether the cluster had a signature to judge, when it was asked for this subscription.
+    pub fn was_signed(&self, at: usize) -> bool {
+        !self.unsigned.contains(&at)
+    }
+
+    /// The phases of the connection that has just become ready. What an auth endpoint takes is no
+    /// time of the cluster's.
     pub fn phases(&self) -> ConnectPhases {
         let whole = self.clock.now().since(self.upgraded);
-        ConnectPhases { subscribed: whole.saturating_sub(self.phases.established), ..self.phases }
+        let subscribed = match self.target.endpoint {
+            Some(_) => Duration::ZERO,
+            None => whole.saturating_sub(self.phases.established),
+        };
+        ConnectPhases { subscribed, ..self.phases }
     }
 
     /// The longest time since the last call for which received bytes may have waited to be read.
@@ -201,6 +214,8 @@ impl Link {
 
     /// Keeps a channel subscribed no more.
     pub fn unsubscribe(&mut self, subscription: usize) {
+        // Another channel may take its number.
+        self.shared_secrets.remove(&subscription);
         self.session.unsubscribe(subscription);
     }
 
@@ -290,6 +305,7 @@ impl Link {
         let Some(channel) = self.session.channel(at).cloned() else { return };
         if let Some(endpoint) = self.target.endpoint.clone() {
             let socket_id = socket_id.clone();
+            self.unsigned.insert(at);
             self.authorising.push(Box::pin(async move {
                 let (fact, signed) = endpoint.ask(&socket_id, Subject::Channel(&channel)).await;
                 (at, socket_id, fact, signed)
@@ -310,8 +326,8 @@ impl Link {
     /// An answer for a connection that is gone is no use any more.
     fn authorised(&mut self, (at, socket_id, fact, signed): Authorised) -> EndpointFact {
         if self.session.socket_id() == Some(&socket_id) {
-            if let EndpointFact::Asked { took, .. } = &fact {
-                self.signing.insert(at, *took);
+            if signed.is_ok() {
+                self.unsigned.remove(&at);
             }
             let answer = signed.map(|signed| {
                 self.shared_secrets.remove(&at);

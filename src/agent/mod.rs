@@ -35,6 +35,7 @@ use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, SamplePlan};
 use crate::verify::account::Account;
+use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::occupancy::Watching;
@@ -339,7 +340,9 @@ where
     if let Some(SamplePlan { sampling, .. }) = &plan.sample {
         let opens_encrypted = plan.clusters.iter().all(ClusterPlan::opens_encrypted);
         let sampling = sampling.clone();
-        let own = (identifier, build::watchers_user(plan));
+        let kind = EndpointKind::AuthEndpoint;
+        let by_endpoint = plan.clusters.iter().any(|c| c.endpoints.contains_key(&kind));
+        let own = (identifier, build::watchers_user(plan), by_endpoint);
         let sampler = Sampler::new(plan.seed, sampling, opens_encrypted, sides, own, facts.clone());
         tasks.spawn(Task::Sampler, sampler.run(phases.clone()));
     }

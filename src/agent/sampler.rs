@@ -52,6 +52,8 @@ pub(super) struct Sampler {
     presence: Vec<ChannelName>,
     /// What the ids of the watchers themselves begin with.
     own_users: String,
+    /// Whether an auth endpoint says who they are.
+    joins_as_somebody: bool,
     identifier: Arc<Identifier>,
     facts: mpsc::Sender<Fact>,
 }
@@ -165,14 +167,24 @@ impl Sampler {
         sampling: Sampling,
         opens_encrypted: bool,
         sides: Vec<Side>,
-        (identifier, own_users): (Arc<Identifier>, String),
+        (identifier, own_users, joins_as_somebody): (Arc<Identifier>, String, bool),
         facts: mpsc::Sender<Fact>,
     ) -> Self {
         let Sampling { channels, join_presence, .. } = sampling;
         let sampler = sample::Sampler::new(seed, channels, join_presence, opens_encrypted);
         let sampler = Some(sampler);
         let (assigned, presence) = (BTreeMap::new(), Vec::new());
-        Self { sampling, sampler, sides, assigned, presence, own_users, identifier, facts }
+        Self {
+            sampling,
+            sampler,
+            sides,
+            assigned,
+            presence,
+            own_users,
+            joins_as_somebody,
+            identifier,
+            facts,
+        }
     }
 
     /// Refreshes the sample from the beginning of publishing to its end.
@@ -200,8 +212,10 @@ impl Sampler {
             let from = clock.now().after(refresh.saturating_sub(takes).max(refresh / 2));
             tokio::time::sleep_until(clock.instant(from.min(due)).into()).await;
             let until = clock.instant(due).into();
+            let now = clock.now();
+            let halfway = now.after(due.since(now) / 2);
             let reading = async {
-                self.read_presence().await;
+                self.read_presence(halfway).await;
                 self.count().await;
             };
             let _ = tokio::time::timeout_at(until, reading).await;
@@ -296,27 +310,26 @@ impl Sampler {
     }
 
     /// Asks each cluster who is on presence channels. One that no cluster can tell of is left out.
-    async fn read_presence(&mut self) {
+    async fn read_presence(&mut self, until: RunTime) {
         if self.presence.is_empty() {
             return;
         }
-        let (pause, channels) = (self.pause(), &self.presence);
-        let ask = self.sides.iter_mut().map(|side| async {
-            let mut users = Vec::new();
-            for channel in channels {
-                users.push(side.users(channel, pause).await);
+        let (pause, mut presence) = (self.pause(), Presence::default());
+        for channel in &self.presence {
+            // As whom an endpoint let us in is not known: where we are ourselves, nobody is counted.
+            if self.joins_as_somebody && self.assigned.contains_key(channel) {
+                continue;
             }
-            users
-        });
-        let mut presence = Presence::default();
-        if let [old, new] = futures_util::future::join_all(ask).await.as_mut_slice() {
-            for pair in old.iter_mut().zip(new) {
-                if let (Some(old), Some(new)) = pair {
-                    for users in [&mut *old, new] {
-                        users.retain(|user| !user.starts_with(&self.own_users));
-                    }
-                    presence.add(old, new);
+            if self.sides.iter().any(|side| side.wire.clock.now() >= until) {
+                break;
+            }
+            let ask = self.sides.iter_mut().map(|side| side.users(channel, pause));
+            if let [Some(old), Some(new)] = futures_util::future::join_all(ask).await.as_mut_slice()
+            {
+                for users in [&mut *old, &mut *new] {
+                    users.retain(|user| !user.starts_with(&self.own_users));
                 }
+                presence.add(old, new);
             }
         }
         self.state(SampleNote::Presence(presence)).await;
@@ -326,6 +339,8 @@ impl Sampler {
     async fn count(&mut self) {
         let (pause, assigned) = (self.pause(), &self.assigned);
         let ask = self.sides.iter_mut().map(|side| async {
+            // What was counted before is not known any more.
+            side.asked.clear();
             for channel in assigned.keys() {
                 side.count(channel, pause).await;
             }

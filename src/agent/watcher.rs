@@ -11,7 +11,7 @@ use crate::model::{ChannelName, Clock, ClusterRole, MasterKey, RunTime};
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::frame::{Data, ServerFrame};
 use crate::pusher::session::Event;
-use crate::verify::endpoint::EndpointKind;
+use crate::verify::endpoint::{Answered, EndpointFact, EndpointKind};
 use crate::verify::fact::{Fact, Seen};
 use crate::verify::mirror::identity::{Identifier, Identity};
 use crate::verify::sample::SampleNote;
@@ -74,7 +74,6 @@ struct Eyes {
     redacts: bool,
     seen: Vec<Seen>,
     client_events: u64,
-    unreadable: u64,
 }
 
 /// Events' names that are kept at most: an application may put anything into one.
@@ -94,7 +93,6 @@ impl Watcher {
             redacts,
             seen: Vec::new(),
             client_events: 0,
-            unreadable: 0,
         };
         let mut next_report = next_tally(clock.now());
         let mut looked = clock.now();
@@ -118,8 +116,13 @@ impl Watcher {
                         let _ = facts.send(Fact::Sample(now, SampleNote::Refused(role, why))).await;
                     }
                     log.note(&event, &mut link, now).await;
-                    if let LinkEvent::Asked(fact) = event {
-                        let kind = EndpointKind::AuthEndpoint;
+                    if let LinkEvent::Asked(EndpointFact::Asked { answered, why, .. }) = event
+                        && !matches!(answered, Answered::Refused | Answered::Nothing)
+                    {
+                        // A channel may be refused to whom the endpoint takes us for, and many ask
+                        // at once: of the endpoint that says nothing.
+                        let (kind, took) = (EndpointKind::AuthEndpoint, None);
+                        let fact = EndpointFact::Asked { took, answered, why };
                         let _ = facts.send(Fact::Endpoint(role, kind, fact)).await;
                     }
                 }
@@ -174,11 +177,11 @@ impl Eyes {
             return;
         }
         let identity = identify(&self.identifier, watched.shared_secret.as_ref(), &frame.data());
+        let channel = Arc::clone(&watched.shown);
         let Some(identity) = identity else {
-            self.unreadable += 1;
+            self.seen.push(Seen::Unreadable(channel, at));
             return;
         };
-        let channel = Arc::clone(&watched.shown);
         let event = match self.events.get(&*frame.event) {
             Some(shown) => Arc::clone(shown),
             None => self.shown_event(&frame.event),
@@ -208,7 +211,8 @@ impl Eyes {
                 // Whoever was told to leave meanwhile has left.
                 if let Some(watched) = watched.filter(|watched| watched.place == *at) {
                     watched.is_subscribed = true;
-                    if let Some(secret) = link.shared_secret(*at) {
+                    let is_encrypted = channel.is_some_and(|name| name.kind().is_encrypted());
+                    if let Some(secret) = link.shared_secret(*at).filter(|_| is_encrypted) {
                         watched.shared_secret = Some(secret.clone());
                     }
                     let at = link.session().last_heard();
@@ -271,11 +275,10 @@ fn refusal(event: &LinkEvent, redacts: bool) -> Option<String> {
 
 async fn hand_on(role: ClusterRole, eyes: &mut Eyes, facts: &mpsc::Sender<Fact>) {
     let mut seen = std::mem::take(&mut eyes.seen);
-    let beside = [
-        (std::mem::take(&mut eyes.client_events), Seen::ClientEvents as fn(u64) -> Seen),
-        (std::mem::take(&mut eyes.unreadable), Seen::Unreadable),
-    ];
-    seen.extend(beside.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| what(n)));
+    match std::mem::take(&mut eyes.client_events) {
+        0 => {}
+        count => seen.push(Seen::ClientEvents(count)),
+    }
     if !seen.is_empty() {
         // The collector outlives every watcher; if it is gone, the run has failed already.
         let _ = facts.send(Fact::Seen(role, seen)).await;

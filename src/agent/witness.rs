@@ -131,7 +131,8 @@ impl ConnectionLog {
             Event::SubscriptionRefused(at, error) => {
                 let named = at.and_then(|at| link.session().channel(at));
                 // Where the cluster names no channel, a signed one is the likely one.
-                if named.is_none_or(|channel| channel.kind().needs_auth()) {
+                let is_signed = at.is_none_or(|at| link.was_signed(at));
+                if is_signed && named.is_none_or(|channel| channel.kind().needs_auth()) {
                     let took = at.map_or(Duration::ZERO, |at| link.signing(at));
                     self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
                 }

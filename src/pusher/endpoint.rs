@@ -133,6 +133,12 @@ pub fn read(subject: Subject<'_>, status: u16, body: &str) -> Result<Signed, Unu
     Ok(Signed { auth, channel_data, shared_secret, user_data })
 }
 
+/// Whether an answer has a signature in it, whatever else it lacks.
+pub fn has_auth(body: &str) -> bool {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    body.get("auth").and_then(Value::as_str).is_some_and(|auth| !auth.is_empty())
+}
+
 /// What is wrong with a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
@@ -248,6 +254,7 @@ mod tests {
             let said = read.err().map_or(String::new(), |error| error.to_string());
             assert!(said.starts_with(wrong) && said.is_empty() == wrong.is_empty(), "{said}");
         }
+        assert!(has_auth(r#"{"auth":"k:s"}"#) && !has_auth(r#"{"auth":""}"#) && !has_auth("no"));
         let user = |body| read(Subject::User, 200, body).is_ok();
         assert!(user(r#"{"auth":"k:s","user_data":"{\"id\":\"1\"}"}"#));
         assert!(!user(r#"{"auth":"k:s"}"#));

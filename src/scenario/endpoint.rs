@@ -43,12 +43,13 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// What is tried on it; `has_other` says whether there is another cluster.
-    pub fn trials(&self, kind: EndpointKind, has_other: bool) -> BTreeSet<EndpointTrial> {
+    /// What is tried on it; `is_crossed` says whether there is another cluster that must refuse what
+    /// it signs.
+    pub(super) fn trials(&self, kind: EndpointKind, is_crossed: bool) -> BTreeSet<EndpointTrial> {
         let signs_channels = kind == EndpointKind::AuthEndpoint;
         let all = [
             (EndpointTrial::Forbidden, self.forbidden.is_some()),
-            (EndpointTrial::Crossed, signs_channels && has_other),
+            (EndpointTrial::Crossed, signs_channels && is_crossed),
             (EndpointTrial::SignedIn, !signs_channels),
         ];
         all.into_iter().filter(|(_, is_tried)| *is_tried).map(|(trial, _)| trial).collect()

@@ -3,7 +3,7 @@
 
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use crate::pusher;
 use crate::pusher::rest::Signer;
 use crate::verify::checks::{Looks, Phase, Requirements};
 use crate::verify::control;
-use crate::verify::endpoint::{EndpointBegin, EndpointKind};
+use crate::verify::endpoint::{EndpointBegin, EndpointKind, EndpointTrial};
 use crate::verify::fact::Control;
 use crate::verify::mirror;
 use crate::verify::occupancy::Watching;
@@ -413,19 +413,32 @@ impl Plan {
         }
     }
 
+    /// What is tried on one of a cluster's auth endpoints. The other cluster need not refuse what
+    /// it signs where both apps have one key and one secret, nor is it asked where the run must not
+    /// subscribe.
+    pub fn trials_of(&self, cluster: &ClusterPlan, kind: EndpointKind) -> BTreeSet<EndpointTrial> {
+        let other = self.cluster(cluster.role.other());
+        let is_crossed = other.is_some_and(|other| {
+            let (one, other_app) = (&cluster.signer, &other.signer);
+            let is_same = one.key == other_app.key && one.secret == other_app.secret;
+            !is_same && self.requirements.phase.subscribes_on(other.role)
+        });
+        let endpoint = cluster.endpoints.get(&kind);
+        endpoint.map_or_else(BTreeSet::new, |endpoint| endpoint.trials(kind, is_crossed))
+    }
+
     /// How the application's auth endpoints are looked at.
     fn endpoints(&self) -> BTreeMap<ClusterRole, BTreeMap<EndpointKind, EndpointBegin>> {
-        let has_other = self.clusters.len() > 1;
-        let begin = |(kind, endpoint): (&EndpointKind, &Endpoint)| {
-            let begin = EndpointBegin {
+        let begin =
+            |cluster: &ClusterPlan, kind: EndpointKind, endpoint: &Endpoint| EndpointBegin {
                 url: endpoint.url.to_string(),
                 is_private: endpoint.is_private(),
-                trials: endpoint.trials(*kind, has_other),
+                trials: self.trials_of(cluster, kind),
             };
-            (*kind, begin)
-        };
         let of = |cluster: &ClusterPlan| {
-            let endpoints: BTreeMap<_, _> = cluster.endpoints.iter().map(begin).collect();
+            let endpoints = cluster.endpoints.iter();
+            let endpoints: BTreeMap<_, _> =
+                endpoints.map(|(kind, e)| (*kind, begin(cluster, *kind, e))).collect();
             (!endpoints.is_empty()).then_some((cluster.role, endpoints))
         };
         self.clusters.iter().filter_map(of).collect()
@@ -516,6 +529,8 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
                 (EndpointKind::UserAuthEndpoint, &cluster.user_auth_endpoint),
             ]
             .into_iter()
+            // Nobody is kept from leaving a cluster by what signs for it.
+            .filter(|_| scenario.phase.subscribes_on(*role))
             .filter_map(|(kind, endpoint)| Some((kind, endpoint.clone()?)))
             .collect(),
             master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run, seed)),

@@ -113,8 +113,8 @@ pub struct EndpointBegin {
 pub enum EndpointFact {
     /// It was asked for what must be had.
     Asked {
-        /// How long it took, a dial included.
-        took: Duration,
+        /// How long it took, a dial included; `None` where that says nothing of it.
+        took: Option<Duration>,
         /// What came of it.
         answered: Answered,
         /// Why, in a few words, if it did not sign.
@@ -145,7 +145,7 @@ impl EndpointSecond {
     pub fn note(&mut self, fact: EndpointFact) {
         match fact {
             EndpointFact::Asked { took, answered, why } => {
-                if answered != Answered::Nothing {
+                if let Some(took) = took.filter(|_| answered != Answered::Nothing) {
                     self.took.record(took);
                 }
                 *self.answered.entry(answered).or_default() += 1;

@@ -341,8 +341,8 @@ pub enum Seen {
     },
     /// So many events of clients came.
     ClientEvents(u64),
-    /// So many events came that its key does not open.
-    Unreadable(u64),
+    /// An event came on the channel that its key does not open.
+    Unreadable(Arc<str>, RunTime),
     /// It was alive at this instant, and subscribed to these.
     Alive(Vec<Arc<str>>, RunTime),
 }

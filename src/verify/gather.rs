@@ -233,7 +233,7 @@ impl Gatherer {
                     mirror.note_copy(&Copy { role, channel, event, identity, at });
                 }
                 Seen::ClientEvents(count) => mirror.note_client_events(role, count),
-                Seen::Unreadable(count) => mirror.note_unreadable(role, count),
+                Seen::Unreadable(channel, at) => mirror.note_unreadable(role, &channel, at),
                 Seen::Alive(channels, at) => {
                     channels.iter().for_each(|channel| mirror.note_alive(role, channel, at));
                 }

@@ -59,6 +59,8 @@ struct Watched {
     report: Report,
     /// The application's mistakes.
     log: Vec<Value>,
+    /// What the run recorded.
+    journal: String,
 }
 
 /// Runs with `sample` in the scenario. New's WebSockets are behind a door; `happen` is called once
@@ -87,6 +89,8 @@ fn watch(
     let text = text.replace(&clusters.sections[1], &section(ClusterRole::New, &endpoint, None));
     let path = folder.write("scenario.toml", &format!("{text}{sample}"));
     let args = ["run", path.to_str().unwrap(), "--report-json", "-", "--listen", "127.0.0.1:0"];
+    let journal = folder.file("journal");
+    let args = args.into_iter().chain(["--journal", journal.to_str().unwrap(), "-v"]);
     let _turn = turn();
     let mut running = canary(args).envs(clusters.variables()).start();
     happen(&mut running, &door, clock);
@@ -95,7 +99,7 @@ fn watch(
     let report = outcome.judged();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let log = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    Watched { outcome, report, log }
+    Watched { outcome, report, log, journal: folder.read("journal") }
 }
 
 /// Waits until some real event was found on both clusters.
@@ -139,7 +143,7 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
             door.empty();
             cut = clock.now().since(RunTime::ZERO).as_secs_f64();
         });
-        let Watched { outcome, report, log } = watched;
+        let Watched { outcome, report, log, .. } = watched;
         // When each mistake was made, in seconds since the pair began.
         let mut done: BTreeMap<Place, Vec<f64>> = BTreeMap::new();
         for line in &log {
@@ -206,34 +210,50 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
 }
 
 #[test]
-fn an_application_that_publishes_the_same_to_both_passes_and_leaves_no_trace_of_a_payload() {
+fn an_application_that_publishes_the_same_to_both_passes() {
+    let sample = format!("{SAMPLE}id_pointer = \"/id\"\n");
+    let mut page = String::new();
+    let watched = watch(7, BEHAVIOUR, &sample, "6s", |running, _, _| {
+        mirrored(running);
+        page = running.page(|_| true);
+    });
+    let Watched { outcome, report, .. } = watched;
+    assert_eq!(report.status("mirror", "both"), "pass", "{outcome}");
+    outcome.assert_code(0);
+    let mirror = &report.0["mirror"];
+    assert!(number(mirror, "observed") > 300, "{mirror}");
+    assert_eq!(mirror["defects"], serde_json::json!([]));
+    let sample = &mirror["sample"];
+    assert_eq!((number(sample, "channels"), number(sample, "watched")), (20, 20));
+    assert_eq!((number(sample, "seen"), number(sample, "one_sided_at_most")), (20, 0));
+    // One user on each channel of old, and nobody but the canary on new.
+    assert_eq!(sample["occupied"], serde_json::json!({ "old": 20, "new": 0 }));
+    assert_eq!(number(sample, "vacated"), 0);
+    assert!(page.contains("pusher_canary_occupied_channels{cluster=\"old\"} 20"), "{page}");
+}
+
+#[test]
+fn no_payload_is_written_and_no_name_where_names_are_redacted() {
+    let behaviour = Behaviour { skips: 0.1, ..BEHAVIOUR };
     for (more, shows_names) in [("", true), ("redact_channels = true\n", false)] {
         let sample = format!("{SAMPLE}id_pointer = \"/id\"\n{more}");
         let mut page = String::new();
-        let watched = watch(7, BEHAVIOUR, &sample, "6s", |running, _, _| {
+        let watched = watch(7, behaviour, &sample, "6s", |running, _, _| {
             mirrored(running);
             page = running.page(|_| true);
         });
-        let Watched { outcome, report, .. } = watched;
-        assert_eq!(report.status("mirror", "both"), "pass", "{outcome}");
-        outcome.assert_code(0);
-        let mirror = &report.0["mirror"];
-        assert!(number(mirror, "observed") > 300, "{mirror}");
-        assert_eq!(mirror["defects"], serde_json::json!([]));
-        let sample = &mirror["sample"];
-        assert_eq!((number(sample, "channels"), number(sample, "watched")), (20, 20));
-        assert_eq!((number(sample, "seen"), number(sample, "one_sided_at_most")), (20, 0));
-        // One user on each channel of old, and nobody but the canary on new.
-        assert_eq!(sample["occupied"], serde_json::json!({ "old": 20, "new": 0 }));
-        assert_eq!(number(sample, "vacated"), 0);
-        let said = format!("{}{}{page}", outcome.stdout, outcome.stderr);
-        assert_eq!(said.contains("private-orders-1"), shows_names);
-        for payload in ["\"o-", "\\\"o-", "order-p"] {
-            let may_be_named = shows_names && payload == "order-p";
-            assert!(may_be_named || !said.contains(payload), "{payload} in {said}");
+        let Watched { outcome, report, journal, .. } = watched;
+        outcome.assert_code(1);
+        assert!(!defects(&report).is_empty(), "{outcome}");
+        let said = format!("{}{}{journal}", outcome.stdout, outcome.stderr);
+        // The prefix is the scenario's own.
+        for name in ["private-orders-1", "order-placed"] {
+            assert_eq!(said.contains(name), shows_names, "{name}");
+        }
+        for payload in ["\"o-", "\\\"o-", "o-1"] {
+            assert!(!said.contains(payload), "{payload} in {said}");
         }
         assert!(!page.contains("orders"), "a metric has a channel's name");
-        assert!(page.contains("pusher_canary_occupied_channels{cluster=\"old\"} 20"), "{page}");
     }
 }
 
@@ -241,7 +261,7 @@ fn an_application_that_publishes_the_same_to_both_passes_and_leaves_no_trace_of_
 fn a_channel_that_is_published_to_one_cluster_only_is_named_as_that() {
     let behaviour = Behaviour { forgets: 1, ..BEHAVIOUR };
     let watched = watch(7, behaviour, SAMPLE, "6s", |_, _, _| {});
-    let Watched { outcome, report, log } = watched;
+    let Watched { outcome, report, log, .. } = watched;
     let one_sided = serde_json::json!({ "private-orders-0": "old" });
     assert_eq!(report.0["mirror"]["one_sided"], one_sided, "{outcome}");
     assert!(log.iter().all(|line| line["kind"] == "app-forget"));

@@ -20,7 +20,8 @@ pub(super) fn check(sample: &SampleFigures, mirror: &MirrorFigures, limits: &Lim
     let defects: u64 = DEFECTS.iter().map(|outcome| mirror.count(*outcome)).sum();
     let (status, observed) = ratio(defects, evidence, |ratio| ratio <= limit);
     let unjudged = unjudged(mirror);
-    let is_blind = status == Status::Pass && unjudged > evidence;
+    let unreadable: u64 = mirror.unreadable.values().sum();
+    let is_blind = status == Status::Pass && (unjudged > evidence || unreadable > 0);
     let status = if is_blind { Status::Inconclusive } else { status };
     let detail = if evidence == 0 {
         nothing(sample, mirror)
@@ -32,7 +33,9 @@ pub(super) fn check(sample: &SampleFigures, mirror: &MirrorFigures, limits: &Lim
             let kinds = kinds(mirror);
             format!("{defects} of {evidence} real events not the same on both{ratio}: {kinds}")
         };
-        let blind = if is_blind {
+        let blind = if unreadable > 0 {
+            format!("; {unreadable} encrypted ones could not be opened")
+        } else if is_blind {
             format!("; {unjudged} more could not be judged, which is most of them")
         } else {
             String::new()

@@ -8,6 +8,8 @@ use crate::verify::latency::Latencies;
 
 use super::report::{Defect, MirrorReport, Outcome, add_defects};
 
+/// Channels that are remembered before some are forgotten.
+const CARRIED_MAX: usize = 100_000;
 /// Defects that are kept at most: the others are counted.
 const DEFECTS_MAX: usize = 1_000;
 
@@ -48,9 +50,12 @@ impl MirrorFigures {
         add_all(&mut self.unreadable, &report.unreadable);
     }
 
-    /// Keeps of the channels that carried something only those that are watched, and those on which
-    /// something went wrong: of the others nothing is asked any more.
+    /// Where there are very many channels that carried something, keeps those that are watched, and
+    /// those on which something went wrong: of the others nothing is asked any more.
     pub fn retain<'a>(&mut self, watched: impl Iterator<Item = &'a str>) {
+        if self.carried.len() <= CARRIED_MAX {
+            return;
+        }
         let watched: BTreeSet<_> = watched.collect();
         let named: BTreeSet<_> = self.defects.iter().map(|d| d.channel.as_str()).collect();
         let is_kept = |channel: &str| watched.contains(channel) || named.contains(channel);

@@ -207,6 +207,8 @@ type Key = (bool, Digest, Arc<str>);
 #[derive(Debug, Default)]
 struct Channel {
     sight: Both<Sight>,
+    /// The time of the latest events that could not be opened.
+    unreadable: Both<Option<(RunTime, RunTime)>>,
     known: BTreeMap<Key, Known>,
     /// The latest pairs: when each copy came.
     pairs: VecDeque<Both<RunTime>>,
@@ -293,9 +295,17 @@ impl Mirror {
         }
     }
 
-    /// So many encrypted events came on this cluster that its key does not open.
-    pub fn note_unreadable(&mut self, role: ClusterRole, count: u64) {
-        *self.report.unreadable.entry(role).or_default() += count;
+    /// An encrypted event came on this cluster that its key does not open: nobody can say which of
+    /// the other cluster's it is.
+    pub fn note_unreadable(&mut self, role: ClusterRole, channel: &str, at: RunTime) {
+        let Some(channel) = self.channels.get_mut(channel) else { return };
+        *self.report.unreadable.entry(role).or_default() += 1;
+        let unreadable = channel.unreadable.of(role);
+        let is_near = |until: RunTime| until.after(4 * self.rules.window) >= at;
+        *unreadable = match *unreadable {
+            Some((from, until)) if is_near(until) => Some((from, at.max(until))),
+            _ => Some((at, at)),
+        };
     }
 
     /// Matches what is open on a channel on which nothing will come any more.
@@ -461,6 +471,10 @@ impl Mirror {
         let is_left_out = self.left_out.is_some_and(|last| last.after(window) >= this.at);
         let mut seconds = this.at.second()..=this.at.after(window).second();
         let is_left_out = is_left_out || seconds.any(|second| tainted.excuses(second));
+        let is_near = |(from, until): (RunTime, RunTime)| {
+            this.at.after(window) >= from && until.after(window) >= this.at
+        };
+        let is_left_out = is_left_out || channel.unreadable.get(role.other()).is_some_and(is_near);
         // After its own break, a cluster may repeat what it cached.
         let here = here.saw(this.at, window, this.at);
         let there = there.saw(this.at, window, this.at.after(window));

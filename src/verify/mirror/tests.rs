@@ -288,6 +288,26 @@ fn a_hole_beside_a_tainted_second_may_be_our_own_doing() {
 }
 
 #[test]
+fn what_one_cluster_carried_and_nobody_could_open_is_no_hole_of_it() {
+    for (at, outcome) in
+        [(4_900, OnlyOnOld), (5_100, Unobservable), (14_900, Unobservable), (15_100, OnlyOnOld)]
+    {
+        let mut story = Story::new();
+        let mut steps = [(at + 5_000, false), (15_000, true)];
+        steps.sort_unstable();
+        for (at, is_unreadable) in steps {
+            if is_unreadable {
+                story.pass(at);
+                story.mirror.note_unreadable(New, CHANNEL, ms(at));
+            } else {
+                story.copy(Old, at, r#"{"id":1}"#);
+            }
+        }
+        assert_eq!(story.counts(), [(outcome, 1)], "{at}");
+    }
+}
+
+#[test]
 fn what_is_open_at_the_end_is_judged_by_nobody() {
     let mut story = Story::new();
     story.copy(Old, 10_000, r#"{"id":1}"#);

@@ -28,7 +28,8 @@ fn endpoint(begin: EndpointBegin, facts: Vec<EndpointFact>) -> EndpointFigures {
 }
 
 fn asked(answered: Answered, ms: u64, why: &str) -> EndpointFact {
-    EndpointFact::Asked { took: Duration::from_millis(ms), answered, why: why.to_owned() }
+    let took = Some(Duration::from_millis(ms));
+    EndpointFact::Asked { took, answered, why: why.to_owned() }
 }
 
 fn tried(trial: EndpointTrial, status: ControlStatus) -> EndpointFact {
@@ -57,7 +58,8 @@ fn it_passes_where_all_is_as_it_must_be_and_says_what_is_not() {
             Fail,
             "; 1 signed with another secret",
         ),
-        (true, with(asked(Answered::Signed, 1_200, "")), Fail, "; too slow, 1s allowed"),
+        // One of eleven may be late by our own doing.
+        (true, with(asked(Answered::Signed, 1_200, "")), Pass, "answers took up to 1199.1 ms"),
         // Nine in ten are asked for, and ten of eleven were.
         (true, with(asked(Answered::Refused, 1, "HTTP 403")), Pass, "; the last time: HTTP 403"),
         (false, fine(), Fail, "; it is asked without TLS"),
@@ -66,6 +68,10 @@ fn it_passes_where_all_is_as_it_must_be_and_says_what_is_not() {
         assert_eq!(seen.status, status, "{}", seen.detail);
         assert!(seen.detail.contains(said), "{}", seen.detail);
     }
+    let slow = vec![asked(Answered::Signed, 1_200, ""); 30];
+    let seen = check(&endpoint(begin(true, &[]), slow));
+    assert_eq!(seen.status, Fail);
+    assert!(seen.detail.ends_with("; too slow, 1s allowed"), "{}", seen.detail);
     let broken = vec![asked(Answered::Nothing, 5_000, "no answer within 5s"); 3];
     let seen = check(&endpoint(begin(true, &[]), broken));
     assert_eq!((seen.status, seen.evidence), (Fail, 13));
