@@ -316,7 +316,7 @@ impl Sampler {
         }
         let (pause, mut presence) = (self.pause(), Presence::default());
         for channel in &self.presence {
-            // As whom an endpoint let us in is not known: where we are ourselves, nobody is counted.
+            // As whom an endpoint let us in is not known: where we are, nobody is counted.
             if self.joins_as_somebody && self.assigned.contains_key(channel) {
                 continue;
             }

@@ -43,8 +43,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// What is tried on it; `is_crossed` says whether there is another cluster that must refuse what
-    /// it signs.
+    /// What is tried on it; `is_crossed` says whether there is another cluster that must refuse
+    /// what it signs.
     pub(super) fn trials(&self, kind: EndpointKind, is_crossed: bool) -> BTreeSet<EndpointTrial> {
         let signs_channels = kind == EndpointKind::AuthEndpoint;
         let all = [
