@@ -165,8 +165,8 @@ impl Link {
     }
 
     /// How long the last authorisation of a channel took to make.
-    pub fn signing(&self, at: usize) -> Duration {
-        self.signing.get(&at).copied().unwrap_or_default()
+    pub fn signing(&self, at: usize) -> Option<Duration> {
+        self.signing.get(&at).copied()
     }
 
     /// The key of an encrypted channel, where the auth endpoint gave one.
@@ -184,15 +184,13 @@ impl Link {
         !self.unsigned.contains(&at)
     }
 
-    /// The phases of the connection that has just become ready. What an auth endpoint takes is no
-    /// time of the cluster's.
-    pub fn phases(&self) -> ConnectPhases {
+    /// The phases of the connection that has just become ready. `None` where an auth endpoint took
+    /// part of the time: that is none of the cluster's.
+    pub fn phases(&self) -> Option<ConnectPhases> {
         let whole = self.clock.now().since(self.upgraded);
-        let subscribed = match self.target.endpoint {
-            Some(_) => Duration::ZERO,
-            None => whole.saturating_sub(self.phases.established),
-        };
-        ConnectPhases { subscribed, ..self.phases }
+        let subscribed = whole.saturating_sub(self.phases.established);
+        let is_the_clusters = self.target.endpoint.is_none();
+        is_the_clusters.then_some(ConnectPhases { subscribed, ..self.phases })
     }
 
     /// The longest time since the last call for which received bytes may have waited to be read.

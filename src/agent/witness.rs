@@ -133,7 +133,7 @@ impl ConnectionLog {
                 // Where the cluster names no channel, a signed one is the likely one.
                 let is_signed = at.is_none_or(|at| link.was_signed(at));
                 if is_signed && named.is_none_or(|channel| channel.kind().needs_auth()) {
-                    let took = at.map_or(Duration::ZERO, |at| link.signing(at));
+                    let took = at.and_then(|at| link.signing(at));
                     self.state(now, ConnectionFact::Authorized { took, confirmed: false }).await;
                 }
                 self.last_error = self.words(error);

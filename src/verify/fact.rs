@@ -231,8 +231,8 @@ pub enum SightChange {
 pub enum ConnectionFact {
     /// Established, and every channel confirmed.
     Ready {
-        /// How long each phase took.
-        phases: ConnectPhases,
+        /// How long each phase took; `None` where that is not known of the cluster alone.
+        phases: Option<ConnectPhases>,
     },
     /// A dial, or what follows up to the last confirmation, failed.
     Failed,
@@ -252,8 +252,8 @@ pub enum ConnectionFact {
     Sight(Sight),
     /// A subscription that needs a signature was confirmed or refused.
     Authorized {
-        /// How long signing took.
-        took: Duration,
+        /// How long signing took; `None` where we did not sign.
+        took: Option<Duration>,
         /// Whether the cluster confirmed it.
         confirmed: bool,
     },

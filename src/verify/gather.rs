@@ -244,11 +244,11 @@ impl Gatherer {
     fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {
         let cluster = self.cluster(role);
         match fact {
-            ConnectionFact::Ready { phases } => ready(cluster, &phases, at),
+            ConnectionFact::Ready { phases } => ready(cluster, phases.as_ref(), at),
             ConnectionFact::Failed => cluster.failed += 1,
             ConnectionFact::Sight(sight) => cluster.sights.push((at, sight)),
             ConnectionFact::Authorized { took, confirmed } => {
-                cluster.auth.record(took);
+                took.into_iter().for_each(|took| cluster.auth.record(took));
                 *(if confirmed { &mut cluster.confirmed } else { &mut cluster.refused }) += 1;
             }
             ConnectionFact::Lost { code, cause, why, of_witness } => {
@@ -283,8 +283,9 @@ impl Gatherer {
     }
 }
 
-fn ready(cluster: &mut ClusterSecond, phases: &ConnectPhases, at: RunTime) {
+fn ready(cluster: &mut ClusterSecond, phases: Option<&ConnectPhases>, at: RunTime) {
     cluster.opened += 1;
+    let Some(phases) = phases else { return };
     let took = phases.total();
     let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     if cluster.slowest_connect.is_none_or(|(slowest, ..)| nanos(took) > slowest) {

@@ -178,8 +178,8 @@ fn settle_down(gatherer: &mut Gatherer, role: ClusterRole) {
     }
     gatherer.handle(Fact::LeftBehind(role, Some(0)));
     let phases = ConnectPhases { connect: Duration::from_millis(9), ..Default::default() };
-    let authorized = ConnectionFact::Authorized { took: Duration::ZERO, confirmed: true };
-    for fact in [ConnectionFact::Ready { phases }, authorized] {
+    let authorized = ConnectionFact::Authorized { took: Some(Duration::ZERO), confirmed: true };
+    for fact in [ConnectionFact::Ready { phases: Some(phases) }, authorized] {
         gatherer.handle(Fact::Connection(role, RunTime::from_millis(9), fact));
     }
 }

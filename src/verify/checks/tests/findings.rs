@@ -436,7 +436,7 @@ fn connect() {
                 let millis = if n < slow { millis } else { 20 };
                 let connect = Duration::from_millis(millis);
                 let phases = ConnectPhases { connect, ..default() };
-                r.connection(New, ConnectionFact::Ready { phases });
+                r.connection(New, ConnectionFact::Ready { phases: Some(phases) });
             }
         }
     };
@@ -496,7 +496,10 @@ fn auth() {
         move |r: &mut Run| {
             for n in 0..yes + no {
                 let took = Duration::from_millis(1);
-                r.connection(New, ConnectionFact::Authorized { took, confirmed: n < yes });
+                r.connection(
+                    New,
+                    ConnectionFact::Authorized { took: Some(took), confirmed: n < yes },
+                );
             }
         }
     };
