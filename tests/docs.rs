@@ -82,6 +82,14 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["run", "short/dual-publish.toml", "--duration", "2s"], &[3]),
     ),
     (
+        "pusher-canary rehearse scenarios/handover.toml",
+        Here(&["rehearse", "short/handover.toml", "--duration", "10s"], &[3]),
+    ),
+    (
+        "pusher-canary run scenarios/handover.toml",
+        Here(&["run", "short/handover.toml", "--duration", "10s"], &[3]),
+    ),
+    (
         "pusher-canary rehearse scenarios/real-events.toml",
         Here(&["rehearse", "short/real-events.toml", "--duration", "2s"], &[3]),
     ),
@@ -247,7 +255,11 @@ fn short_scenarios() -> TempDir {
         let path = entry.unwrap().path();
         let text = read(&path);
         let times = |line: &&str| !line.starts_with("deadline") && !line.starts_with("horizon");
-        let lines: Vec<_> = text.lines().filter(times).collect();
+        let kept = |line| match line {
+            line if str::starts_with(line, "overlap") => "overlap = \"500ms\"",
+            line => line,
+        };
+        let lines: Vec<_> = text.lines().filter(times).map(kept).collect();
         let short = "[canary]\ndeadline = \"1s\"\nhorizon = \"2s\"";
         let text = match text.contains("[canary]") {
             true => lines.join("\n").replace("[canary]", short),
@@ -354,7 +366,7 @@ fn scenario_of(lines: &str) -> String {
 }
 
 /// What a section needs that is nothing without it.
-const NEEDED: &str = "sample.prefixes = [\"\"]\n";
+const NEEDED: &str = "sample.prefixes = [\"\"]\nhandover.fleet.clients = 1\n";
 
 /// A scenario of which nothing is written that has a default.
 fn default_scenario() -> String {

@@ -12,13 +12,15 @@ use crate::net::dial::Target;
 use crate::net::tls;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
-use crate::scenario::plan::{ClusterPlan, Plan, StreamPlan, WitnessPlan};
+use crate::scenario::plan::{ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
 use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
 use crate::verify::gather::Gatherer;
+use crate::verify::handover::Way;
+use crate::verify::handover::crossing::{Carried, Crossing};
 use crate::verify::ledger::{self, Ledger, StreamSpec};
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
@@ -26,12 +28,13 @@ use crate::verify::tally::Route;
 use super::controls::Controls;
 use super::endpoint::Endpoint;
 use super::link::{ConnectGate, Link, LinkTarget};
+use super::mover::{Mover, MoverSide};
 use super::outbox::Outbox;
 use super::pace::Outlet;
 use super::publisher::{self, StreamTarget, Wire};
 use super::sender::{ClientJob, Sender};
 use super::watcher::{Order, Watcher};
-use super::witness::{Witness, WitnessChannel};
+use super::witness::{RunChannel, RunChannels, Witness};
 use super::{CONNECT_TIMEOUT, RunError};
 
 /// Longest wait for a subscription's confirmation.
@@ -107,6 +110,15 @@ pub(super) struct Watchers {
     pub(super) witnesses: Vec<Witness>,
     pub(super) senders: Vec<(Sender, mpsc::Receiver<ClientJob>)>,
     pub(super) controls: Controls,
+    /// The virtual clients' connections to this cluster, in the order of the plan.
+    pub(super) movers: MoverSides,
+}
+
+/// Connections of virtual clients to one cluster, and when they may be dialled.
+pub(super) struct MoverSides {
+    role: ClusterRole,
+    gate: Arc<ConnectGate>,
+    sides: Vec<MoverSide>,
 }
 
 impl Builder<'_> {
@@ -196,10 +208,20 @@ impl Builder<'_> {
         };
         let connections = plan.sample.as_ref().map_or(0, |sample| sample.connections as u64);
         let real = (0..connections).map(watcher).collect();
+        let movers = plan.handover.iter().flat_map(|handover| &handover.movers);
+        let sides = (0_u64..).zip(movers).map(|(at, mover)| {
+            let subscribes_later = role == ClusterRole::New && mover.way == Way::Switch;
+            let channels = if subscribes_later { &[][..] } else { &mover.channels };
+            MoverSide {
+                link: link(channels, format!("pc-{short}-m{at}"), 4 << 32 | at),
+                channels: self.run_channels(&mover.channels),
+            }
+        });
+        let movers = MoverSides { role, gate: Arc::clone(&gate), sides: sides.collect() };
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
         let link = link_to(names, String::new(), self.session_config(2 << 32));
         let controls = self.controls(link, socket, &wire);
-        let watchers = Watchers { witnesses, senders, controls };
+        let watchers = Watchers { witnesses, senders, controls, movers };
         Ok((ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints }, watchers))
     }
 
@@ -247,6 +269,14 @@ impl Builder<'_> {
             horizon: plan.horizon,
             facts: self.facts.clone(),
         }
+    }
+
+    fn run_channels(&self, places: &[usize]) -> RunChannels {
+        let channels = places.iter().filter_map(|at| {
+            let name = self.plan.channels.get(*at)?.name.as_str().to_owned();
+            Some(RunChannel { name, shared_secret: self.shared_secret(*at) })
+        });
+        RunChannels::new(channels.collect())
     }
 
     const fn ledger_config(&self, witness: WitnessIx) -> ledger::Config {
@@ -313,10 +343,6 @@ impl Builder<'_> {
                 Some(StreamSpec { stream: StreamIx(ix), channel, route, book })
             });
         let config = self.ledger_config(planned.witness);
-        let channels = planned.channels.iter().filter_map(|at| {
-            let name = plan.channels.get(*at)?.name.as_str().to_owned();
-            Some(WitnessChannel { name, shared_secret: self.shared_secret(*at) })
-        });
         // One witness of each channel after the other, so that the others go on seeing.
         let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
         let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
@@ -325,10 +351,60 @@ impl Builder<'_> {
             clock: self.clock,
             link,
             ledger: Ledger::new(config, &kinds, streams.collect()),
-            channels: channels.collect(),
+            channels: self.run_channels(&planned.channels),
             recycle,
             backlog_max: plan.instrument.receive_backlog_max,
             facts: self.facts.clone(),
         }
     }
+}
+
+/// The virtual clients of a run that has both clusters.
+pub(super) fn movers(
+    plan: &Plan,
+    clock: Clock,
+    books: &Books,
+    sides: Vec<MoverSides>,
+    facts: &mpsc::Sender<Fact>,
+) -> Vec<Mover> {
+    let Some(handover) = &plan.handover else { return Vec::new() };
+    let (mut old, mut new) = (None, None);
+    for side in sides {
+        match side.role {
+            ClusterRole::Old => old = Some(side),
+            ClusterRole::New => new = Some(side),
+        }
+    }
+    let (Some(old), Some(new)) = (old, new) else { return Vec::new() };
+    let gate = new.gate;
+    let of_streams = |channels: &[usize]| {
+        let streams = (0..).zip(&plan.streams).filter(|(_, s)| channels.contains(&s.channel));
+        let carried = streams.filter_map(|(ix, _)| {
+            let book = |role| books.get(&role).and_then(|b| b.get(ix as usize)).cloned();
+            let (old, new) = (book(ClusterRole::Old)?, book(ClusterRole::New)?);
+            Some(Carried { stream: StreamIx(ix), old, new })
+        });
+        Crossing::new(plan.run, plan.deadline, carried.collect())
+    };
+    let planned = handover.movers.iter().zip(old.sides.into_iter().zip(new.sides));
+    let mover = |(planned, (old, new)): (&MoverPlan, (MoverSide, MoverSide))| Mover {
+        clock,
+        way: planned.way,
+        after: planned.after,
+        overlap: handover.moves.overlap,
+        horizon: plan.horizon,
+        backlog_max: plan.instrument.receive_backlog_max,
+        names: planned
+            .channels
+            .iter()
+            .filter_map(|at| Some(plan.channels.get(*at)?.name.clone()))
+            .collect(),
+        gate: Arc::clone(&gate),
+        old: Some(old),
+        new,
+        crossing: of_streams(&planned.channels),
+        published: None,
+        facts: facts.clone(),
+    };
+    planned.map(mover).collect()
 }

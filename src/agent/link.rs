@@ -13,7 +13,7 @@ use tokio::task::coop::unconstrained;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, RunTime, SocketId};
@@ -58,7 +58,7 @@ impl ConnectGate {
     }
 
     /// The instant at which one more connection may be dialled.
-    fn reserve(&self) -> RunTime {
+    pub fn reserve(&self) -> RunTime {
         // Held for two assignments.
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = (*next).max(self.clock.now());
@@ -124,6 +124,8 @@ pub struct Link {
     authorising: FuturesUnordered<Authorisation>,
     /// The backlog of a socket that is gone, until it is asked for.
     lost_backlog: Duration,
+    /// Whether the next dial has its place among all dials already.
+    is_reserved: bool,
 }
 
 impl Link {
@@ -151,7 +153,14 @@ impl Link {
             unsigned: HashSet::new(),
             authorising: FuturesUnordered::new(),
             lost_backlog: Duration::ZERO,
+            is_reserved: false,
         }
+    }
+
+    /// Dials for the first time at once, in a place that [`ConnectGate::reserve`] gave.
+    pub fn start_reserved(&mut self) {
+        self.is_reserved = true;
+        self.start();
     }
 
     /// Dials for the first time.
@@ -229,6 +238,26 @@ impl Link {
         self.close().await;
     }
 
+    /// Closes the connection for good, as a client does that leaves. Returns the frames that came
+    /// nevertheless until the cluster had closed it as well.
+    pub async fn leave(mut self) -> Vec<String> {
+        self.session.stop(self.clock.now());
+        let mut late = Vec::new();
+        let Some(mut socket) = self.take_socket() else { return late };
+        let leaving = async {
+            socket.close(Some(normal_close())).await.ok()?;
+            while let Ok(message) = socket.next().await? {
+                if let Message::Text(text) = message {
+                    late.push(text.to_string());
+                }
+            }
+            Some(())
+        };
+        // A peer that answers no close must not hold the agent up.
+        let _ = tokio::time::timeout(CLOSE_WAIT, leaving).await;
+        late
+    }
+
     /// Waits for the next thing that its owner must know. Frames that are not about the protocol
     /// itself are handed to `on_event` as they come, with the instant of their receipt, and so is
     /// the instant of every other sign of life. Cancel-safe.
@@ -290,7 +319,10 @@ impl Link {
 
     fn connect(&mut self) {
         let (clock, target) = (self.clock, Arc::clone(&self.target));
-        let begin = target.gate.reserve();
+        let begin = match std::mem::take(&mut self.is_reserved) {
+            true => clock.now(),
+            false => target.gate.reserve(),
+        };
         self.session.handle_dial_put_off(begin);
         self.dial = Some(Box::pin(async move {
             tokio::time::sleep_until(clock.instant(begin).into()).await;
@@ -349,8 +381,7 @@ impl Link {
         self.needs_flush = false;
         if let Some(mut socket) = self.take_socket() {
             // A peer that takes nothing any more must not hold the agent up.
-            let normal = CloseFrame { code: WsCloseCode::Normal, reason: "".into() };
-            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(Some(normal))).await;
+            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(Some(normal_close()))).await;
         }
     }
 
@@ -435,6 +466,10 @@ impl Link {
             }
         }
     }
+}
+
+const fn normal_close() -> CloseFrame {
+    CloseFrame { code: WsCloseCode::Normal, reason: Utf8Bytes::from_static("") }
 }
 
 async fn wait_for(dial: &mut Option<Dial>) -> Result<(Socket, Arc<ReadStamps>, Phases), DialError> {

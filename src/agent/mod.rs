@@ -7,6 +7,7 @@ mod collector;
 mod controls;
 mod endpoint;
 mod link;
+mod mover;
 mod occupancy;
 mod one_off;
 mod outbox;
@@ -91,10 +92,12 @@ pub enum Task {
     Sampler,
     /// Asks an auth endpoint.
     Authoriser,
+    /// Moves from old to new.
+    Mover,
 }
 
 impl Task {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -108,6 +111,7 @@ impl Task {
         Self::Watcher,
         Self::Sampler,
         Self::Authoriser,
+        Self::Mover,
     ];
 
     /// The task's name.
@@ -126,6 +130,7 @@ impl Task {
             Self::Watcher => "watcher",
             Self::Sampler => "sampler",
             Self::Authoriser => "authoriser",
+            Self::Mover => "mover",
         }
     }
 }
@@ -425,6 +430,7 @@ where
     let id_pointer = plan.sample.as_ref().and_then(|sample| sample.sampling.id_pointer.clone());
     let identifier = Arc::new(Identifier::new(digest_key, id_pointer));
     let mut parts = Vec::new();
+    let mut sides = Vec::new();
     let mut connections = 0;
     for cluster in &plan.clusters {
         let builder =
@@ -443,7 +449,12 @@ where
             let controls = watchers.controls.run(started.clone(), phases.clone());
             tasks.spawn(Task::Controls, controls);
         }
+        sides.push(watchers.movers);
         parts.push(part);
+    }
+    for mover in build::movers(plan, clock, &books, sides, &facts) {
+        connections += 1;
+        tasks.spawn(Task::Mover, mover.run(started.clone(), phases.clone()));
     }
     drop(started);
     for reader in status_page::readers(plan, clock, &facts, &tracker) {

@@ -231,12 +231,43 @@ pub fn describe(cause: &Cause, last_error: Option<String>) -> String {
     }
 }
 
-/// What a witness must know of one of its channels.
-pub struct WitnessChannel {
+/// One of the run's channels, as its deliveries are read.
+pub struct RunChannel {
     /// Its name.
     pub name: String,
     /// Its key, if it is encrypted.
     pub shared_secret: Option<SharedSecret>,
+}
+
+/// Channels of the run on one connection, in the order of its subscriptions.
+pub struct RunChannels {
+    channels: Vec<RunChannel>,
+    places: HashMap<String, usize>,
+}
+
+impl RunChannels {
+    /// These, in the order of their subscriptions.
+    pub fn new(channels: Vec<RunChannel>) -> Self {
+        let places = channels.iter().enumerate().map(|(at, c)| (c.name.clone(), at)).collect();
+        Self { channels, places }
+    }
+
+    /// Hands on a frame's channel and its data, opened where the channel is encrypted, if it is a
+    /// canary event. One on a channel that was never subscribed is misrouted, wherever it belongs.
+    pub fn read(&self, frame: &ServerFrame<'_>, take: impl FnOnce(usize, Option<&str>)) {
+        if !matches!(&*frame.event, envelope::EVENT | envelope::CLIENT_EVENT) {
+            return;
+        }
+        let place = frame.channel.as_deref().and_then(|name| self.places.get(name)).copied();
+        let channel = place.and_then(|place| self.channels.get(place));
+        let place = place.unwrap_or(usize::MAX);
+        let data = frame.data();
+        match (channel.and_then(|c| c.shared_secret.as_ref()), &data) {
+            (Some(secret), Data::Text(sealed)) => take(place, secret.open(sealed).as_deref()),
+            (Some(_), _) | (None, Data::Absent) => take(place, None),
+            (None, data) => take(place, Some(data.json_text())),
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -249,8 +280,8 @@ pub struct Witness {
     pub link: Link,
     /// The ledger.
     pub ledger: Ledger,
-    /// Its channels, in the order of its subscriptions.
-    pub channels: Vec<WitnessChannel>,
+    /// Its channels.
+    pub channels: RunChannels,
     /// When it first reconnects on purpose, counted from the start of publishing, and how long
     /// after that again.
     pub recycle: Option<(Duration, Duration)>,
@@ -266,8 +297,6 @@ impl Witness {
         let Phases { publishing, published, leave: stop } = phases;
         let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } =
             self;
-        let places: HashMap<&str, usize> =
-            channels.iter().enumerate().map(|(at, c)| (c.name.as_str(), at)).collect();
         let mut log = ConnectionLog::new(
             role,
             facts.clone(),
@@ -297,7 +326,9 @@ impl Witness {
                 event = link.next(|frame, at| {
                     ledger.handle_heard(at);
                     if let Some(frame) = frame {
-                        deliver(&mut ledger, &places, &channels, frame, at);
+                        channels.read(frame, |place, envelope| {
+                            ledger.handle_delivery(place, envelope, at);
+                        });
                     }
                 }) => {
                     note_sight(&mut ledger, &event, link.session().last_heard());
@@ -352,29 +383,5 @@ pub(super) fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime)
         | LinkEvent::DialFailed(_)
         | LinkEvent::Asked(_)
         | LinkEvent::Broken(_) => {}
-    }
-}
-
-fn deliver(
-    ledger: &mut Ledger,
-    places: &HashMap<&str, usize>,
-    channels: &[WitnessChannel],
-    frame: &ServerFrame<'_>,
-    at: RunTime,
-) {
-    if !matches!(&*frame.event, envelope::EVENT | envelope::CLIENT_EVENT) {
-        return;
-    }
-    // A canary event on a channel that was never subscribed is misrouted, wherever it belongs.
-    let place = frame.channel.as_deref().and_then(|name| places.get(name)).copied();
-    let channel = place.and_then(|place| channels.get(place));
-    let place = place.unwrap_or(usize::MAX);
-    let data = frame.data();
-    match (channel.and_then(|c| c.shared_secret.as_ref()), &data) {
-        (Some(secret), Data::Text(sealed)) => {
-            ledger.handle_delivery(place, secret.open(sealed).as_deref(), at);
-        }
-        (Some(_), _) | (None, Data::Absent) => ledger.handle_delivery(place, None, at),
-        (None, data) => ledger.handle_delivery(place, Some(data.json_text()), at),
     }
 }

@@ -8,7 +8,7 @@ pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
-use crate::scenario::plan::{Plan, SamplePlan};
+use crate::scenario::plan::{HandoverPlan, Plan, SamplePlan};
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
 use crate::verify::occupancy::Watching;
 
@@ -95,6 +95,33 @@ fn describe_sample(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// Who moves, how and when.
+fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let Some(HandoverPlan { moves, movers, .. }) = &plan.handover else { return Ok(()) };
+    let show = humantime::format_duration;
+    let ways = moves.clients.iter().map(|(way, n)| format!("{n} by {}", way.as_str()));
+    writeln!(
+        out,
+        "handover       {} clients move from old to new: {}",
+        movers.len(),
+        ways.collect::<Vec<_>>().join(", ")
+    )?;
+    let begin = movers.first().map_or(Duration::ZERO, |mover| mover.after);
+    let last = movers.last().map_or(Duration::ZERO, |mover| mover.after);
+    writeln!(
+        out,
+        "               on {} channels each, from {} to {} after the first event; an overlap lasts {}",
+        moves.channels,
+        show(begin),
+        show(last),
+        show(moves.overlap)
+    )?;
+    match plan.cannot_move() {
+        Some(why) => writeln!(out, "               {why}: the verdict CANNOT be GO"),
+        None => Ok(()),
+    }
+}
+
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "scenario       {} ({})", plan.name, plan.requirements.phase.as_str())?;
     for cluster in &plan.clusters {
@@ -114,6 +141,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     describe_endpoints(plan, out)?;
     describe_pages(plan, out)?;
     describe_sample(plan, out)?;
+    describe_handover(plan, out)?;
     match plan.watching {
         Some(watching) => describe_drain(plan, watching, out),
         None => {

@@ -110,6 +110,9 @@ impl Live<'_> {
                 plan.trials_needed()
             ));
         }
+        if let Some(why) = plan.cannot_move() {
+            complain(&format!("warning: {why}; who has not moved by then leaves the verdict open"));
+        }
         tracing::info!(run = %plan.run, seed = plan.seed, scenario = plan.name, "run begins");
         vitals::raise_descriptors();
         let runtime = runtime()?;

@@ -18,6 +18,7 @@ use crate::verify::timeline::Slot;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::endpoint::EndpointReport;
+use super::handover::HandoverReport;
 use super::mirror::RealEventsReport;
 use super::providers;
 use super::reason::Grounds;
@@ -92,6 +93,7 @@ impl Report {
             clusters,
             events: events_report(begin, figures),
             mirror: RealEventsReport::of(account),
+            handover: handover(figures, begin),
             controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),
             instrument: instrument_report(figures, end.and_then(|end| end.failed.clone())),
@@ -115,6 +117,11 @@ fn verdict(findings: &[Finding], end: Option<&End>) -> Verdict {
         Verdict::Go if !is_sound => Verdict::Inconclusive,
         verdict => verdict,
     }
+}
+
+fn handover(figures: &Figures, begin: &Begin) -> Option<HandoverReport> {
+    let confidence = begin.requirements.limits.confidence;
+    figures.handover.as_ref().map(|handover| HandoverReport::of(handover, confidence))
 }
 
 fn incident(account: &Account, incident: &PlacedIncident) -> IncidentReport {

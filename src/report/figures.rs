@@ -8,6 +8,7 @@ use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::verdict::Status;
 
+use super::handover::HandoverReport;
 use super::mirror::RealEventsReport;
 use super::providers::ProviderReport;
 use super::{ClusterReport, OccupancyReport, Report, Summary};
@@ -47,6 +48,7 @@ impl Report {
                 covered_until: None,
             },
             mirror: self.mirror.as_ref().map(RealEventsReport::figures).transpose()?,
+            handover: self.handover.as_ref().map(HandoverReport::figures).transpose()?,
             controls: self.controls.iter().map(|control| control.name).collect(),
             unwatched: self.instrument.unwatched.clone(),
             seconds: self.instrument.seconds,

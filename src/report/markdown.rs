@@ -53,6 +53,7 @@ impl Report {
         let _ = self.write_comparison(&mut out);
         let _ = outcome.write_open_checks(&mut out);
         let _ = self.write_real_events(&mut out);
+        let _ = self.write_moves(&mut out);
         let _ = self.write_telling_incidents(&mut out);
         let _ = outcome.write_passed_checks(&mut out);
         let _ = self.write_vital_signs(&mut out);
@@ -113,6 +114,15 @@ impl Report {
         }
         for defect in self.telling_defects(INCIDENTS_MAX) {
             writeln!(out, "- {}", inline(&defect.line(), DETAIL_MAX))?;
+        }
+        writeln!(out)
+    }
+
+    fn write_moves(&self, out: &mut String) -> std::fmt::Result {
+        let Some(handover) = &self.handover else { return Ok(()) };
+        writeln!(out, "### Clients that move\n")?;
+        for said in handover.sentences() {
+            writeln!(out, "- {}", inline(said.trim_start(), DETAIL_MAX))?;
         }
         writeln!(out)
     }

@@ -5,6 +5,7 @@ mod build;
 mod endpoint;
 mod figures;
 mod form;
+mod handover;
 mod html;
 mod json;
 mod junit;
@@ -41,6 +42,7 @@ use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route,
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use endpoint::EndpointReport;
+use handover::HandoverReport;
 pub use json::ReadError;
 use mirror::RealEventsReport;
 use providers::ProviderReport;
@@ -102,6 +104,9 @@ pub struct Report {
     /// The application's own events, where they were watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<RealEventsReport>,
+    /// Virtual clients that moved from old to new, where some were to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverReport>,
     /// Proofs of the detector.
     pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.

@@ -6,22 +6,25 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::model::{ChannelKind, ClusterRole, RunId};
+use crate::model::{ChannelKind, ClusterRole, RunId, RunTime};
 use crate::verify::checks::{Looks, Phase};
 use crate::verify::coverage::Pairs;
 use crate::verify::endpoint::{Answered, EndpointKind, EndpointTrial};
 use crate::verify::fact::{Control, Publications};
 use crate::verify::figures::Anomalies;
+use crate::verify::handover::{Crossed, Fleet, HandoverFigures, Move, Moves, Way};
 use crate::verify::latency::Latencies;
 use crate::verify::mirror::Outcome;
 use crate::verify::presence::Presence;
 use crate::verify::sample::{LeftOut, Size};
 use crate::verify::status_page::{ComponentStatus, SpanKind};
+use crate::verify::taint::{TaintReason, Tainted};
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
-use crate::verify::testing::limits;
+use crate::verify::testing::{limits, moves};
 use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::endpoint::EndpointReport;
+use super::handover::HandoverReport;
 use super::mirror::{DefectReport, RealEventsReport, SampleReport, SampleStratum};
 use super::pool::{Excluded, Pool, PooledRun};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
@@ -218,6 +221,7 @@ pub(super) fn report() -> Report {
         incidents_dropped: 0,
         advice: Vec::new(),
         mirror: None,
+        handover: None,
         providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),
@@ -422,6 +426,37 @@ pub(super) fn endpoint(text: &str) -> EndpointReport {
     }
 }
 
+/// Clients that moved, of which one did not arrive and said this.
+pub(super) fn handover(text: &str) -> HandoverReport {
+    let fleet = Fleet { clients: 100_000, over: Duration::from_secs(3_600) };
+    let mut figures = HandoverFigures::new(Moves { fleet: Some(fleet), ..moves() });
+    let crossed = |ms, missed, lost, on_the_way| Crossed {
+        blind: Duration::from_millis(ms),
+        took: Duration::from_millis(ms),
+        events: 10,
+        missed,
+        lost,
+        on_the_way,
+        twice: if missed == 0 { 1_234 } else { 0 },
+        overlap_needed: (missed == 0).then_some(Duration::from_millis(45)),
+    };
+    let moved = |way, second: u64, crossed| {
+        let at = RunTime::from_millis(second * 1_000);
+        Move { way, from: at, until: at, crossed, why: text.to_owned() }
+    };
+    let moves = [
+        moved(Way::Reload, 1, Some(crossed(200, 4, 1, 2))),
+        moved(Way::Reload, 2, Some(crossed(300, 3, 0, 0))),
+        moved(Way::Reload, 3, None),
+        moved(Way::Reload, 4, None),
+        moved(Way::Overlap, 5, Some(crossed(0, 0, 0, 0))),
+    ];
+    let mut tainted = Tainted::default();
+    tainted.note(4, TaintReason::RuntimeStall);
+    figures.recount(&moves, &tainted);
+    HandoverReport::of(&figures, 0.95)
+}
+
 /// A run in which everything that comes from outside tries to do harm.
 pub(super) fn hostile() -> Report {
     let mut report = report();
@@ -448,6 +483,7 @@ pub(super) fn hostile() -> Report {
     report.rehearsal = Some(BTreeMap::from([(ClusterRole::New, BTreeMap::from([(hostile(), 3)]))]));
     report.providers = BTreeMap::from([(ClusterRole::New, provider(HOSTILE))]);
     report.mirror = Some(real_events(HOSTILE));
+    report.handover = Some(handover(HOSTILE));
     if let Some(new) = report.clusters.get_mut(&ClusterRole::New) {
         new.endpoints.insert(EndpointKind::AuthEndpoint, endpoint(HOSTILE));
     }

@@ -127,6 +127,7 @@ impl Report {
         let _ = self.write_table(&mut out);
         let _ = write_checks(&mut out, &self.checks);
         let _ = self.write_mirror(&mut out);
+        let _ = self.write_handover(&mut out);
         let _ = self.write_incidents(&mut out);
         let _ = self.write_providers(&mut out);
         let _ = self.write_advice(&mut out);
@@ -221,6 +222,16 @@ impl Report {
             + mirror.one_sided.len().saturating_sub(DEFECTS_SHOWN) as u64;
         if more > 0 {
             writeln!(out, "  and {} more; --report-json names them", grouped(more))?;
+        }
+        writeln!(out)
+    }
+
+    /// What moving from old to new cost the virtual clients.
+    fn write_handover(&self, out: &mut String) -> std::fmt::Result {
+        let Some(handover) = &self.handover else { return Ok(()) };
+        writeln!(out, "handover")?;
+        for line in handover.sentences() {
+            write_wrapped(out, &shown(&line), ("  ", "    "))?;
         }
         writeln!(out)
     }

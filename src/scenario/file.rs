@@ -18,6 +18,7 @@ use crate::verify::tally::Route;
 use super::clusters::read_clusters;
 use super::context::Context;
 use super::form;
+use super::handover::{self, Handover};
 use super::reader::Section;
 use super::sample::{self, Sampling};
 use super::status_page::{self, StatusPage};
@@ -136,6 +137,8 @@ pub struct Scenario {
     pub budget: Budget,
     /// `[sample]`, where it is written.
     pub sampling: Option<Sampling>,
+    /// `[handover]`, where it is written.
+    pub handover: Option<Handover>,
     /// `drain.refresh`: from one reading of who is on the clusters to the next.
     pub refresh: Duration,
     /// Faults of the rehearsal clusters.
@@ -227,6 +230,9 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let mut sample = root.section("sample");
     let sampling = sample::read(&mut sample, phase);
     sample.finish(&[]);
+    let mut moves = root.section("handover");
+    let handover = handover::read(&mut moves, phase, &canary);
+    moves.finish(&[]);
     let refresh = read_drain(root.section("drain"));
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
@@ -246,6 +252,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         instrument,
         budget,
         sampling,
+        handover,
         refresh,
         faults,
         application,
@@ -280,6 +287,23 @@ fn check_bounds(
         let show = humantime::format_duration;
         section.problem(key, format!("must be between {} and {}", show(least), show(most)));
     }
+}
+
+/// Describes that there can be no such section in some phases.
+pub(super) fn describe_excluded(
+    section: &Section<'_>,
+    name: &str,
+    excludes: impl Fn(Phase) -> bool,
+) {
+    let Some(forms) = section.context.forms() else { return };
+    let phases = Phase::ALL.into_iter().filter(|phase| excludes(*phase));
+    let phases: Vec<_> = phases.map(Phase::as_str).collect();
+    let phase = json!({ "required": ["phase"], "properties": { "phase": { "enum": phases } } });
+    let rule = json!({
+        "if": { "required": ["scenario"], "properties": { "scenario": phase } },
+        "then": { "properties": { name: false } },
+    });
+    forms.add("", "allOf", rule);
 }
 
 fn read_phase(head: &mut Section<'_>) -> Phase {
@@ -461,6 +485,7 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
         unseen: read_unseen(&mut table),
         auth_endpoint_p99_max: table.duration("auth_endpoint_p99_max", "1s"),
         mirror_ratio_max: ratio(&mut table, "mirror_ratio_max", 0.0),
+        handover_missed_max: table.number_if_given("handover_missed_max", 0.0..1e9),
         tainted_ratio_max: 0.05,
     };
     table.finish(&[]);

@@ -113,9 +113,9 @@ pub(super) fn duration_or(word: &str, default: &str) -> Value {
 }
 
 /// A number, both ends of its range included.
-pub(super) fn number(range: &Range<f64>, default: f64) -> Value {
+pub(super) fn number(range: &Range<f64>, default: Option<f64>) -> Value {
     let Range { start, end } = range;
-    json!({ "type": "number", "minimum": start, "maximum": end, "default": default })
+    with(json!({ "type": "number", "minimum": start, "maximum": end }), "default", default)
 }
 
 /// A whole number, both ends of its range included.

@@ -5,6 +5,7 @@ mod context;
 pub mod endpoint;
 pub mod file;
 mod form;
+pub mod handover;
 pub mod plan;
 mod reader;
 pub mod sample;

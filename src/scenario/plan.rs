@@ -1,6 +1,7 @@
 //! The plan: everything decided before the first connection. After it, no defaults and no
 //! environment.
 
+mod handover;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
 
+pub use handover::{HandoverPlan, MoverPlan};
 pub use schedule::{Due, Schedule};
 
 /// Longest wait for the answer to a publish request.
@@ -204,6 +206,8 @@ pub struct Plan {
     pub slow_down: bool,
     /// How real channels are watched, where they are.
     pub sample: Option<SamplePlan>,
+    /// Who moves from old to new, where somebody does.
+    pub handover: Option<HandoverPlan>,
     /// How it is read who is on the clusters, where it is.
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
@@ -264,12 +268,18 @@ impl Plan {
             rules: mirror::Rules { window: sampling.window, kept_max: EVENTS_KEPT_MAX },
             sampling,
         });
+        let handover = scenario
+            .handover
+            .as_ref()
+            .map(|handover| HandoverPlan::new(handover, canary, (&channels, &streams), &schedule));
+        let movers = handover.as_ref().map_or(0, |handover| handover.movers.len());
+        let moved = handover.as_ref().map_or(0, |handover| handover.messages(duration));
         let watchers = sample.as_ref().map_or(0, |sample| sample.connections);
         let bill = Bill {
             events,
-            messages: events * (1 + u64::from(canary.witnesses)) + CONTROL_MESSAGES_MAX,
+            messages: events * (1 + u64::from(canary.witnesses)) + moved + CONTROL_MESSAGES_MAX,
             control_messages: CONTROL_MESSAGES_MAX,
-            connections: (witnesses.len() + senders.len() + watchers + 2) as u64,
+            connections: (witnesses.len() + senders.len() + watchers + movers + 2) as u64,
         };
         let plan = Self {
             run,
@@ -297,6 +307,7 @@ impl Plan {
             open_requests_max: canary.open_requests_max,
             slow_down: canary.slow_down,
             sample,
+            handover,
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             bill,
@@ -344,6 +355,17 @@ impl Plan {
         } else {
             self.schedule.duration >= self.requirements.limits.drained_for
         }
+    }
+
+    /// Why some of the virtual clients cannot move in time, if that is so.
+    pub fn cannot_move(&self) -> Option<String> {
+        let (show, duration) = (humantime::format_duration, self.schedule.duration());
+        let needs = self.handover.as_ref().map(|handover| handover.needs);
+        let needs = needs.filter(|needs| *needs > duration)?;
+        let (needs, duration) = (show(needs), show(duration));
+        Some(format!(
+            "the clients of [handover] need {needs} to move, and publishing takes {duration}"
+        ))
     }
 
     /// When the first witness reconnects on purpose, if that is in time for something to be
@@ -409,6 +431,7 @@ impl Plan {
                 .collect(),
             endpoints: self.endpoints(),
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
+            handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
             settings: self.settings.clone(),
         }
     }
@@ -468,6 +491,7 @@ impl Plan {
         plan.senders.clear();
         plan.status_pages.clear();
         plan.sample = None;
+        plan.handover = None;
         plan.bill.connections = 2;
         plan
     }
@@ -488,15 +512,9 @@ fn book_events(
     horizon: Duration,
     timeout: Duration,
 ) -> usize {
-    let rate: f64 = schedule
-        .lanes
-        .iter()
-        .filter(|lane| lane.streams.contains(&stream))
-        .map(|lane| lane.rate / lane.streams.len() as f64)
-        .sum();
     let span = 3 * horizon + timeout + Duration::from_secs(10);
     // Half as much again, for what a paused schedule may catch up.
-    (rate * span.as_secs_f64() * 1.5).ceil() as usize + 64
+    (schedule.rate_of(stream) * span.as_secs_f64() * 1.5).ceil() as usize + 64
 }
 
 /// The key of encrypted channels where a scenario names none. It need not be secret: the run's own

@@ -215,8 +215,14 @@ impl<'a> Section<'a> {
 
     /// A number within `range`, both ends included.
     pub(super) fn number(&mut self, key: &'static str, default: f64, range: Range<f64>) -> f64 {
-        self.describe(key, || form::number(&range, default));
+        self.describe(key, || form::number(&range, Some(default)));
         self.within(key, range).unwrap_or(default)
+    }
+
+    /// Such a number, where there may be none.
+    pub(super) fn number_if_given(&mut self, key: &'static str, range: Range<f64>) -> Option<f64> {
+        self.describe(key, || form::number(&range, None));
+        self.within(key, range)
     }
 
     fn within(&mut self, key: &'static str, range: Range<f64>) -> Option<f64> {

@@ -22,7 +22,10 @@ const IDENTITY: [&str; 10] = [
     "canary.horizon",
 ];
 /// Those of them that older versions did not know: they tell scenarios apart where they are given.
-const IDENTITY_LATER: [&str; 8] = [
+const IDENTITY_LATER: [&str; 11] = [
+    "handover.ways",
+    "handover.channels",
+    "handover.overlap",
     "sample.prefixes",
     "sample.channels",
     "sample.id_pointer",
@@ -57,6 +60,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
         if scenario.sampling.is_none() {
             gate.remove("mirror_ratio_max");
         }
+        if scenario.handover.is_none() {
+            gate.remove("handover_missed_max");
+        }
     }
     let mut settings = json!({
         "scenario": {
@@ -79,6 +85,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     }
     if let (Some(sampling), Some(settings)) = (&scenario.sampling, settings.as_object_mut()) {
         settings.insert("sample".to_owned(), value(sampling));
+    }
+    if let (Some(handover), Some(settings)) = (&scenario.handover, settings.as_object_mut()) {
+        settings.insert("handover".to_owned(), value(handover));
     }
     if let (false, Some(settings)) = (scenario.status_pages.is_empty(), settings.as_object_mut()) {
         let pages = scenario.status_pages.iter();

@@ -9,6 +9,7 @@ use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 use super::endpoint::EndpointFigures;
 use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
+use super::handover::{HandoverFigures, Move};
 use super::latency::Latencies;
 use super::occupancy::Readings;
 use super::presence::Presence;
@@ -193,6 +194,7 @@ pub struct Account {
     undecided: VecDeque<Undecided>,
     timeline: Timeline,
     presence: Thinned<(RunTime, Presence)>,
+    moves: Vec<Move>,
     /// When publishing began, and when it ended or was last seen to go on. `None` before the first
     /// event: what happens until then does not count.
     publishing: Option<(RunTime, RunTime)>,
@@ -209,6 +211,7 @@ impl Account {
             controls: begin.controls.iter().copied().collect(),
             unwatched: begin.unwatched.clone(),
             mirror: begin.mirroring.map(|_| Default::default()),
+            handover: begin.handover.clone().map(HandoverFigures::new),
             ..Figures::default()
         };
         for role in &begin.clusters {
@@ -234,6 +237,7 @@ impl Account {
             undecided: VecDeque::new(),
             timeline: Timeline::new(RunTime::ZERO),
             presence: Thinned::default(),
+            moves: Vec::new(),
             publishing: None,
             is_published: false,
             at: RunTime::ZERO,
@@ -308,6 +312,7 @@ impl Account {
         self.figures.events = second.events.clone();
         self.figures.is_ended = second.last;
         self.note_mirror(second);
+        self.moves.extend(second.moves.iter().cloned());
         let mut slots = Vec::new();
         // Of a cluster on which nothing happened a record says nothing: that is a second, too.
         let nothing = ClusterSecond::default();
@@ -408,6 +413,9 @@ impl Account {
                 }
                 self.timeline.add(role, from, at, &slot);
             }
+        }
+        if let Some(handover) = &mut self.figures.handover {
+            handover.recount(&self.moves, &self.tainted);
         }
         let end = self.publishing.map_or(RunTime::ZERO, |(_, last)| last);
         for (role, figures) in &mut self.figures.clusters {

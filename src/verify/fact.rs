@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::endpoint::{EndpointFact, EndpointKind};
+use super::handover::Move;
 use super::latency::Sparse;
 use super::mirror::identity::Identity;
 use super::occupancy::Reading;
@@ -373,6 +374,8 @@ pub enum Fact {
     Seen(ClusterRole, Vec<Seen>),
     /// Something about which real channels are watched.
     Sample(RunTime, SampleNote),
+    /// A virtual client has moved from old to new, or could not.
+    Moved(Box<Move>),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

@@ -12,6 +12,7 @@ use crate::model::ClusterRole;
 use super::coverage::{ClusterTrials, Events};
 use super::endpoint::{EndpointFigures, EndpointKind};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications};
+use super::handover::HandoverFigures;
 use super::latency::Latencies;
 use super::mirror::MirrorFigures;
 use super::occupancy::OccupancyFigures;
@@ -296,6 +297,8 @@ pub struct Figures {
     /// The application's own events, and the channels on which they were watched; `None` where none
     /// were.
     pub mirror: Option<(SampleFigures, MirrorFigures)>,
+    /// Virtual clients that moved from old to new; `None` where none were to.
+    pub handover: Option<HandoverFigures>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -348,6 +351,11 @@ impl Figures {
                 sample.merge(others);
                 mirror.merge(mirrored);
             }
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
+        match (&mut self.handover, &other.handover) {
+            (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}
         }

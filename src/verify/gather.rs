@@ -108,6 +108,7 @@ impl Gatherer {
             Fact::Endpoint(role, kind, fact) => {
                 self.cluster(role).endpoints.entry(kind).or_default().note(fact);
             }
+            Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
             Fact::Sample(at, note) => {
                 if let (Some(mirror), SampleNote::Refreshed(reading)) = (&mut self.mirror, &note) {

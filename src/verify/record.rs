@@ -15,6 +15,7 @@ use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::endpoint::{EndpointBegin, EndpointKind, EndpointSecond};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
+use super::handover::{Move, Moves};
 use super::latency::Sparse;
 use super::mirror::{self, MirrorReport};
 use super::occupancy::{Reading, Watching};
@@ -72,6 +73,9 @@ pub struct Begin {
     /// How real events are matched, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirroring: Option<mirror::Rules>,
+    /// How virtual clients move from old to new, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Moves>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -119,6 +123,9 @@ pub struct Second {
     /// What became known of the real channels, each with its instant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sample: Vec<(RunTime, SampleNote)>,
+    /// Virtual clients that have moved, or could not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.

@@ -13,6 +13,7 @@ use super::coverage::StreamInfo;
 use super::fact::{Control, Fact};
 use super::figures::ClusterFigures;
 use super::gather::Gatherer;
+use super::handover::{Moves, Ramp, Way};
 use super::occupancy::Watching;
 use super::record::Begin;
 use super::tally::{Epoch, Stratum};
@@ -39,7 +40,22 @@ pub(crate) fn limits() -> Limits {
         unseen: None,
         auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
+        handover_missed_max: None,
         tainted_ratio_max: 0.05,
+    }
+}
+
+/// Four clients of each way, which move one after the other.
+pub(crate) fn moves() -> Moves {
+    Moves {
+        clients: Way::ALL.map(|way| (way, 4)).into(),
+        channels: 4,
+        signed_channels: 2.0,
+        events_per_second: 20.0,
+        overlap: Duration::from_secs(5),
+        ramp: Ramp::Linear,
+        over: Duration::from_secs(60),
+        fleet: None,
     }
 }
 
@@ -77,6 +93,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         status_pages: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         mirroring: None,
+        handover: None,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -19,6 +19,8 @@ mod exits;
 mod faults;
 // Finished runs, judged together.
 mod gate;
+// Clients that move from old to new.
+mod handover;
 // A run's record: killed, changed, judged again.
 mod journal;
 // The page is complete, declared, and ends as the report says.
@@ -40,6 +42,8 @@ mod schemas;
 mod secrets;
 // What a provider says of its cluster, beside a run.
 mod status_page;
+// What passes between clients and a cluster, kept as it was.
+mod tap;
 // The binary, its outcome, clusters to run against.
 mod util;
 // The protocol without I/O, held to vectors that official SDKs made.

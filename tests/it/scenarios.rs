@@ -28,7 +28,7 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, rehearsal, sample, scenario, status_page",
         ],
     ),
     (
@@ -197,6 +197,31 @@ const INVALID: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "invalid-handover.toml",
+        &[
+            "5: handover.ways: \"teleport\" is no way to move; use reload, switch, overlap",
+            "6: handover.clients: must be at most 97 where channels are presence channels",
+            "7: handover.channels: must be a whole number between 1 and 1000",
+            "8: handover.begin: \"soon\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
+            "9: handover.ramp: \"steep\" is no ramp; use one of at-once, linear, steps",
+            "10: handover.over: must be a duration, not an integer; write it as \"5s\", \"250ms\" \
+             or \"15m\"",
+            "11: handover.overlap: must be between 100ms and 1h",
+            "12: handover.steps: must be a whole number between 1 and 1000",
+            "13: handover.colour: is not a known key; known here: begin, channels, clients, fleet, \
+             over, overlap, ramp, steps, ways",
+            "15: handover.fleet.clients: is missing; say how many real clients will move",
+            "19: gate.handover_missed_max: must be between 0 and 1000000000",
+        ],
+    ),
+    (
+        "invalid-handover-in-a-preflight.toml",
+        &[
+            "4: handover.ways: clients move while events go to both clusters: dual-publish or cutover \
+           alone; remove [handover]",
+        ],
+    ),
+    (
         "invalid-sample.toml",
         &[
             "5: sample.prefixes: \"a:b\": a channel name has only letters, digits and _ - = @ , . ;",
@@ -310,7 +335,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, instrument, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, rehearsal, sample, scenario, status_page",
         ],
     ),
     (

@@ -238,7 +238,7 @@ fn every_sound_scenario_keeps_the_schema_and_every_mistake_of_form_breaks_it() {
 }
 
 /// A sound scenario, key by key. Any key is tried in place of what stands here.
-const SOUND: [(&str, &str); 13] = [
+const SOUND: [(&str, &str); 14] = [
     ("clusters.old.cluster", "\"mt1\""),
     ("clusters.old.app_id", "\"1\""),
     ("clusters.old.key", "\"old-key\""),
@@ -252,6 +252,7 @@ const SOUND: [(&str, &str); 13] = [
     ("clusters.new.auth_endpoint.channel", "\"private-orders-1\""),
     ("clusters.new.user_auth_endpoint.url", "\"https://app.example.com/pusher/user-auth\""),
     ("sample.prefixes", "[\"private-\"]"),
+    ("handover.fleet.clients", "1000"),
 ];
 
 /// What each key is given, beside its own bounds and words.
@@ -325,7 +326,7 @@ const VALUES: [&str; 65] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 19] = [
+const BEYOND: [&str; 20] = [
     "must be longer than",
     "must be at least",
     "must be at most",
@@ -337,6 +338,7 @@ const BEYOND: [&str; 19] = [
     "must be between 100ms and 1h",
     "must be between 1s and 1day",
     "must be between 1s and 1h",
+    "must be between 1s and 30days",
     "must be between 10s and 1h",
     "must be between 1s and 10m",
     "must be between 2s and 1m",

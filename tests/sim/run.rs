@@ -48,6 +48,7 @@ pub fn asked(looks: Looks) -> Requirements {
         unseen: None,
         auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
+        handover_missed_max: None,
         tainted_ratio_max: 0.05,
     };
     Requirements { phase: Phase::DualPublish, looks, limits }
@@ -106,6 +107,7 @@ impl<'a> World<'a> {
             status_pages: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             mirroring: None,
+            handover: None,
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

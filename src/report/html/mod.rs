@@ -6,6 +6,7 @@ mod checks;
 mod clusters;
 mod course;
 mod findings;
+mod handover;
 mod head;
 mod latency;
 mod mirror;
@@ -44,10 +45,11 @@ type Section = (&'static str, &'static str, String);
 /// What writes the body of a section. One that writes nothing is left out.
 type Write = fn(&Report, &mut String) -> fmt::Result;
 
-const SECTIONS: [(&str, &str, Write); 12] = [
+const SECTIONS: [(&str, &str, Write); 13] = [
     ("clusters", "Old and new", Report::html_clusters),
     ("occupancy", "Who was there", Report::html_occupancy),
     ("mirror", "Real events", Report::html_mirror),
+    ("handover", "Clients that move", Report::html_handover),
     ("latency", "Latency by percentile", Report::html_latency),
     ("course", "Over time", Report::html_course),
     ("providers", "What providers announced", Report::html_providers),

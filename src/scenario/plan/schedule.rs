@@ -12,16 +12,16 @@ use super::StreamPlan;
 /// every cluster gets every event at the same instant.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    pub(super) lanes: Vec<Lane>,
+    lanes: Vec<Lane>,
     pub(super) duration: Duration,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
+struct Lane {
     route: Route,
-    pub(super) streams: Vec<StreamIx>,
+    streams: Vec<StreamIx>,
     /// Events per second.
-    pub(super) rate: f64,
+    rate: f64,
     /// Events at each instant of the lane.
     burst: usize,
     /// The instant of its first burst.
@@ -47,6 +47,12 @@ pub struct Due {
 }
 
 impl Schedule {
+    /// Events per second of one stream.
+    pub(super) fn rate_of(&self, stream: StreamIx) -> f64 {
+        let lanes = self.lanes.iter().filter(|lane| lane.streams.contains(&stream));
+        lanes.map(|lane| lane.rate / lane.streams.len() as f64).sum()
+    }
+
     pub(super) fn new(
         streams: &[StreamPlan],
         rate: f64,

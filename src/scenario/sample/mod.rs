@@ -12,7 +12,7 @@ use crate::model::ChannelName;
 use crate::model::time::human;
 use crate::verify::checks::Phase;
 
-use super::file::{SECOND_MS, bounded};
+use super::file::{SECOND_MS, bounded, describe_excluded};
 use super::reader::Section;
 
 pub use refresh::{Listing, Sampler};
@@ -52,7 +52,7 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase) -> Option<Sampling> 
     if !section.is_present() {
         return None;
     }
-    describe_phases(section);
+    describe_excluded(section, "sample", |phase| excluded(phase).is_some());
     if let Some(why) = excluded(phase) {
         section.problem("prefixes", format!("{why}; remove [sample]"));
     }
@@ -80,18 +80,6 @@ const fn excluded(phase: Phase) -> Option<&'static str> {
         Phase::Steady => Some("real events are compared between two clusters, and steady has one"),
         Phase::Preflight | Phase::DualPublish | Phase::Cutover => None,
     }
-}
-
-fn describe_phases(section: &Section<'_>) {
-    let Some(forms) = section.context.forms() else { return };
-    let phases = Phase::ALL.into_iter().filter(|phase| excluded(*phase).is_some());
-    let phases: Vec<_> = phases.map(Phase::as_str).collect();
-    let phase = json!({ "required": ["phase"], "properties": { "phase": { "enum": phases } } });
-    let rule = json!({
-        "if": { "required": ["scenario"], "properties": { "scenario": phase } },
-        "then": { "properties": { "sample": false } },
-    });
-    forms.add("", "allOf", rule);
 }
 
 fn read_prefixes(section: &mut Section<'_>) -> Vec<String> {

@@ -9,6 +9,7 @@ mod drained;
 mod duplicates;
 mod endpoint;
 mod evidence;
+mod handover;
 mod inferiority;
 mod instrument;
 mod integrity;
@@ -144,6 +145,10 @@ pub struct Limits {
     /// other, of all that were observed (ratio). Reports of the first versions lack it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub mirror_ratio_max: f64,
+    /// Most events that a client may miss because it moves, on average; null: none where it
+    /// overlaps, and any number where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover_missed_max: Option<f64>,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
@@ -258,7 +263,7 @@ impl Requirements {
             }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
-            (Phase::Cutover | Phase::Steady, None) => check == "instrument",
+            (Phase::Cutover | Phase::Steady, None) => matches!(check, "instrument" | "handover"),
             // What is wrong with old must keep nobody from leaving it for good.
             (Phase::Drain, Some(ClusterRole::Old)) => check != "status-page",
             (Phase::DualPublish | Phase::Drain | Phase::Steady, _) | (Phase::Cutover, Some(_)) => {
@@ -345,6 +350,10 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     if let Some((sample, mirror)) = &figures.mirror {
         let seen = mirror::check(sample, mirror, &asked.limits);
         findings.push(asked.finding("mirror", None, seen));
+    }
+    if let Some(handover) = &figures.handover {
+        let seen = handover::check(handover, &asked.limits);
+        findings.push(asked.finding("handover", None, seen));
     }
     findings.push(asked.finding("instrument", None, instrument::check(figures, &asked.limits)));
     findings

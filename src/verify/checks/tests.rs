@@ -4,6 +4,7 @@ mod conduct;
 mod drain;
 mod endpoint;
 mod findings;
+mod handover;
 mod latencies;
 mod mirror;
 mod status_page;
