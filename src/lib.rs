@@ -11,6 +11,7 @@ pub mod journal;
 pub mod metrics;
 pub mod model;
 pub mod net;
+pub mod probes;
 pub mod provider;
 pub mod pusher;
 pub mod rehearsal;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer with what it may import, as ARCHITECTURE.md's table has it.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("agent", &["scenario", "net", "provider", "verify", "pusher", "model"]),
+    ("agent", &["probes", "scenario", "net", "provider", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
     ("history", &["report", "verify", "model"]),
@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &["scenario", "verify", "model"]),
     ("model", &[]),
     ("net", &["pusher", "model"]),
+    ("probes", &["net", "verify", "pusher", "model"]),
     ("provider", &["verify"]),
     ("pusher", &["model"]),
     ("rehearsal", &["pusher", "model"]),

@@ -10,9 +10,12 @@ use tokio_util::task::TaskTracker;
 use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
+use crate::probes::Site;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
-use crate::scenario::plan::{ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
+use crate::scenario::plan::{
+    CHANNEL_PREFIX, ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan,
+};
 use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
@@ -31,6 +34,7 @@ use super::link::{ConnectGate, Link, LinkTarget};
 use super::mover::{Mover, MoverSide};
 use super::outbox::Outbox;
 use super::pace::Outlet;
+use super::prober::Prober;
 use super::publisher::{self, StreamTarget, Wire};
 use super::sender::{ClientJob, Sender};
 use super::watcher::{Order, Watcher};
@@ -68,6 +72,7 @@ pub(super) struct ClusterParts {
     pub(super) jobs: mpsc::Receiver<publisher::Job>,
     pub(super) watchers: Vec<(Watcher, mpsc::Sender<Order>)>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
+    pub(super) prober: Option<Prober>,
 }
 
 /// Every stream's book on each cluster, in the order of the streams.
@@ -220,9 +225,25 @@ impl Builder<'_> {
         let movers = MoverSides { role, gate: Arc::clone(&gate), sides: sides.collect() };
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
         let link = link_to(names, String::new(), self.session_config(2 << 32));
+        let prober = self.prober(&socket, &wire);
         let controls = self.controls(link, socket, &wire);
         let watchers = Watchers { witnesses, senders, controls, movers };
-        Ok((ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints }, watchers))
+        let parts = ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints, prober };
+        Ok((parts, watchers))
+    }
+
+    fn prober(&self, socket: &Target, wire: &Wire) -> Option<Prober> {
+        let parity = self.plan.parity.as_ref()?;
+        let site = Site {
+            socket: socket.clone(),
+            api: wire.target.clone(),
+            signer: self.cluster.signer.clone(),
+            clock: self.clock,
+            tasks: wire.tasks.clone(),
+            tail: format!("{CHANNEL_PREFIX}{}-parity", self.plan.run.short()),
+        };
+        let (role, probes, facts) = (wire.role, parity.probes.clone(), self.facts.clone());
+        Some(Prober { role, site, probes, facts })
     }
 
     fn watcher(&self, link: Link) -> (Watcher, mpsc::Sender<Order>) {

@@ -12,6 +12,7 @@ mod occupancy;
 mod one_off;
 mod outbox;
 mod pace;
+mod prober;
 mod publisher;
 mod sampler;
 mod sender;
@@ -30,7 +31,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::model::{Clock, ClusterRole, RunTime};
+use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
 use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
@@ -94,10 +95,12 @@ pub enum Task {
     Authoriser,
     /// Moves from old to new.
     Mover,
+    /// Finds out how an app behaves.
+    Prober,
 }
 
 impl Task {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -112,6 +115,7 @@ impl Task {
         Self::Sampler,
         Self::Authoriser,
         Self::Mover,
+        Self::Prober,
     ];
 
     /// The task's name.
@@ -131,6 +135,7 @@ impl Task {
             Self::Sampler => "sampler",
             Self::Authoriser => "authoriser",
             Self::Mover => "mover",
+            Self::Prober => "prober",
         }
     }
 }
@@ -324,10 +329,13 @@ where
     }
     let mut sides = Vec::new();
     for (part, warm) in parts.into_iter().zip(warm) {
-        let ClusterParts { outlet, wire, outbox, jobs, watchers, endpoints } = part;
+        let ClusterParts { outlet, wire, outbox, jobs, watchers, endpoints, prober } = part;
         outlets.push(outlet);
         for endpoint in endpoints {
             tasks.spawn(Task::Authoriser, endpoint.run(facts.clone(), phases.clone()));
+        }
+        if let Some(prober) = prober {
+            tasks.spawn(Task::Prober, prober.run(phases.clone()));
         }
         let mut orders = Vec::new();
         for (watcher, order) in watchers {
@@ -378,7 +386,11 @@ where
 async fn state_left_behind(plan: &Plan, wires: &[Arc<Wire>], facts: &mpsc::Sender<Fact>) {
     let tail = format!("{CHANNEL_PREFIX}{}", plan.run.short());
     let own = [&plan.controls.channel, &plan.controls.refused].map(|channel| channel.kind());
-    let kinds = plan.channels.iter().map(|channel| channel.kind).chain(own);
+    // Probes are on channels of these kinds.
+    let probed = plan.parity.iter().flat_map(|_| {
+        [ChannelKind::Public, ChannelKind::Private, ChannelKind::Presence, ChannelKind::Cache]
+    });
+    let kinds = plan.channels.iter().map(|channel| channel.kind).chain(own).chain(probed);
     let prefixes = aftermath::prefixes(kinds, &tail);
     let within = plan.requirements.limits.left_behind_within;
     let subscribed = |wire: &&Arc<Wire>| plan.requirements.phase.subscribes_on(wire.role);

@@ -51,7 +51,8 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     // The run's encrypted canaries are sealed with the application's key, where there is one.
     let master_key = application.map(|_| MasterKey(MASTER_KEY));
     let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run, seed)).0);
-    let config = PairConfig { seed, faults, fault_log, peek_key, application };
+    let habits = std::mem::take(&mut scenario.habits);
+    let config = PairConfig { seed, faults, fault_log, habits, peek_key, application };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());

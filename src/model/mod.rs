@@ -3,6 +3,7 @@
 pub mod application;
 pub mod channel;
 pub mod fault;
+pub mod habit;
 pub mod id;
 pub mod known;
 pub mod secret;

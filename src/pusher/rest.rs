@@ -115,14 +115,14 @@ impl Signer {
 
     /// `POST /events` with one event for one channel.
     pub fn trigger(&self, event: &Event<'_>, timestamp: u64) -> Request {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            name: &'a str,
-            channels: [&'a str; 1],
-            data: &'a str,
-        }
-        let body = Body { name: event.name, channels: [event.channel], data: event.data };
-        let body = serde_json::to_string(&body).unwrap_or_default();
+        let Event { name, channel, data } = *event;
+        let channels = &[channel];
+        self.publish(&Publication { name, channels, data, ..Publication::default() }, timestamp)
+    }
+
+    /// `POST /events` with all that it may ask for.
+    pub fn publish(&self, publication: &Publication<'_>, timestamp: u64) -> Request {
+        let body = serde_json::to_string(publication).unwrap_or_default();
         self.request("POST", "events", &[], body, timestamp)
     }
 
@@ -166,6 +166,23 @@ impl Signer {
         let extra = [("filter_by_prefix", prefix), ("info", "user_count")];
         self.request("GET", "channels", &extra, String::new(), timestamp)
     }
+}
+
+/// One event for one or more channels.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Publication<'a> {
+    /// The event's name.
+    pub name: &'a str,
+    /// The channels' names, 1 to 100.
+    pub channels: &'a [&'a str],
+    /// The event's `data`, at most [`DATA_BYTES_MAX`] bytes.
+    pub data: &'a str,
+    /// The id of a connection that shall not get it.
+    #[serde(rename = "socket_id", skip_serializing_if = "Option::is_none")]
+    pub except: Option<&'a str>,
+    /// Attributes of the channels that the answer shall have, comma-separated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub info: Option<&'a str>,
 }
 
 /// One event for one channel.

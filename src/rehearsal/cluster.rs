@@ -277,7 +277,10 @@ impl Cluster {
         let end = socket::run(&mut ws, frames, overflow, self.clock, text).await;
         // Forgotten first, so that nothing is counted as sent to it that no longer is.
         self.lock().links.remove(&conn);
-        self.drive(|core, now| ((), core.handle_closed(now, conn)));
+        self.drive(|core, now| match end {
+            End::Cut => ((), core.handle_cut(now, conn)),
+            End::Gone | End::Close(..) => ((), core.handle_closed(now, conn)),
+        });
         if let End::Close(code, reason) = end {
             socket::close(&mut ws, code, reason).await;
         }
@@ -451,7 +454,14 @@ mod tests {
             secret: Secret::new("secret"),
         };
         let (role, faults) = (ClusterRole::New, Vec::new());
-        let core = Core::new(Setup { role, app, seed: 1, faults, peek_key: None });
+        let core = Core::new(Setup {
+            role,
+            app,
+            seed: 1,
+            habits: Default::default(),
+            faults,
+            peek_key: None,
+        });
         let mut state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
         let (conn, effects) = state.core.handle_connected(RunTime::ZERO);
         let (queue, mut frames) = mpsc::channel(1);

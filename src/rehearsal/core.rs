@@ -3,9 +3,11 @@
 //! Pure. The owner of the links calls a method for each thing that happened, carries out the
 //! [`Effect`]s in order, and calls [`Core::handle_timeout`] at [`Core::next_deadline`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::fault::{Fault, FaultKind, FaultScope};
+use crate::model::habit::Habit;
 use crate::model::{ClusterRole, RunTime};
 use crate::pusher::auth;
 
@@ -39,6 +41,8 @@ pub struct Setup {
     pub app: App,
     /// Decides its socket ids and the draws of its faults.
     pub seed: u64,
+    /// What it does otherwise than documented, always.
+    pub habits: BTreeSet<Habit>,
     /// What it does wrong; the other cluster's faults are skipped.
     pub faults: Vec<Fault>,
     /// The master key of the run's encrypted canaries, to read their places with.
@@ -73,7 +77,7 @@ impl Core {
     pub fn new(setup: Setup) -> Self {
         let faults = Faults::new(setup.role, &setup.faults, setup.seed ^ FAULT_SEED);
         Self {
-            hub: Hub::new(setup.app, setup.seed),
+            hub: Hub::new(setup.app, setup.seed).with_habits(setup.habits),
             marks: faults.any(FaultScope::Delivery) || faults.any(FaultScope::Publish),
             faults,
             peek_key: setup.peek_key,
@@ -117,6 +121,16 @@ impl Core {
         }
         self.carry(now, outputs, None, &mut out);
         (conn, out)
+    }
+
+    /// A connection is gone without a word.
+    pub fn handle_cut(&mut self, now: RunTime, conn: Conn) -> Vec<Effect> {
+        if self.hub.keeps_ghosts() {
+            self.faults.handle_closed(conn);
+            self.hub.handle_cut(conn);
+            return Vec::new();
+        }
+        self.handle_closed(now, conn)
     }
 
     /// A connection is gone, whoever ended it.
@@ -324,7 +338,14 @@ mod tests {
             secret: Secret::new("secret"),
         };
         let faults = faults.iter().map(|text| text.parse().unwrap()).collect();
-        Core::new(Setup { role: ClusterRole::New, app, seed: 1, faults, peek_key })
+        Core::new(Setup {
+            role: ClusterRole::New,
+            app,
+            seed: 1,
+            habits: BTreeSet::new(),
+            faults,
+            peek_key,
+        })
     }
 
     fn subscriber(core: &mut Core) -> Conn {

@@ -13,6 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::model::channel::kind_of;
+use crate::model::habit::Habit;
 use crate::model::{AppId, AppKey, ChannelName, RunTime, Secret, SocketId};
 use crate::pusher::auth;
 
@@ -103,6 +104,7 @@ pub struct Hub {
     channels: BTreeMap<Arc<str>, Channel>,
     caches: Caches,
     users: Users,
+    habits: BTreeSet<Habit>,
 }
 
 type Refusal = String;
@@ -119,6 +121,31 @@ impl Hub {
             channels: BTreeMap::new(),
             caches: Caches::default(),
             users: Users::default(),
+            habits: BTreeSet::new(),
+        }
+    }
+
+    /// The same, and it does this otherwise than documented.
+    #[must_use]
+    pub fn with_habits(mut self, habits: BTreeSet<Habit>) -> Self {
+        self.habits = habits;
+        self
+    }
+
+    /// Whether it does this otherwise than documented.
+    pub fn has(&self, habit: Habit) -> bool {
+        self.habits.contains(&habit)
+    }
+
+    /// Whether members stay whose connection is cut.
+    pub fn keeps_ghosts(&self) -> bool {
+        self.has(Habit::Ghosts)
+    }
+
+    /// A connection is cut, and its members stay.
+    pub fn handle_cut(&mut self, conn: Conn) {
+        if let Some(socket) = self.sockets.remove(&conn) {
+            self.by_id.remove(&socket.id);
         }
     }
 
@@ -225,9 +252,10 @@ impl Hub {
             Some((name, _)) => Arc::clone(name),
             None => channel.into(),
         };
-        if kind_of(&channel).is_cache() {
+        if kind_of(&channel).is_cache() && !self.has(Habit::NoCache) {
             self.caches.put(now, &channel, &event, &data);
         }
+        let except = except.filter(|_| !self.has(Habit::NoExclusion));
         let except = except.and_then(|id| self.by_id.get(&SocketId::new(&id).ok()?).copied());
         let frame = wire::event(&event, &channel, &data, None);
         self.fan_out(Message { event, channel, data, user_id: None, frame }, except)
@@ -280,6 +308,8 @@ impl Hub {
             }
             None => self.authorize(socket, frame)?,
         };
+        let announces_each = self.has(Habit::MemberPerConnection);
+        let tells_misses = !self.has(Habit::SilentMiss);
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
         if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
             return Err(format!("presence channel {name} has as many members as it may have"));
@@ -291,17 +321,17 @@ impl Hub {
         } else {
             out.push(Output::Send(conn, wire::subscribed(&name)));
         }
-        if let Some(member) = member.filter(|_| came) {
+        if let Some(member) = member.filter(|_| came || announces_each) {
             let frame = wire::member_added(&name, &member.id, member.info.as_deref());
             let others = channel.subscribers_except(Some(conn));
             out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
         }
         if kind_of(&name).is_cache() {
             let frame = match self.caches.get(now, &name) {
-                Some((cached, _)) => wire::event(&cached.event, &name, &cached.data, None),
-                None => wire::cache_miss(&name),
+                Some((cached, _)) => Some(wire::event(&cached.event, &name, &cached.data, None)),
+                None => tells_misses.then(|| wire::cache_miss(&name)),
             };
-            out.push(Output::Send(conn, frame));
+            out.extend(frame.map(|frame| Output::Send(conn, frame)));
         }
         if let Some(socket) = self.sockets.get_mut(&conn) {
             socket.channels.insert(name);
@@ -352,8 +382,10 @@ impl Hub {
     }
 
     fn leave(&mut self, conn: Conn, name: &Arc<str>, out: &mut Vec<Output>) {
+        let announces_each = self.has(Habit::MemberPerConnection);
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if let Some(user_id) = channel.leave(conn) {
+        let user = channel.user_of(conn).filter(|_| announces_each).map(Arc::clone);
+        if let Some(user_id) = channel.leave(conn).or(user) {
             let frame = wire::member_removed(name, &user_id);
             let others = channel.subscribers_except(Some(conn));
             out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
@@ -383,18 +415,26 @@ impl Hub {
         if event.chars().count() > EVENT_NAME_CHARS_MAX || data.content().len() > DATA_BYTES_MAX {
             return Err("client event rejected: its name or its data is too long".into());
         }
+        if self.habits.contains(&Habit::NoClientEvents) {
+            let message = "client event rejected: they are not enabled for this app";
+            out.push(Output::Send(conn, wire::error(message, Some(4301))));
+            return Ok(());
+        }
         while socket.events.front().is_some_and(|at| now.since(*at) >= Duration::from_secs(1)) {
             socket.events.pop_front();
         }
-        if socket.events.len() >= CLIENT_EVENTS_PER_SECOND_MAX {
+        let is_limited = !self.habits.contains(&Habit::Unlimited);
+        if socket.events.len() >= CLIENT_EVENTS_PER_SECOND_MAX && is_limited {
             let message = "client event rejected: more than 10 within a second";
             out.push(Output::Send(conn, wire::error(message, Some(4301))));
             return Ok(());
         }
         socket.events.push_back(now);
         let user_id = self.channels.get(&channel).and_then(|c| c.user_of(conn)).map(Arc::clone);
+        let user_id = user_id.filter(|_| !self.has(Habit::Anonymous));
+        let except = (!self.has(Habit::Echo)).then_some(conn);
         let frame = wire::event(&event, &channel, &data, user_id.as_deref());
-        out.extend(self.fan_out(Message { event, channel, data, user_id, frame }, Some(conn)));
+        out.extend(self.fan_out(Message { event, channel, data, user_id, frame }, except));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::model::application::Behaviour;
 use crate::model::fault::{Fault, check_sums};
+use crate::model::habit::HabitOf;
 use crate::model::{AppId, AppKey, Clock, ClusterRole, Secret};
 
 use super::application::{Application, ApplicationCounts, Mistake};
@@ -41,6 +42,8 @@ pub struct PairConfig {
     pub faults: Vec<Fault>,
     /// Gets one JSON object a line for each fault done; flushed by [`Pair::stop`].
     pub fault_log: Option<Box<dyn Write + Send>>,
+    /// What the clusters do otherwise than documented, always.
+    pub habits: Vec<HabitOf>,
     /// The master key of the run's encrypted canaries, for counting and logging only.
     pub peek_key: Option<[u8; 32]>,
     /// An application that publishes to both clusters, if there shall be one.
@@ -110,7 +113,9 @@ impl Pair {
             let seed = seed_of(config.seed, role);
             let app = generate(seed)?;
             let (faults, peek_key) = (config.faults.clone(), config.peek_key);
-            Ok(Setup { role, app, seed, faults, peek_key })
+            let mine = config.habits.iter().filter(|HabitOf(of, _)| *of == role);
+            let habits = mine.map(|HabitOf(_, habit)| *habit).collect();
+            Ok(Setup { role, app, seed, habits, faults, peek_key })
         };
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
         let (old, old_server) = prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone())?;

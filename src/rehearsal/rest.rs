@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use crate::model::RunTime;
 use crate::model::channel::kind_of;
+use crate::model::habit::Habit;
 use crate::pusher::{auth, rest};
 
 use super::core::{Core, Effect, Taken};
@@ -295,6 +296,10 @@ pub fn apply(
             return (Some(Reply::json(&json!({}))), effects);
         }
         // Counted before the fan-out; the documents promise no relation between the two.
+        Call::Publish(events, _) if events.len() > 1 && core.hub().has(Habit::OneChannel) => {
+            let message = "an event is published on one channel\n";
+            return (Some(Reply::text(400, message)), Vec::new());
+        }
         Call::Publish(events, info) => {
             let answer = publish_answer(core.hub(), now, &events, info);
             (events, answer)
@@ -325,7 +330,7 @@ fn publish_answer(
     events: &[Publication],
     info: Info,
 ) -> Result<Value, Reply> {
-    if !info.any() {
+    if !info.any() || hub.has(Habit::NoInfo) {
         return Ok(json!({}));
     }
     let mut channels = Map::new();

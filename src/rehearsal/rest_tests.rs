@@ -31,7 +31,14 @@ impl World {
         let faults = faults.iter().map(|text| text.parse().unwrap()).collect();
         let app = docs_app();
         let role = ClusterRole::New;
-        let setup = Setup { role, app: app.clone(), seed: 1, faults, peek_key: None };
+        let setup = Setup {
+            role,
+            app: app.clone(),
+            seed: 1,
+            habits: Default::default(),
+            faults,
+            peek_key: None,
+        };
         Self { core: Core::new(setup), app }
     }
 

@@ -108,6 +108,8 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut ws: Ws<S>, code: u16,
 pub enum End {
     /// It is gone.
     Gone,
+    /// It is gone, without a close frame.
+    Cut,
     /// It is to be closed with this code and reason, once the cluster has forgotten it.
     Close(u16, &'static str),
 }
@@ -135,7 +137,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     }
                 }
                 Some(Err(Error::Capacity(_))) => return End::Close(1009, "message too big"),
-                Some(Err(_)) | None => return End::Gone,
+                Some(Err(_)) => return End::Cut,
+                None => return End::Gone,
             },
             count = queue.recv_many(&mut items, WRITE_BATCH_MAX) => {
                 if count == 0 {

@@ -20,6 +20,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 use super::endpoint::EndpointReport;
 use super::handover::HandoverReport;
 use super::mirror::RealEventsReport;
+use super::parity::ParityRow;
 use super::providers;
 use super::reason::Grounds;
 use super::{
@@ -94,6 +95,7 @@ impl Report {
             events: events_report(begin, figures),
             mirror: RealEventsReport::of(account),
             handover: handover(figures, begin),
+            parity: figures.parity.as_ref().map(ParityRow::all).unwrap_or_default(),
             controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),
             instrument: instrument_report(figures, end.and_then(|end| end.failed.clone())),

@@ -10,6 +10,7 @@ use crate::verify::verdict::Status;
 
 use super::handover::HandoverReport;
 use super::mirror::RealEventsReport;
+use super::parity::ParityRow;
 use super::providers::ProviderReport;
 use super::{ClusterReport, OccupancyReport, Report, Summary};
 
@@ -48,6 +49,7 @@ impl Report {
                 covered_until: None,
             },
             mirror: self.mirror.as_ref().map(RealEventsReport::figures).transpose()?,
+            parity: (!self.parity.is_empty()).then(|| ParityRow::figures(&self.parity)),
             handover: self.handover.as_ref().map(HandoverReport::figures).transpose()?,
             controls: self.controls.iter().map(|control| control.name).collect(),
             unwatched: self.instrument.unwatched.clone(),

@@ -53,6 +53,7 @@ impl Report {
         let _ = self.write_comparison(&mut out);
         let _ = outcome.write_open_checks(&mut out);
         let _ = self.write_real_events(&mut out);
+        let _ = self.write_rows(&mut out);
         let _ = self.write_moves(&mut out);
         let _ = self.write_telling_incidents(&mut out);
         let _ = outcome.write_passed_checks(&mut out);
@@ -114,6 +115,17 @@ impl Report {
         }
         for defect in self.telling_defects(INCIDENTS_MAX) {
             writeln!(out, "- {}", inline(&defect.line(), DETAIL_MAX))?;
+        }
+        writeln!(out)
+    }
+
+    fn write_rows(&self, out: &mut String) -> std::fmt::Result {
+        if self.parity.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "### How both apps behave\n")?;
+        for row in &self.parity {
+            writeln!(out, "- {}", inline(&row.sentence(), DETAIL_MAX))?;
         }
         writeln!(out)
     }

@@ -14,6 +14,7 @@ mod markup;
 mod mirror;
 mod occupancy;
 mod outcome;
+mod parity;
 mod pool;
 pub mod providers;
 mod reason;
@@ -45,6 +46,7 @@ use endpoint::EndpointReport;
 use handover::HandoverReport;
 pub use json::ReadError;
 use mirror::RealEventsReport;
+use parity::ParityRow;
 use providers::ProviderReport;
 
 pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
@@ -107,6 +109,9 @@ pub struct Report {
     /// Virtual clients that moved from old to new, where some were to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverReport>,
+    /// How both apps behave, row by row, where that was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parity: Vec<ParityRow>,
     /// Proofs of the detector.
     pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.

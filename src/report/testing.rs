@@ -15,6 +15,7 @@ use crate::verify::figures::Anomalies;
 use crate::verify::handover::{Crossed, Fleet, HandoverFigures, Move, Moves, Way};
 use crate::verify::latency::Latencies;
 use crate::verify::mirror::Outcome;
+use crate::verify::parity::{ParityBegin, ParityFigures, Reading, Row};
 use crate::verify::presence::Presence;
 use crate::verify::sample::{LeftOut, Size};
 use crate::verify::status_page::{ComponentStatus, SpanKind};
@@ -26,6 +27,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 use super::endpoint::EndpointReport;
 use super::handover::HandoverReport;
 use super::mirror::{DefectReport, RealEventsReport, SampleReport, SampleStratum};
+use super::parity::ParityRow;
 use super::pool::{Excluded, Pool, PooledRun};
 use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
@@ -222,6 +224,7 @@ pub(super) fn report() -> Report {
         advice: Vec::new(),
         mirror: None,
         handover: None,
+        parity: Vec::new(),
         providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),
@@ -426,6 +429,34 @@ pub(super) fn endpoint(text: &str) -> EndpointReport {
     }
 }
 
+/// Rows of every likeness; every text that comes from a cluster or from a scenario is this.
+pub(super) fn parity(text: &str) -> Vec<ParityRow> {
+    let rows = [Row::CacheMiss, Row::ClientEvents, Row::ClientEventsUserId, Row::SeveralChannels];
+    let accept = BTreeMap::from([(Row::ClientEventsUserId, text.to_owned())]);
+    let mut figures = ParityFigures::new(&ParityBegin { rows: rows.into(), accept });
+    let value = |text: &str| Reading::Value(text.to_owned());
+    let refused = match text {
+        HOSTILE => HOSTILE,
+        _ => "4301",
+    };
+    for (row, old, new) in [
+        (Row::CacheMiss, value("yes"), Some(value("yes"))),
+        (
+            Row::ClientEvents,
+            value("private, presence"),
+            Some(Reading::Unsupported(refused.to_owned())),
+        ),
+        (Row::ClientEventsUserId, value("yes"), Some(value("no"))),
+        (Row::SeveralChannels, value("once on each"), None),
+    ] {
+        figures.note(ClusterRole::Old, row, &old);
+        if let Some(new) = new {
+            figures.note(ClusterRole::New, row, &new);
+        }
+    }
+    ParityRow::all(&figures)
+}
+
 /// Clients that moved, of which one did not arrive and said this.
 pub(super) fn handover(text: &str) -> HandoverReport {
     let fleet = Fleet { clients: 100_000, over: Duration::from_secs(3_600) };
@@ -484,6 +515,7 @@ pub(super) fn hostile() -> Report {
     report.providers = BTreeMap::from([(ClusterRole::New, provider(HOSTILE))]);
     report.mirror = Some(real_events(HOSTILE));
     report.handover = Some(handover(HOSTILE));
+    report.parity = parity(HOSTILE);
     if let Some(new) = report.clusters.get_mut(&ClusterRole::New) {
         new.endpoints.insert(EndpointKind::AuthEndpoint, endpoint(HOSTILE));
     }

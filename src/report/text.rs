@@ -127,6 +127,7 @@ impl Report {
         let _ = self.write_table(&mut out);
         let _ = write_checks(&mut out, &self.checks);
         let _ = self.write_mirror(&mut out);
+        let _ = self.write_parity(&mut out);
         let _ = self.write_handover(&mut out);
         let _ = self.write_incidents(&mut out);
         let _ = self.write_providers(&mut out);
@@ -222,6 +223,18 @@ impl Report {
             + mirror.one_sided.len().saturating_sub(DEFECTS_SHOWN) as u64;
         if more > 0 {
             writeln!(out, "  and {} more; --report-json names them", grouped(more))?;
+        }
+        writeln!(out)
+    }
+
+    /// How both apps behave.
+    fn write_parity(&self, out: &mut String) -> std::fmt::Result {
+        if self.parity.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "how both apps behave")?;
+        for row in &self.parity {
+            write_wrapped(out, &shown(&row.sentence()), ("  ", "    "))?;
         }
         writeln!(out)
     }

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use crate::model::application::Behaviour;
 use crate::model::fault::{self, Fault, FaultKind};
+use crate::model::habit::{Habit, HabitOf};
 use crate::model::time::human;
 use crate::model::{ChannelKind, ClusterRole};
 use crate::verify::checks::{Limits, Phase};
@@ -19,6 +20,7 @@ use super::clusters::read_clusters;
 use super::context::Context;
 use super::form;
 use super::handover::{self, Handover};
+use super::parity::{self, Parity};
 use super::reader::Section;
 use super::sample::{self, Sampling};
 use super::status_page::{self, StatusPage};
@@ -44,7 +46,7 @@ const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 const ONE_LINE_SAID: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// Sections that later versions read.
-const SECTIONS_ELSEWHERE: [&str; 3] = ["load", "parity", "webhooks"];
+const SECTIONS_ELSEWHERE: [&str; 2] = ["load", "webhooks"];
 
 /// `[canary]`.
 #[derive(Clone, Debug, Serialize)]
@@ -139,10 +141,14 @@ pub struct Scenario {
     pub sampling: Option<Sampling>,
     /// `[handover]`, where it is written.
     pub handover: Option<Handover>,
+    /// `[parity]`, where it is written.
+    pub parity: Option<Parity>,
     /// `drain.refresh`: from one reading of who is on the clusters to the next.
     pub refresh: Duration,
     /// Faults of the rehearsal clusters.
     pub faults: Vec<Fault>,
+    /// What the rehearsal clusters do otherwise than documented.
+    pub habits: Vec<HabitOf>,
     /// The rehearsal's application, where it is written.
     pub application: Option<Behaviour>,
     /// What is sound, but should be changed.
@@ -233,11 +239,14 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let mut moves = root.section("handover");
     let handover = handover::read(&mut moves, phase, &canary);
     moves.finish(&[]);
+    let mut alike = root.section("parity");
+    let parity = parity::read(&mut alike, phase);
+    alike.finish(&[]);
     let refresh = read_drain(root.section("drain"));
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
     let budget = read_budget(root.section("budget"));
-    let (faults, application) = read_rehearsal(root.section("rehearsal"));
+    let (faults, habits, application) = read_rehearsal(root.section("rehearsal"));
     let warnings = std::mem::take(warnings);
     Scenario {
         name,
@@ -253,8 +262,10 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         budget,
         sampling,
         handover,
+        parity,
         refresh,
         faults,
+        habits,
         application,
         warnings,
     }
@@ -540,11 +551,12 @@ fn fault_list() -> Value {
     form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
 }
 
-fn read_rehearsal(mut table: Section<'_>) -> (Vec<Fault>, Option<Behaviour>) {
+fn read_rehearsal(mut table: Section<'_>) -> (Vec<Fault>, Vec<HabitOf>, Option<Behaviour>) {
     let faults = read_faults(&mut table);
+    let habits = read_habits(&mut table);
     let application = read_application(table.section("application"));
     table.finish(&[]);
-    (faults, application)
+    (faults, habits, application)
 }
 
 fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
@@ -561,6 +573,23 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
     };
     table.finish(&[]);
     is_present.then_some(behaviour)
+}
+
+fn habit_list() -> Value {
+    let habits = Habit::ALL.map(Habit::as_str).join("|");
+    let pattern = format!("^(old|new):({habits})$");
+    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
+}
+
+fn read_habits(table: &mut Section<'_>) -> Vec<HabitOf> {
+    let mut habits = Vec::new();
+    for text in table.texts("habits", habit_list).unwrap_or_default() {
+        match text.parse() {
+            Ok(habit) => habits.push(habit),
+            Err(error) => table.problem("habits", format!("{text:?}: {error}")),
+        }
+    }
+    habits
 }
 
 fn read_faults(table: &mut Section<'_>) -> Vec<Fault> {

@@ -27,6 +27,7 @@ use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::endpoint::Endpoint;
 use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::parity::Parity;
 use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
@@ -41,6 +42,10 @@ const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MA
 /// Copies and ids of real events that are kept in mind at most: about 60 MB, enough for two
 /// thousand events a second.
 const EVENTS_KEPT_MAX: usize = 200_000;
+/// Messages that probes take on each app at most.
+const PROBE_MESSAGES_MAX: u64 = 200;
+/// Connections that they have to each app at a time, at most.
+const PROBE_CONNECTIONS: usize = 3;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -208,6 +213,8 @@ pub struct Plan {
     pub sample: Option<SamplePlan>,
     /// Who moves from old to new, where somebody does.
     pub handover: Option<HandoverPlan>,
+    /// In what the apps must behave alike, where that is asked.
+    pub parity: Option<Parity>,
     /// How it is read who is on the clusters, where it is.
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
@@ -274,12 +281,21 @@ impl Plan {
             .map(|handover| HandoverPlan::new(handover, canary, (&channels, &streams), &schedule));
         let movers = handover.as_ref().map_or(0, |handover| handover.movers.len());
         let moved = handover.as_ref().map_or(0, |handover| handover.messages(duration));
+        let probes = usize::from(scenario.parity.is_some());
         let watchers = sample.as_ref().map_or(0, |sample| sample.connections);
         let bill = Bill {
             events,
-            messages: events * (1 + u64::from(canary.witnesses)) + moved + CONTROL_MESSAGES_MAX,
+            messages: events * (1 + u64::from(canary.witnesses))
+                + moved
+                + PROBE_MESSAGES_MAX * probes as u64
+                + CONTROL_MESSAGES_MAX,
             control_messages: CONTROL_MESSAGES_MAX,
-            connections: (witnesses.len() + senders.len() + watchers + movers + 2) as u64,
+            connections: (witnesses.len()
+                + senders.len()
+                + watchers
+                + movers
+                + PROBE_CONNECTIONS * probes
+                + 2) as u64,
         };
         let plan = Self {
             run,
@@ -308,6 +324,7 @@ impl Plan {
             slow_down: canary.slow_down,
             sample,
             handover,
+            parity: scenario.parity.clone(),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             bill,
@@ -432,6 +449,7 @@ impl Plan {
             endpoints: self.endpoints(),
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
             handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
+            parity: self.parity.as_ref().map(Parity::begin),
             settings: self.settings.clone(),
         }
     }
@@ -492,6 +510,7 @@ impl Plan {
         plan.status_pages.clear();
         plan.sample = None;
         plan.handover = None;
+        plan.parity = None;
         plan.bill.connections = 2;
         plan
     }

@@ -22,7 +22,9 @@ const IDENTITY: [&str; 10] = [
     "canary.horizon",
 ];
 /// Those of them that older versions did not know: they tell scenarios apart where they are given.
-const IDENTITY_LATER: [&str; 11] = [
+const IDENTITY_LATER: [&str; 13] = [
+    "parity.probes",
+    "parity.accept",
     "handover.ways",
     "handover.channels",
     "handover.overlap",
@@ -88,6 +90,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     }
     if let (Some(handover), Some(settings)) = (&scenario.handover, settings.as_object_mut()) {
         settings.insert("handover".to_owned(), value(handover));
+    }
+    if let (Some(parity), Some(settings)) = (&scenario.parity, settings.as_object_mut()) {
+        settings.insert("parity".to_owned(), value(parity));
     }
     if let (false, Some(settings)) = (scenario.status_pages.is_empty(), settings.as_object_mut()) {
         let pages = scenario.status_pages.iter();

@@ -12,6 +12,7 @@ use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::handover::{HandoverFigures, Move};
 use super::latency::Latencies;
 use super::occupancy::Readings;
+use super::parity::ParityFigures;
 use super::presence::Presence;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::sample::SampleNote;
@@ -211,6 +212,7 @@ impl Account {
             controls: begin.controls.iter().copied().collect(),
             unwatched: begin.unwatched.clone(),
             mirror: begin.mirroring.map(|_| Default::default()),
+            parity: begin.parity.as_ref().map(ParityFigures::new),
             handover: begin.handover.clone().map(HandoverFigures::new),
             ..Figures::default()
         };
@@ -312,6 +314,11 @@ impl Account {
         self.figures.events = second.events.clone();
         self.figures.is_ended = second.last;
         self.note_mirror(second);
+        if let Some(parity) = &mut self.figures.parity {
+            for (role, row, reading) in &second.probed {
+                parity.note(*role, *row, reading);
+            }
+        }
         self.moves.extend(second.moves.iter().cloned());
         let mut slots = Vec::new();
         // Of a cluster on which nothing happened a record says nothing: that is a second, too.

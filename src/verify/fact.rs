@@ -14,6 +14,7 @@ use super::handover::Move;
 use super::latency::Sparse;
 use super::mirror::identity::Identity;
 use super::occupancy::Reading;
+use super::parity::{self, Row};
 use super::sample::SampleNote;
 use super::status_page::PageFact;
 use super::taint::TaintReason;
@@ -376,6 +377,8 @@ pub enum Fact {
     Sample(RunTime, SampleNote),
     /// A virtual client has moved from old to new, or could not.
     Moved(Box<Move>),
+    /// How an app behaves.
+    Probed(ClusterRole, Row, parity::Reading),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

@@ -16,6 +16,7 @@ use super::handover::HandoverFigures;
 use super::latency::Latencies;
 use super::mirror::MirrorFigures;
 use super::occupancy::OccupancyFigures;
+use super::parity::ParityFigures;
 use super::sample::SampleFigures;
 use super::status_page::PageFigures;
 use super::taint::TaintReason;
@@ -299,6 +300,8 @@ pub struct Figures {
     pub mirror: Option<(SampleFigures, MirrorFigures)>,
     /// Virtual clients that moved from old to new; `None` where none were to.
     pub handover: Option<HandoverFigures>,
+    /// How both apps behave; `None` where that is not asked.
+    pub parity: Option<ParityFigures>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -355,6 +358,11 @@ impl Figures {
             (_, None) => {}
         }
         match (&mut self.handover, &other.handover) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
+        match (&mut self.parity, &other.parity) {
             (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}

@@ -108,6 +108,7 @@ impl Gatherer {
             Fact::Endpoint(role, kind, fact) => {
                 self.cluster(role).endpoints.entry(kind).or_default().note(fact);
             }
+            Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
             Fact::Sample(at, note) => {

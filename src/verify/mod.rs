@@ -18,6 +18,7 @@ pub mod latency;
 pub mod ledger;
 pub mod mirror;
 pub mod occupancy;
+pub mod parity;
 pub mod presence;
 pub mod record;
 pub mod sample;

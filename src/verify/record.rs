@@ -18,7 +18,8 @@ use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
 use super::handover::{Move, Moves};
 use super::latency::Sparse;
 use super::mirror::{self, MirrorReport};
-use super::occupancy::{Reading, Watching};
+use super::occupancy::{self, Watching};
+use super::parity::{ParityBegin, Reading, Row};
 use super::sample::SampleNote;
 use super::status_page::PageSecond;
 use super::taint::Tainted;
@@ -76,6 +77,9 @@ pub struct Begin {
     /// How virtual clients move from old to new, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Moves>,
+    /// In what the apps must behave alike, where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<ParityBegin>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -126,6 +130,9 @@ pub struct Second {
     /// Virtual clients that have moved, or could not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<Move>,
+    /// What probes found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probed: Vec<(ClusterRole, Row, Reading)>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.
@@ -217,7 +224,7 @@ pub struct ClusterSecond {
     pub left_behind: Option<u64>,
     /// What its API said of occupied channels, each with the instant of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub occupancy: Vec<(RunTime, Reading)>,
+    pub occupancy: Vec<(RunTime, occupancy::Reading)>,
     /// What its auth endpoints answered.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<EndpointKind, EndpointSecond>,

@@ -94,6 +94,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         endpoints: BTreeMap::new(),
         mirroring: None,
         handover: None,
+        parity: None,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -372,6 +372,11 @@ pub fn trials(required: bool) -> Vec<Trial> {
         let name = format!("{from} to {to}: what an application forgets to publish is named");
         add(name, &[old, new], Box::new(move || an_application_is_watched(old, new)));
     }
+    for (old, new) in [(Sockudo, Sockudo), (Soketi, Sockudo)] {
+        let (from, to) = (old.name(), new.name());
+        let name = format!("{from} to {to}: clients move, and apps behave as is known");
+        add(name, &[old, new], Box::new(move || clients_move(old, new)));
+    }
     for kind in kinds {
         let name = format!("{}: a preflight passes on every kind and route", kind.name());
         add(name, &[kind], Box::new(move || preflight_passes(kind)));
@@ -629,6 +634,54 @@ fn an_application_is_watched(old: Kind, new: Kind) -> Result<(), String> {
         && mirror.get("unreadable").is_none()
         && mirror["carried"] == carried;
     if holds { Ok(()) } else { Err(format!("exit code {code}: {mirror:#}\n{stderr}")) }
+}
+
+/// Virtual clients move between real servers, of which it is known how they behave.
+fn clients_move(old: Kind, new: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let servers = Servers::start(old, new)?;
+    let text = std::fs::read_to_string(scenario("handover.toml"));
+    let mut text = text.map_err(|error| error.to_string())?;
+    for (from, to) in [
+        ("overlap = \"5s\"", "overlap = \"1s\""),
+        ("rate = 20.0", "rate = 300.0\ndeadline = \"1s\"\nhorizon = \"3s\""),
+        ("[canary]\n", "[parity]\n\n[canary]\n"),
+    ] {
+        if !text.contains(from) {
+            return Err(format!("handover.toml lacks {from}"));
+        }
+        text = text.replace(from, to);
+    }
+    let path = servers.folder.path().join("handover.toml");
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    let (code, report, stderr) = servers.report(&["--duration", "14s"], &path)?;
+    eprintln!("interop: {} to {}:\n{stderr}", old.name(), new.name());
+    let mut wrong = Vec::new();
+    for way in ["reload", "switch", "overlap"] {
+        let of = &report["handover"]["ways"][way];
+        if of["moved"] != 10 || of["stranded"] != 0 {
+            wrong.push(format!("{way}: {of:#}"));
+        }
+    }
+    if report["handover"]["ways"]["overlap"]["missed"] != 0 {
+        wrong.push("an overlap missed something".to_owned());
+    }
+    // soketi's publications answer nothing, and sockudo's client events name nobody.
+    let known = match (old, new) {
+        (Kind::Soketi, Kind::Sockudo) => json!(["client-events-user-id", "publication-info"]),
+        _ => json!([]),
+    };
+    let rows = report["parity"].as_array().cloned().unwrap_or_default();
+    let differing = rows.iter().filter(|row| row["likeness"] != "same").map(|row| &row["row"]);
+    let differing = differing.cloned().collect::<Vec<_>>();
+    if json!(differing) != known || rows.len() != 11 {
+        wrong.push(format!("{differing:?} differ of {} rows", rows.len()));
+    }
+    let ends = if known == json!([]) { code != 1 } else { code == 1 };
+    if wrong.is_empty() && ends {
+        return Ok(());
+    }
+    Err(format!("exit code {code}: {}\n{stderr}", wrong.join("\n")))
 }
 
 /// Starts an official client on a server, and waits until it is subscribed.

@@ -32,6 +32,8 @@ mod history;
 mod oracle;
 // A cluster that takes publications while its witnesses cannot reach it.
 mod outages;
+// In what two apps behave alike.
+mod parity;
 // What is printed, and where.
 mod output;
 // Each mistake in a scenario with its text; the project's own scenarios.

@@ -28,15 +28,14 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page",
         ],
     ),
     (
         "invalid-not-in-this-version.toml",
         &[
             "1: load: is not available in this version; remove it",
-            "4: parity: is not available in this version; remove it",
-            "7: webhooks: is not available in this version; remove it",
+            "4: webhooks: is not available in this version; remove it",
         ],
     ),
     (
@@ -222,6 +221,37 @@ const INVALID: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "invalid-parity.toml",
+        &[
+            "2: parity.probes: \"weather\" is no probe; use presence, presence-silent, cache, \
+             client-events, publication",
+            "3: parity.accept: \"cache-miss\" is not of the form \"row: why\", with one of presence-user, \
+             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
+             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
+             several-channels, publication-info",
+            "3: parity.accept: \"cache-miss: \" is not of the form \"row: why\", with one of presence-user, \
+             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
+             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
+             several-channels, publication-info",
+            "3: parity.accept: \"colour: red\" is not of the form \"row: why\", with one of presence-user, \
+             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
+             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
+             several-channels, publication-info",
+            "4: parity.colour: is not a known key; known here: accept, probes",
+            "7: rehearsal.habits: \"new:shout\": is no habit; use one of member-per-connection, \
+             ghosts, silent-miss, no-cache, no-client-events, echo, anonymous, unlimited, \
+             no-exclusion, one-channel, no-info",
+            "7: rehearsal.habits: \"echo\": write CLUSTER:HABIT: new:no-cache",
+        ],
+    ),
+    (
+        "invalid-parity-in-a-drain.toml",
+        &[
+            "4: parity.probes: two apps are compared where a run is on both: preflight, dual-publish \
+           or cutover alone; remove [parity]",
+        ],
+    ),
+    (
         "invalid-sample.toml",
         &[
             "5: sample.prefixes: \"a:b\": a channel name has only letters, digits and _ - = @ , . ;",
@@ -335,7 +365,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page",
         ],
     ),
     (

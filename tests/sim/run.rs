@@ -108,6 +108,7 @@ impl<'a> World<'a> {
             endpoints: BTreeMap::new(),
             mirroring: None,
             handover: None,
+            parity: None,
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

@@ -11,6 +11,7 @@ mod head;
 mod latency;
 mod mirror;
 mod occupancy;
+mod parity;
 mod pool;
 mod providers;
 mod settings;
@@ -45,10 +46,11 @@ type Section = (&'static str, &'static str, String);
 /// What writes the body of a section. One that writes nothing is left out.
 type Write = fn(&Report, &mut String) -> fmt::Result;
 
-const SECTIONS: [(&str, &str, Write); 13] = [
+const SECTIONS: [(&str, &str, Write); 14] = [
     ("clusters", "Old and new", Report::html_clusters),
     ("occupancy", "Who was there", Report::html_occupancy),
     ("mirror", "Real events", Report::html_mirror),
+    ("parity", "How both apps behave", Report::html_parity),
     ("handover", "Clients that move", Report::html_handover),
     ("latency", "Latency by percentile", Report::html_latency),
     ("course", "Over time", Report::html_course),

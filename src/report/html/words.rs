@@ -184,6 +184,11 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
          clusters, but for the share that gate.mirror_ratio_max allows",
     ),
     (
+        "parity",
+        "where the scenario has a [parity]: both apps behave alike in everything that was tried, but \
+         for what parity.accept names",
+    ),
+    (
         "handover",
         "where the scenario has a [handover]: every virtual client arrived on new, and missed no \
          more than gate.handover_missed_max allows; without that limit, an overlap misses nothing",

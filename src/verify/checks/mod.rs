@@ -21,6 +21,7 @@ mod mirror;
 mod misrouting;
 mod order;
 mod pairs;
+mod parity;
 mod publish;
 mod publish_time;
 mod status_page;
@@ -257,13 +258,16 @@ impl Requirements {
                             | "auth"
                             | "auth-endpoint"
                             | "user-auth-endpoint"
+                            | "parity"
                             | "controls"
                             | "instrument"
                     )
             }
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
-            (Phase::Cutover | Phase::Steady, None) => matches!(check, "instrument" | "handover"),
+            (Phase::Cutover | Phase::Steady, None) => {
+                matches!(check, "instrument" | "handover" | "parity")
+            }
             // What is wrong with old must keep nobody from leaving it for good.
             (Phase::Drain, Some(ClusterRole::Old)) => check != "status-page",
             (Phase::DualPublish | Phase::Drain | Phase::Steady, _) | (Phase::Cutover, Some(_)) => {
@@ -350,6 +354,9 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     if let Some((sample, mirror)) = &figures.mirror {
         let seen = mirror::check(sample, mirror, &asked.limits);
         findings.push(asked.finding("mirror", None, seen));
+    }
+    if let Some(parity) = &figures.parity {
+        findings.push(asked.finding("parity", None, parity::check(parity)));
     }
     if let Some(handover) = &figures.handover {
         let seen = handover::check(handover, &asked.limits);

@@ -1,0 +1,42 @@
+//! Finds out how an app behaves, while a run goes on.
+
+use tokio::sync::mpsc;
+
+use crate::model::ClusterRole;
+use crate::probes::{self, Site};
+use crate::verify::fact::Fact;
+use crate::verify::parity::{Probe, Reading};
+
+use super::Phases;
+
+/// See the module's documentation.
+pub struct Prober {
+    /// The cluster.
+    pub role: ClusterRole,
+    /// Its app.
+    pub site: Site,
+    /// What is tried, one after the other.
+    pub probes: Vec<Probe>,
+    /// Where facts go.
+    pub facts: mpsc::Sender<Fact>,
+}
+
+impl Prober {
+    /// Tries everything once, unless the run ends before.
+    pub async fn run(self, phases: Phases) {
+        phases.publishing.cancelled().await;
+        for probe in self.probes {
+            let found = tokio::select! {
+                found = probes::probe(&self.site, probe) => found,
+                () = phases.leave.cancelled() => {
+                    let ended = || Reading::NotTested("the run ended before".to_owned());
+                    probe.rows().iter().map(|row| (*row, ended())).collect()
+                }
+            };
+            for (row, reading) in found {
+                // The collector outlives this; if it is gone, the run has failed already.
+                let _ = self.facts.send(Fact::Probed(self.role, row, reading)).await;
+            }
+        }
+    }
+}

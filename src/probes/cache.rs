@@ -1,0 +1,43 @@
+//! What a cache channel says when it has nothing to repeat, and what it repeats when it has.
+
+use crate::model::ChannelKind;
+use crate::pusher::rest::Publication;
+use crate::verify::parity::{Reading, Row};
+
+use super::client::{Client, Fault, Heard};
+use super::{Found, Site, WAIT};
+
+const CACHED: &str = "pc-cached";
+const MISS: &str = "pusher:cache_miss";
+
+pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
+    let channel = site.channel(ChannelKind::Cache, "last")?;
+    let mut first = Client::connect(site).await?;
+    first.subscribe(&channel, "").await?;
+    let mut missed = first.settle().await?;
+    let channels = &[channel.as_str()];
+    for data in ["1", "2"] {
+        site.publish(&Publication { name: CACHED, channels, data, ..Publication::default() })
+            .await?;
+        missed.extend(first.hear(WAIT, |h| h.is(CACHED, &channel)).await?);
+    }
+    let is_told = missed.iter().any(|h| h.is(MISS, &channel));
+    let told = if is_told { "yes" } else { "no" };
+    found.push((Row::CacheMiss, Reading::Value(told.to_owned())));
+    let mut second = Client::connect(site).await?;
+    second.subscribe(&channel, "").await?;
+    let is_answer = |h: &Heard| h.is(CACHED, &channel) || h.is(MISS, &channel);
+    let replayed = match second.hear(WAIT, is_answer).await {
+        Ok(heard) => match heard.last() {
+            Some(last) if last.is(MISS, &channel) => "nothing, and says so",
+            Some(last) if last.data == "2" => "the last event",
+            _ => "another event than the last",
+        },
+        Err(Fault::Silent(_)) => "nothing",
+        Err(fault) => return Err(fault),
+    };
+    found.push((Row::CacheReplay, Reading::Value(replayed.to_owned())));
+    first.leave().await;
+    second.leave().await;
+    Ok(())
+}

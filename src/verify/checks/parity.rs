@@ -1,0 +1,52 @@
+//! Parity: whether the two apps behave alike where it was tried, but for what is wanted so.
+
+use crate::model::ClusterRole;
+use crate::verify::parity::{Likeness, ParityFigures, Row, RowFigures};
+use crate::verify::verdict::Status;
+
+use super::Seen;
+
+pub(super) fn check(parity: &ParityFigures) -> Seen {
+    let [same, accepted, open, differ] =
+        [Likeness::Same, Likeness::Accepted, Likeness::NotTested, Likeness::Differs]
+            .map(|likeness| parity.count(likeness));
+    let status = if differ > 0 {
+        Status::Fail
+    } else if open > 0 || parity.rows.is_empty() {
+        Status::Inconclusive
+    } else {
+        Status::Pass
+    };
+    let all = parity.rows.len();
+    let mut said = match same {
+        same if same == all as u64 => format!("both behave alike in all of {all} rows"),
+        same => format!("both behave alike in {same} of {all} rows"),
+    };
+    if accepted > 0 {
+        said += &format!(", {accepted} differ as is wanted");
+    }
+    let telling = parity.rows.iter().filter(|(_, row)| row.likeness > Likeness::Accepted);
+    for (row, figures) in telling {
+        said += &format!("; {}", describe(*row, figures));
+    }
+    Seen {
+        status,
+        observed: Some(differ as f64),
+        limit: Some(0.0),
+        unit: "rows",
+        evidence: same + accepted + differ,
+        detail: said,
+        ..Seen::default()
+    }
+}
+
+fn describe(row: Row, figures: &RowFigures) -> String {
+    let of = |role| figures.readings.get(&role).map_or("not tested".to_owned(), |r| r.shown());
+    let (old, new) = (of(ClusterRole::Old), of(ClusterRole::New));
+    match figures.likeness {
+        Likeness::Differs => {
+            format!("{} differs: {old} on old, {new} on new", row.as_str())
+        }
+        _ => format!("{} was not tested on both: {old} on old, {new} on new", row.as_str()),
+    }
+}
