@@ -370,7 +370,7 @@ const NEEDED: &str = "sample.prefixes = [\"\"]\nhandover.fleet.clients = 1\n";
 
 /// A scenario of which nothing is written that has a default.
 fn default_scenario() -> String {
-    scenario_of(&format!("{NEEDED}rehearsal.application = {{}}\n"))
+    scenario_of(&format!("{NEEDED}rehearsal.application = {{}}\nparity = {{}}\n"))
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::scenario::sample::{self, Listing, Sampling};
 use crate::verify::fact::Fact;
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::presence::Presence;
-use crate::verify::sample::{SampleNote, SampleReading};
+use crate::verify::sample::{Caches, SampleNote, SampleReading};
 
 use super::Phases;
 use super::occupancy::{ask, send};
@@ -109,6 +109,14 @@ impl Side {
         let request = self.wire.signer.users(channel, self.unix_seconds());
         let answer = send(&self.wire, &mut self.connection, &request).await.ok()?;
         rest::users(answer.status, &answer.body)
+    }
+
+    /// Asks whether a cache channel keeps an event; `None` if there is no answer that says so.
+    async fn cached(&mut self, channel: &ChannelName, pause: Duration) -> Option<bool> {
+        self.turn(pause).await;
+        let request = self.wire.signer.cached(channel, self.unix_seconds());
+        let answer = send(&self.wire, &mut self.connection, &request).await.ok()?;
+        rest::cached(answer.status, &answer.body)
     }
 
     /// Asks how many are on one channel, if the API says such things.
@@ -206,7 +214,8 @@ impl Sampler {
             due = due.after(refresh).max(clock.now());
             // How many are on each channel is asked as late as there is time for: then our own
             // subscriptions are counted, too.
-            let channels = self.assigned.len() + self.presence.len();
+            let caches = self.assigned.keys().filter(|channel| channel.kind().is_cache());
+            let channels = self.assigned.len() + self.presence.len() + caches.count();
             let channels = u32::try_from(channels).unwrap_or(u32::MAX);
             let takes = (self.pause() + ANSWER) * channels;
             let from = clock.now().after(refresh.saturating_sub(takes).max(refresh / 2));
@@ -216,6 +225,7 @@ impl Sampler {
             let halfway = now.after(due.since(now) / 2);
             let reading = async {
                 self.read_presence(halfway).await;
+                self.read_caches(halfway).await;
                 self.count().await;
             };
             let _ = tokio::time::timeout_at(until, reading).await;
@@ -333,6 +343,25 @@ impl Sampler {
             }
         }
         self.state(SampleNote::Presence(presence)).await;
+    }
+
+    /// Asks each cluster what the watched cache channels keep. One of which a cluster tells nothing
+    /// is left out.
+    async fn read_caches(&mut self, until: RunTime) {
+        let (pause, mut caches) = (self.pause(), Caches::default());
+        let of_caches = self.assigned.keys().filter(|channel| channel.kind().is_cache());
+        for channel in of_caches {
+            if self.sides.iter().any(|side| side.wire.clock.now() >= until) {
+                break;
+            }
+            let ask = self.sides.iter_mut().map(|side| side.cached(channel, pause));
+            if let [Some(old), Some(new)] = *futures_util::future::join_all(ask).await {
+                caches.add(old, new);
+            }
+        }
+        if caches.channels > 0 {
+            self.state(SampleNote::Caches(caches)).await;
+        }
     }
 
     /// Asks each cluster how many are on each watched channel.

@@ -19,4 +19,6 @@ pub struct Behaviour {
     pub forgets: u32,
     /// How many presence channels it has, each with one user on old, one on new, and one on both.
     pub rooms: u32,
+    /// How many cache channels it has that old keeps an event of and new keeps none.
+    pub caches: u32,
 }

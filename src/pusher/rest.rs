@@ -148,6 +148,12 @@ impl Signer {
         self.request("GET", &tail, &extra, String::new(), timestamp)
     }
 
+    /// `GET /channels/NAME`: what a cache channel keeps.
+    pub fn cached(&self, channel: &ChannelName, timestamp: u64) -> Request {
+        let tail = format!("channels/{channel}");
+        self.request("GET", &tail, &[("info", "cache")], String::new(), timestamp)
+    }
+
     /// `GET /channels/NAME/users`: the members of a presence channel.
     pub fn users(&self, channel: &ChannelName, timestamp: u64) -> Request {
         let tail = format!("channels/{channel}/users");
@@ -313,6 +319,13 @@ pub fn listed(status: u16, body: &str) -> Option<Vec<Listed>> {
 pub fn counted(status: u16, body: &str) -> Option<u64> {
     let value: Value = serde_json::from_str(body).ok().filter(|_| status == 200)?;
     value.get("subscription_count").and_then(Value::as_u64)
+}
+
+/// Whether an answer to `GET /channels/NAME` tells that a cache channel keeps an event; `None` if
+/// it tells neither.
+pub fn cached(status: u16, body: &str) -> Option<bool> {
+    let value: Value = serde_json::from_str(body).ok().filter(|_| status == 200)?;
+    value.get("cache").map(|cache| !cache.is_null())
 }
 
 /// The ids of the members that an answer to `GET /channels/NAME/users` tells; `None` if it tells
@@ -530,6 +543,14 @@ mod tests {
                     &filter_by_prefix=presence-a=b, c&";
         let signature = auth::hmac_hex(&signer.secret, text.as_bytes());
         assert!(query.ends_with(&format!("&auth_signature={signature}")), "{query}");
+    }
+
+    #[test]
+    fn what_a_cache_channel_keeps_is_told_by_its_attribute_alone() {
+        assert_eq!(cached(200, r#"{"occupied":true,"cache":{"data":"1","ttl":9}}"#), Some(true));
+        assert_eq!(cached(200, r#"{"occupied":true,"cache":null}"#), Some(false));
+        assert_eq!(cached(200, r#"{"occupied":true}"#), None);
+        assert_eq!(cached(400, r#"{"cache":null}"#), None);
     }
 
     #[test]

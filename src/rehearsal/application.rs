@@ -100,6 +100,16 @@ impl Application {
         })
     }
 
+    /// What it published on old before the rehearsal began: one event on each cache channel.
+    pub fn past(&self) -> impl Iterator<Item = Publication> + use<> {
+        (0..self.behaviour.caches).map(|number| Publication {
+            event: "order-placed".to_owned(),
+            channel: format!("cache-orders-{number}"),
+            data: format!("{{\"id\":\"cached-{number}\"}}"),
+            except: None,
+        })
+    }
+
     /// What it did so far.
     pub const fn counts(&self) -> &BTreeMap<ClusterRole, ApplicationCounts> {
         &self.counts
@@ -188,6 +198,7 @@ mod tests {
             alters: 0.005,
             forgets: 1,
             rooms: 0,
+            caches: 0,
         }
     }
 

@@ -123,6 +123,10 @@ impl Pair {
         let application = config.application.map(|behaviour| {
             let application = Application::new(behaviour, config.seed);
             application.channels().for_each(|channel| old.cluster.seat(&channel, None));
+            for event in application.past() {
+                old.cluster.seat(&event.channel, None);
+                old.cluster.publish_for_application(event);
+            }
             for (role, handle) in [(ClusterRole::Old, &old), (ClusterRole::New, &new)] {
                 for (channel, user) in application.members(role) {
                     handle.cluster.seat(&channel, Some(user));

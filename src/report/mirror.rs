@@ -10,7 +10,7 @@ use crate::model::{ChannelKind, ClusterRole, RunTime};
 use crate::verify::account::Account;
 use crate::verify::mirror::{Defect, MirrorFigures, Outcome};
 use crate::verify::presence::Presence;
-use crate::verify::sample::{LeftOut, SampleFigures, SampleReading, Size, StratumReading};
+use crate::verify::sample::{Caches, LeftOut, SampleFigures, SampleReading, Size, StratumReading};
 
 use super::build::rfc3339;
 use super::figures::{BrokenHistogram, duration};
@@ -128,6 +128,9 @@ pub struct SampleReport {
     /// Who was on presence channels, the last time that it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
+    /// What the watched cache channels kept, the last time that it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches: Option<Caches>,
 }
 
 /// Occupied channels of one kind and size.
@@ -253,6 +256,16 @@ impl RealEventsReport {
                  them on both; {split} do not see everybody in their channel"
             ));
         }
+        if let Some(Caches { channels, old, new, cold }) = sample.caches {
+            let [channels, old, new] = [channels, old, new].map(grouped);
+            let cold = match cold {
+                0 => String::new(),
+                cold => format!("; {} would find it cold on new", grouped(cold)),
+            };
+            said.push(format!(
+                "{channels} cache channels: an event is kept for {old} on old, {new} on new{cold}"
+            ));
+        }
         said.extend(self.asides());
         said
     }
@@ -335,6 +348,7 @@ impl SampleReport {
             rested: sample.rested,
             strata: sample.last.strata.iter().map(stratum).collect(),
             presence: sample.presence,
+            caches: sample.caches,
         }
     }
 
@@ -361,6 +375,7 @@ impl SampleReport {
                 ..SampleReading::default()
             },
             presence: self.presence,
+            caches: self.caches,
         }
     }
 }

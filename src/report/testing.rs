@@ -17,7 +17,7 @@ use crate::verify::latency::Latencies;
 use crate::verify::mirror::Outcome;
 use crate::verify::parity::{ParityBegin, ParityFigures, Reading, Row};
 use crate::verify::presence::Presence;
-use crate::verify::sample::{LeftOut, Size};
+use crate::verify::sample::{Caches, LeftOut, Size};
 use crate::verify::status_page::{ComponentStatus, SpanKind};
 use crate::verify::taint::{TaintReason, Tainted};
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations};
@@ -398,6 +398,7 @@ pub(super) fn real_events(name: &str) -> RealEventsReport {
             rested: 2,
             strata: vec![stratum],
             presence: Some(Presence { channels: 2, old: 30, new: 12, both: 2, split: 9 }),
+            caches: Some(Caches { channels: 3, old: 3, new: 1, cold: 2 }),
         },
         events: BTreeMap::from([(Outcome::Mirrored, 4_560), (Outcome::OnlyOnOld, 3)]),
         observed: 4_563,

@@ -570,6 +570,7 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
         alters: ratio(&mut table, "alters", 0.0),
         forgets: table.integer("forgets", 0, 0..10_000) as u32,
         rooms: table.integer("rooms", 0, 0..10_000) as u32,
+        caches: table.integer("caches", 0, 0..4_000) as u32,
     };
     table.finish(&[]);
     is_present.then_some(behaviour)

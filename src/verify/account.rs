@@ -352,7 +352,7 @@ impl Account {
             match note {
                 SampleNote::Presence(presence) => self.presence.push((*at, *presence)),
                 SampleNote::Refreshed(reading) => mirror.retain(reading.watched()),
-                SampleNote::Failed(..) | SampleNote::Refused(..) => {}
+                SampleNote::Caches(_) | SampleNote::Failed(..) | SampleNote::Refused(..) => {}
             }
         }
     }

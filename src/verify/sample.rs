@@ -134,6 +134,31 @@ impl SampleReading {
     }
 }
 
+/// What cache channels keep on each cluster.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub struct Caches {
+    /// Channels of which both clusters told.
+    pub channels: u64,
+    /// Those that keep an event on old.
+    pub old: u64,
+    /// Those that keep one on new.
+    pub new: u64,
+    /// Those that keep one on old and none on new: who moves there finds the cache cold.
+    pub cold: u64,
+}
+
+impl Caches {
+    /// Adds a channel.
+    pub fn add(&mut self, old: bool, new: bool) {
+        self.channels += 1;
+        self.old += u64::from(old);
+        self.new += u64::from(new);
+        self.cold += u64::from(old && !new);
+    }
+}
+
 /// Something about the sample.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,6 +167,8 @@ pub enum SampleNote {
     Refreshed(SampleReading),
     /// Who was on presence channels, as both clusters said.
     Presence(Presence),
+    /// What the watched cache channels keep, as both clusters said.
+    Caches(Caches),
     /// A cluster did not list its channels: in a few words.
     Failed(ClusterRole, String),
     /// A cluster refused a subscription to a channel of the sample: in a few words.
@@ -169,6 +196,8 @@ pub struct SampleFigures {
     pub last: SampleReading,
     /// Who was on presence channels, the last time.
     pub presence: Option<Presence>,
+    /// What the watched cache channels kept, the last time.
+    pub caches: Option<Caches>,
 }
 
 /// What a sample rules out: channels to which the application publishes on one cluster only.
@@ -194,6 +223,7 @@ impl SampleFigures {
                 self.last = reading.clone();
             }
             SampleNote::Presence(presence) => self.presence = Some(*presence),
+            SampleNote::Caches(caches) => self.caches = Some(*caches),
             SampleNote::Failed(role, why) => {
                 *self.failed.entry(*role).or_default() += 1;
                 self.last_failure.clone_from(why);
@@ -224,6 +254,7 @@ impl SampleFigures {
             self.last = later.last.clone();
         }
         self.presence = later.presence.or(self.presence);
+        self.caches = later.caches.or(self.caches);
     }
 
     /// What the channels that were watched last say of all, with a `confidence` from 0 to 1. A

@@ -157,6 +157,7 @@ fn real_channels_are_watched_by_what_the_endpoints_sign_and_encrypted_ones_opene
         alters: 0.02,
         forgets: 0,
         rooms: 0,
+        caches: 0,
     };
     let config = || PairConfig { application: Some(behaviour), ..PairConfig::default() };
     let sample = "\n[sample]\nprefixes = [\"private-\"]\nchannels = 50\nid_pointer = \"/id\"\n\

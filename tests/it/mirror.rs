@@ -36,6 +36,7 @@ const BEHAVIOUR: Behaviour = Behaviour {
     alters: 0.0,
     forgets: 0,
     rooms: 0,
+    caches: 0,
 };
 
 /// A fault log in memory.
@@ -135,6 +136,7 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
             alters: 5e-4,
             forgets: 0,
             rooms: 0,
+            caches: 0,
         };
         let sample = format!("{SAMPLE}id_pointer = \"/id\"\n");
         let mut cut = 0.0;
@@ -270,6 +272,18 @@ fn a_channel_that_is_published_to_one_cluster_only_is_named_as_that() {
     assert!(detail.contains("1 channel is published to old only: private-orders-0"), "{detail}");
     assert_eq!(report.0["mirror"]["sample"]["one_sided_at_most"], Value::Null);
     outcome.assert_code(1);
+}
+
+#[test]
+fn caches_that_are_cold_on_new_are_counted() {
+    let behaviour = Behaviour { caches: 3, ..BEHAVIOUR };
+    let sample = SAMPLE.replace("[\"private-orders-\"]", "[\"private-orders-\", \"cache-\"]");
+    let Watched { outcome, report, .. } = watch(7, behaviour, &sample, "8s", |_, _, _| {});
+    let caches = serde_json::json!({ "channels": 3, "old": 3, "new": 0, "cold": 3 });
+    assert_eq!(report.0["mirror"]["sample"]["caches"], caches, "{outcome}");
+    let words = outcome.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = "3 cache channels: an event is kept for 3 on old, 0 on new; 3 would find it cold on";
+    assert!(words.contains(said), "{outcome}");
 }
 
 #[test]
