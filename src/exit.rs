@@ -55,6 +55,7 @@ impl From<&RunError> for Exit {
         match error {
             RunError::Start(StartError::Refused { .. })
             | RunError::Tls(..)
+            | RunError::Listen(..)
             | RunError::Descriptors { .. } => Self::Usage,
             RunError::Start(
                 StartError::Unreachable { .. } | StartError::Timeout { .. } | StartError::Stopped,

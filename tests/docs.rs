@@ -366,7 +366,8 @@ fn scenario_of(lines: &str) -> String {
 }
 
 /// What a section needs that is nothing without it.
-const NEEDED: &str = "sample.prefixes = [\"\"]\nhandover.fleet.clients = 1\n";
+const NEEDED: &str =
+    "sample.prefixes = [\"\"]\nhandover.fleet.clients = 1\nwebhooks.listen = \"127.0.0.1:0\"\n";
 
 /// A scenario of which nothing is written that has a default.
 fn default_scenario() -> String {

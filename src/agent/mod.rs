@@ -20,9 +20,11 @@ pub mod start;
 mod status_page;
 pub mod vitals;
 mod watcher;
+mod webhooks;
 mod witness;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, SamplePlan};
+use crate::scenario::webhooks::Webhooks;
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
@@ -97,10 +100,12 @@ pub enum Task {
     Mover,
     /// Finds out how an app behaves.
     Prober,
+    /// Receives webhooks.
+    Receiver,
 }
 
 impl Task {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -116,6 +121,7 @@ impl Task {
         Self::Authoriser,
         Self::Mover,
         Self::Prober,
+        Self::Receiver,
     ];
 
     /// The task's name.
@@ -136,6 +142,7 @@ impl Task {
             Self::Authoriser => "authoriser",
             Self::Mover => "mover",
             Self::Prober => "prober",
+            Self::Receiver => "receiver",
         }
     }
 }
@@ -168,6 +175,9 @@ pub enum RunError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Nobody can listen where webhooks are to arrive.
+    #[error("webhooks.listen: cannot listen on {0}: {1}; choose a free port of this machine")]
+    Listen(SocketAddr, std::io::Error),
     /// A task panicked, and nothing could be kept.
     #[error("the agent itself failed: its {} panicked; please report this", .0.as_str())]
     Panicked(Task),
@@ -469,6 +479,9 @@ where
         tasks.spawn(Task::Mover, mover.run(started.clone(), phases.clone()));
     }
     drop(started);
+    if let Some(receiver) = receiver(plan, clock, &facts).await? {
+        tasks.spawn(Task::Receiver, receiver.run(phases.clone()));
+    }
     for reader in status_page::readers(plan, clock, &facts, &tracker) {
         tasks.spawn(Task::StatusPage, reader.run(phases.clone()));
     }
@@ -497,6 +510,24 @@ where
             Err(error.into())
         }
     }
+}
+
+/// Who receives webhooks, where they are to be received.
+async fn receiver(
+    plan: &Plan,
+    clock: Clock,
+    facts: &mpsc::Sender<Fact>,
+) -> Result<Option<webhooks::Receiver>, RunError> {
+    let Some(Webhooks { listen, path }) = &plan.webhooks else { return Ok(None) };
+    let listener = tokio::net::TcpListener::bind(listen).await;
+    let listener = listener.map_err(|error| RunError::Listen(*listen, error))?;
+    let apps = plan.clusters.iter().map(|cluster| webhooks::App {
+        role: cluster.role,
+        key: cluster.signer.key.clone(),
+        secret: cluster.signer.secret.clone(),
+    });
+    let (apps, path, facts) = (apps.collect(), path.clone(), facts.clone());
+    Ok(Some(webhooks::Receiver { listener, path, apps, clock, facts }))
 }
 
 /// Waits until everything has ended that can end; returns the task that panicked, if one did.

@@ -11,9 +11,11 @@ use crate::exit::Exit;
 use crate::model::fault;
 use crate::model::{ClusterRole, MasterKey};
 use crate::rehearsal::endpoint::MASTER_KEY;
+use crate::rehearsal::webhooks::Address;
 use crate::rehearsal::{Endpoint, Pair, PairConfig};
 use crate::scenario::file::{Cluster, Clusters, Scenario};
 use crate::scenario::plan::own_master_key;
+use crate::scenario::webhooks::Webhooks;
 
 use super::live::{Live, Outputs, RehearsalCounts, runtime};
 use super::{Machine, Stop, make_plan, new_run, open_sink, print, read_scenario, read_source};
@@ -52,7 +54,8 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let master_key = application.map(|_| MasterKey(MASTER_KEY));
     let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run, seed)).0);
     let habits = std::mem::take(&mut scenario.habits);
-    let config = PairConfig { seed, faults, fault_log, habits, peek_key, application };
+    let webhooks = scenario.webhooks.as_mut().map(receiver).transpose()?;
+    let config = PairConfig { seed, faults, fault_log, habits, webhooks, peek_key, application };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());
@@ -72,6 +75,15 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         pair.stop().map_err(failed)?;
         counts(&pair).map(Some)
     })
+}
+
+/// Where the pair posts webhooks to: a port that is free now, where the scenario leaves it open.
+fn receiver(webhooks: &mut Webhooks) -> Result<Address, Stop> {
+    if webhooks.listen.port() == 0 {
+        let listener = std::net::TcpListener::bind(webhooks.listen).map_err(failed)?;
+        webhooks.listen = listener.local_addr().map_err(failed)?;
+    }
+    Ok(Address { authority: webhooks.listen, path: webhooks.path.clone() })
 }
 
 fn failed(error: impl std::fmt::Display) -> Stop {

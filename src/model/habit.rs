@@ -33,11 +33,13 @@ pub enum Habit {
     OneChannel,
     /// The answer to a publication says nothing of its channels.
     NoInfo,
+    /// No webhook tells that a channel was vacated.
+    SilentVacancy,
 }
 
 impl Habit {
     /// Every habit.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MemberPerConnection,
         Self::Ghosts,
         Self::SilentMiss,
@@ -49,6 +51,7 @@ impl Habit {
         Self::NoExclusion,
         Self::OneChannel,
         Self::NoInfo,
+        Self::SilentVacancy,
     ];
 
     /// Its written form.
@@ -65,6 +68,7 @@ impl Habit {
             Self::NoExclusion => "no-exclusion",
             Self::OneChannel => "one-channel",
             Self::NoInfo => "no-info",
+            Self::SilentVacancy => "silent-vacancy",
         }
     }
 }

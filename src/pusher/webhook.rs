@@ -1,6 +1,8 @@
 //! A webhook's signature: HMAC-SHA256 of the raw body, under the secret of the app that
 //! `X-Pusher-Key` names (Channels docs: webhooks).
 
+use serde::Deserialize;
+
 use crate::model::{AppKey, Secret};
 
 use super::auth;
@@ -23,9 +25,70 @@ pub fn verify(
     auth::verify_hex(secret, body, signature_header).then_some(at)
 }
 
+/// What a webhook says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// When it was sent: milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody came to be on it.
+    Occupied(String),
+    /// Nobody is on it any more.
+    Vacated(String),
+    /// Something else.
+    Other,
+}
+
+/// Reads a webhook's body; `None` if it is none.
+pub fn read(body: &[u8]) -> Option<Webhook> {
+    #[derive(Deserialize)]
+    struct Wire {
+        time_ms: u64,
+        events: Vec<WireEvent>,
+    }
+    #[derive(Deserialize)]
+    struct WireEvent {
+        name: String,
+        #[serde(default)]
+        channel: Option<String>,
+    }
+    let wire: Wire = serde_json::from_slice(body).ok()?;
+    let event = |event: WireEvent| match (&*event.name, event.channel) {
+        ("channel_occupied", Some(channel)) => Event::Occupied(channel),
+        ("channel_vacated", Some(channel)) => Event::Vacated(channel),
+        _ => Event::Other,
+    };
+    Some(Webhook { time_ms: wire.time_ms, events: wire.events.into_iter().map(event).collect() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_to_channels_is_read_and_the_rest_is_something_else() {
+        let body = br#"{"time_ms":1327078148132,"events":[
+            {"name":"channel_occupied","channel":"private-a"},
+            {"name":"channel_vacated","channel":"private-a"},
+            {"name":"member_added","channel":"presence-b","user_id":"7"},
+            {"name":"channel_occupied"}]}"#;
+        let read = read(body).unwrap();
+        assert_eq!(read.time_ms, 1_327_078_148_132);
+        let channel = || "private-a".to_owned();
+        assert_eq!(
+            read.events,
+            [Event::Occupied(channel()), Event::Vacated(channel()), Event::Other, Event::Other]
+        );
+        for none in [&b""[..], b"{}", b"[]", br#"{"time_ms":-1,"events":[]}"#, &[0xFF; 9]] {
+            assert_eq!(super::read(none), None);
+        }
+    }
 
     #[test]
     fn the_key_header_chooses_the_secret() {

@@ -28,7 +28,7 @@ use crate::model::{Clock, RunTime};
 use super::core::{Core, Effect};
 use super::endpoint;
 use super::faults::{Done, FaultCounts};
-use super::hub::{App, Conn, Publication};
+use super::hub::{App, Conn, Publication, Vacancy};
 use super::rest::{self, Reply};
 use super::socket::{self, End, Item};
 
@@ -58,6 +58,7 @@ pub struct Cluster {
     app: App,
     clock: Clock,
     log: Option<Log>,
+    webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
     state: Mutex<State>,
     /// The next deadline came nearer.
     sooner: Notify,
@@ -91,10 +92,16 @@ type Answer = Result<Response<Full<Bytes>>, Cut>;
 
 impl Cluster {
     /// A cluster around a core. `clock` is the pair's, so that both logs tell one time.
-    pub fn new(core: Core, clock: Clock, log: Option<Log>) -> Arc<Self> {
+    pub fn new(
+        core: Core,
+        clock: Clock,
+        log: Option<Log>,
+        webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
+    ) -> Arc<Self> {
         let app = core.hub().app().clone();
         let state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
-        Arc::new(Self { app, clock, log, state: Mutex::new(state), sooner: Notify::new() })
+        let (state, sooner) = (Mutex::new(state), Notify::new());
+        Arc::new(Self { app, clock, log, webhooks, state, sooner })
     }
 
     /// What was done on purpose so far.
@@ -136,6 +143,13 @@ impl Cluster {
             && !done.is_empty()
         {
             log(&done);
+        }
+        let vacancies = state.core.take_vacancies();
+        if let Some(webhooks) = &self.webhooks
+            && !vacancies.is_empty()
+        {
+            // A queue that is full loses them, as a service does that gives up.
+            let _ = webhooks.try_send(vacancies);
         }
         if state.core.next_deadline() < state.armed {
             self.sooner.notify_one();

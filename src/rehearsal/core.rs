@@ -13,7 +13,7 @@ use crate::pusher::auth;
 
 use super::canary::{self, Mark};
 use super::faults::{Action, Done, FaultCounts, Faults, Request};
-use super::hub::{App, Conn, Hub, Message, Output, Publication};
+use super::hub::{App, Conn, Hub, Message, Output, Publication, Vacancy};
 use super::wire::Text;
 
 /// Keeps the draws of the faults apart from those of the socket ids.
@@ -97,6 +97,11 @@ impl Core {
     /// Takes the lines of the fault log since the last call.
     pub fn take_done(&mut self) -> Vec<Done> {
         self.faults.take_done()
+    }
+
+    /// Takes what webhooks are to tell since the last call.
+    pub fn take_vacancies(&mut self) -> Vec<Vacancy> {
+        self.hub.take_vacancies()
     }
 
     /// When [`Core::handle_timeout`] must be called next.

@@ -105,6 +105,17 @@ pub struct Hub {
     caches: Caches,
     users: Users,
     habits: BTreeSet<Habit>,
+    /// What webhooks are to tell.
+    vacancies: Vec<Vacancy>,
+}
+
+/// A channel came to be occupied, or vacated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vacancy {
+    /// Its name.
+    pub channel: String,
+    /// Whether it is occupied now.
+    pub is_occupied: bool,
 }
 
 type Refusal = String;
@@ -122,7 +133,13 @@ impl Hub {
             caches: Caches::default(),
             users: Users::default(),
             habits: BTreeSet::new(),
+            vacancies: Vec::new(),
         }
+    }
+
+    /// Takes what webhooks are to tell since the last call.
+    pub fn take_vacancies(&mut self) -> Vec<Vacancy> {
+        std::mem::take(&mut self.vacancies)
     }
 
     /// The same, and it does this otherwise than documented.
@@ -310,6 +327,10 @@ impl Hub {
         };
         let announces_each = self.has(Habit::MemberPerConnection);
         let tells_misses = !self.has(Habit::SilentMiss);
+        if !self.channels.contains_key(&name) {
+            let channel = name.to_string();
+            self.vacancies.push(Vacancy { channel, is_occupied: true });
+        }
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
         if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
             return Err(format!("presence channel {name} has as many members as it may have"));
@@ -392,6 +413,10 @@ impl Hub {
         }
         if channel.is_vacant() {
             self.channels.remove(name);
+            if !self.has(Habit::SilentVacancy) {
+                let channel = name.to_string();
+                self.vacancies.push(Vacancy { channel, is_occupied: false });
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! - [`application`]: a backend that publishes to both clusters, with mistakes. Pure.
 //! - [`endpoint`]: its auth endpoints, with mistakes. Pure.
 //! - [`core`]: hub and faults as one cluster without sockets. [`rest`]: its HTTP API. Pure.
+//! - [`webhooks`]: sends what happened to channels.
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.
 //! - [`pair`]: two clusters on a thread and a runtime of their own. What others use.
 
@@ -28,6 +29,7 @@ pub mod pair;
 pub mod rest;
 pub mod socket;
 pub mod users;
+pub mod webhooks;
 pub mod wire;
 
 pub use faults::FaultCounts;

@@ -24,6 +24,7 @@ use super::cluster::{self, Cluster, Log, Signals};
 use super::core::{Core, Setup};
 use super::faults::{Done, FaultCounts};
 use super::hub::App;
+use super::webhooks::{self, Address};
 
 /// Threads that both clusters share.
 const WORKERS: usize = 2;
@@ -44,6 +45,8 @@ pub struct PairConfig {
     pub fault_log: Option<Box<dyn Write + Send>>,
     /// What the clusters do otherwise than documented, always.
     pub habits: Vec<HabitOf>,
+    /// Where the apps' webhooks are posted to, if anywhere.
+    pub webhooks: Option<Address>,
     /// The master key of the run's encrypted canaries, for counting and logging only.
     pub peek_key: Option<[u8; 32]>,
     /// An application that publishes to both clusters, if there shall be one.
@@ -95,7 +98,11 @@ struct Server {
     acceptor: TlsAcceptor,
     signals: Signals,
     ended: Arc<Flag>,
+    /// Sends the app's webhooks, if there are any.
+    sender: Option<Sender>,
 }
+
+type Sender = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Pair {
     /// Starts both clusters on free ports of loopback. They accept connections when this returns.
@@ -118,8 +125,10 @@ impl Pair {
             Ok(Setup { role, app, seed, habits, faults, peek_key })
         };
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
-        let (old, old_server) = prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone())?;
-        let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink)?;
+        let hooks = config.webhooks.as_ref();
+        let (old, old_server) =
+            prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone(), hooks)?;
+        let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink, hooks)?;
         let application = config.application.map(|behaviour| {
             let application = Application::new(behaviour, config.seed);
             application.channels().for_each(|channel| old.cluster.seat(&channel, None));
@@ -236,6 +245,7 @@ fn prepare(
     clock: Clock,
     acceptor: &TlsAcceptor,
     log: Option<Log>,
+    webhooks: Option<&Address>,
 ) -> io::Result<(Handle, Server)> {
     let (plain, tls) = (cluster::bind()?, cluster::bind()?);
     let (plain_at, tls_at) = (plain.local_addr()?, tls.local_addr()?);
@@ -249,7 +259,15 @@ fn prepare(
         key: app.key,
         secret: app.secret,
     };
-    let cluster = Cluster::new(Core::new(setup), clock, log);
+    let (queue, sender) = match webhooks {
+        Some(address) => {
+            let (queue, queued) = tokio::sync::mpsc::channel(webhooks::QUEUE_MAX);
+            let sender = webhooks::run(address.clone(), setup.app.clone(), clock, queued);
+            (Some(queue), Some(Box::pin(sender) as Sender))
+        }
+        None => (None, None),
+    };
+    let cluster = Cluster::new(Core::new(setup), clock, log, queue);
     let (signals, ended) = (Signals::default(), Arc::new(Flag::default()));
     let server = Server {
         cluster: Arc::clone(&cluster),
@@ -258,6 +276,7 @@ fn prepare(
         acceptor: acceptor.clone(),
         signals: signals.clone(),
         ended: Arc::clone(&ended),
+        sender,
     };
     Ok((Handle { endpoint, cluster, signals, ended }, server))
 }
@@ -293,7 +312,12 @@ fn serve(
         let (mut tasks, mut panics) = (JoinSet::new(), Vec::new());
         let mut started = Ok(());
         for server in servers {
-            let Server { cluster, plain, tls, acceptor, signals, ended } = server;
+            let Server { cluster, plain, tls, acceptor, signals, ended, sender } = server;
+            if let Some(sender) = sender {
+                // It outlives the cluster by as long as somebody holds that: it ends with the
+                // runtime.
+                tokio::spawn(sender);
+            }
             let listeners = tokio::net::TcpListener::from_std(plain)
                 .and_then(|plain| Ok((plain, tokio::net::TcpListener::from_std(tls)?)));
             match listeners {

@@ -23,6 +23,7 @@ use super::mirror::RealEventsReport;
 use super::parity::ParityRow;
 use super::providers;
 use super::reason::Grounds;
+use super::webhooks::WebhooksReport;
 use super::{
     Advice, AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport,
@@ -95,6 +96,7 @@ impl Report {
             events: events_report(begin, figures),
             mirror: RealEventsReport::of(account),
             handover: handover(figures, begin),
+            webhooks_refused: figures.webhooks_refused.clone(),
             parity: figures.parity.as_ref().map(ParityRow::all).unwrap_or_default(),
             controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),
@@ -207,6 +209,7 @@ fn cluster_report(
         throttled: cluster.throttled,
         left_behind: cluster.left_behind,
         occupancy: None,
+        webhooks: cluster.webhooks.as_ref().map(WebhooksReport::of),
         endpoints: cluster
             .endpoints
             .iter()

@@ -12,6 +12,7 @@ use super::handover::HandoverReport;
 use super::mirror::RealEventsReport;
 use super::parity::ParityRow;
 use super::providers::ProviderReport;
+use super::webhooks::WebhooksReport;
 use super::{ClusterReport, OccupancyReport, Report, Summary};
 
 /// Why a report cannot be judged: one of its histograms is none.
@@ -65,6 +66,7 @@ impl Report {
             lag: self.instrument.schedule_lag_ms.latencies("instrument.schedule_lag_ms")?,
             stall_max: duration(self.instrument.runtime_stall_ms_max / 1e3),
             lapped: self.instrument.lapped,
+            webhooks_refused: self.webhooks_refused.clone(),
             is_ended: self.complete,
             ..Figures::default()
         };
@@ -136,6 +138,7 @@ impl ClusterReport {
                 .map(|(kind, endpoint)| Ok((*kind, endpoint.figures()?)))
                 .collect::<Result<_, _>>()?,
             occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
+            webhooks: self.webhooks.as_ref().map(WebhooksReport::figures),
             status_page: None,
         })
     }

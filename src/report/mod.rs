@@ -21,6 +21,7 @@ mod reason;
 pub mod runs;
 pub mod schema;
 mod text;
+mod webhooks;
 
 #[cfg(test)]
 mod testing;
@@ -41,6 +42,7 @@ use crate::verify::latency::Latencies;
 use crate::verify::taint::TaintReason;
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 use crate::verify::verdict::{Finding, Status, Verdict};
+use crate::verify::webhook::Refusal;
 
 use endpoint::EndpointReport;
 use handover::HandoverReport;
@@ -48,6 +50,7 @@ pub use json::ReadError;
 use mirror::RealEventsReport;
 use parity::ParityRow;
 use providers::ProviderReport;
+use webhooks::WebhooksReport;
 
 pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
 pub use text::live;
@@ -112,6 +115,9 @@ pub struct Report {
     /// How both apps behave, row by row, where that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parity: Vec<ParityRow>,
+    /// Requests to the webhook receiver that were no webhooks that count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks_refused: BTreeMap<Refusal, u64>,
     /// Proofs of the detector.
     pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.
@@ -252,6 +258,9 @@ pub struct ClusterReport {
     /// Who is still on it, where that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occupancy: Option<OccupancyReport>,
+    /// What its app's webhooks said, where they were received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhooksReport>,
     /// The application's auth endpoints for it, where the scenario names some.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<EndpointKind, EndpointReport>,

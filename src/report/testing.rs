@@ -130,6 +130,7 @@ pub(super) fn cluster(lost: u64, us: u64) -> ClusterReport {
         throttled: 0,
         left_behind: Some(0),
         occupancy: None,
+        webhooks: None,
         endpoints: BTreeMap::new(),
     }
 }
@@ -225,6 +226,7 @@ pub(super) fn report() -> Report {
         mirror: None,
         handover: None,
         parity: Vec::new(),
+        webhooks_refused: BTreeMap::new(),
         providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),

@@ -15,6 +15,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::build::rfc3339;
 use super::providers::ProviderReport;
+use super::webhooks::WebhooksReport;
 use super::{
     Advice, ClusterReport, EventsReport, IncidentReport, OccupancyReport, Report, Summary,
 };
@@ -454,6 +455,7 @@ const ROWS: &[Row] = &[
     row("publish answer p99", |c| millis(p99_or_max(&c.publish_ms))),
     row("connect p99", |c| millis(p99_or_max(&c.connect_ms))),
     row("loss rate below", |c| percent_above(c.loss_upper_bound)),
+    anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
 ];
 
 const DRAIN_ROWS: &[Row] = &[
@@ -473,7 +475,16 @@ const DRAIN_ROWS: &[Row] = &[
     }),
     row("readings", |c| of_last(c, |o| Some(o.readings))),
     anomaly("  failed", |c| of_last(c, |o| Some(o.failed))),
+    anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
+    anomaly("  channels occupied", |c| of_webhooks(c, |w| w.occupied)),
+    anomaly("  channels vacated", |c| of_webhooks(c, |w| w.vacated)),
+    anomaly("  occupied and not vacated", |c| of_webhooks(c, |w| w.open)),
 ];
+
+/// A count of what webhooks told, or a dash where none are received.
+fn of_webhooks(cluster: &ClusterReport, count: fn(&WebhooksReport) -> u64) -> String {
+    cluster.webhooks.as_ref().map_or("–".to_owned(), |webhooks| grouped(count(webhooks)))
+}
 
 /// A count of the last reading, or a dash where it is not known.
 fn of_last(cluster: &ClusterReport, count: fn(&OccupancyReport) -> Option<u64>) -> String {

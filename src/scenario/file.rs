@@ -24,6 +24,7 @@ use super::parity::{self, Parity};
 use super::reader::Section;
 use super::sample::{self, Sampling};
 use super::status_page::{self, StatusPage};
+use super::webhooks::{self, Webhooks};
 use super::{Problem, Problems};
 
 pub use super::clusters::Cluster;
@@ -46,7 +47,7 @@ const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 const ONE_LINE_SAID: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
 /// Sections that later versions read.
-const SECTIONS_ELSEWHERE: [&str; 2] = ["load", "webhooks"];
+const SECTIONS_ELSEWHERE: [&str; 1] = ["load"];
 
 /// `[canary]`.
 #[derive(Clone, Debug, Serialize)]
@@ -143,6 +144,8 @@ pub struct Scenario {
     pub handover: Option<Handover>,
     /// `[parity]`, where it is written.
     pub parity: Option<Parity>,
+    /// `[webhooks]`, where it is written.
+    pub webhooks: Option<Webhooks>,
     /// `drain.refresh`: from one reading of who is on the clusters to the next.
     pub refresh: Duration,
     /// Faults of the rehearsal clusters.
@@ -242,6 +245,9 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let mut alike = root.section("parity");
     let parity = parity::read(&mut alike, phase);
     alike.finish(&[]);
+    let mut hooks = root.section("webhooks");
+    let webhooks = webhooks::read(&mut hooks);
+    hooks.finish(&[]);
     let refresh = read_drain(root.section("drain"));
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
@@ -263,6 +269,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         sampling,
         handover,
         parity,
+        webhooks,
         refresh,
         faults,
         habits,

@@ -13,5 +13,6 @@ pub mod sample;
 pub mod schema;
 pub mod settings;
 pub mod status_page;
+pub mod webhooks;
 
 pub use context::{Problem, Problems};

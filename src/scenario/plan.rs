@@ -31,6 +31,7 @@ use super::parity::Parity;
 use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
+use super::webhooks::Webhooks;
 
 pub use handover::{HandoverPlan, MoverPlan};
 pub use schedule::{Due, Schedule};
@@ -215,6 +216,8 @@ pub struct Plan {
     pub handover: Option<HandoverPlan>,
     /// In what the apps must behave alike, where that is asked.
     pub parity: Option<Parity>,
+    /// Where webhooks arrive, where they are received.
+    pub webhooks: Option<Webhooks>,
     /// How it is read who is on the clusters, where it is.
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
@@ -325,6 +328,7 @@ impl Plan {
             sample,
             handover,
             parity: scenario.parity.clone(),
+            webhooks: scenario.webhooks.clone(),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             bill,
@@ -450,6 +454,7 @@ impl Plan {
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
             handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
             parity: self.parity.as_ref().map(Parity::begin),
+            receives_webhooks: self.webhooks.is_some(),
             settings: self.settings.clone(),
         }
     }
@@ -511,6 +516,7 @@ impl Plan {
         plan.sample = None;
         plan.handover = None;
         plan.parity = None;
+        plan.webhooks = None;
         plan.bill.connections = 2;
         plan
     }

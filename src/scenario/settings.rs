@@ -91,6 +91,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     if let (Some(handover), Some(settings)) = (&scenario.handover, settings.as_object_mut()) {
         settings.insert("handover".to_owned(), value(handover));
     }
+    if let (Some(webhooks), Some(settings)) = (&scenario.webhooks, settings.as_object_mut()) {
+        settings.insert("webhooks".to_owned(), value(webhooks));
+    }
     if let (Some(parity), Some(settings)) = (&scenario.parity, settings.as_object_mut()) {
         settings.insert("parity".to_owned(), value(parity));
     }

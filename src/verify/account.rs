@@ -221,7 +221,8 @@ impl Account {
             let endpoints = begin.endpoints.get(role).cloned().unwrap_or_default().into_iter();
             let endpoints =
                 endpoints.map(|(kind, begin)| (kind, EndpointFigures::new(begin))).collect();
-            let cluster = ClusterFigures { status_page, endpoints, ..Default::default() };
+            let webhooks = begin.receives_webhooks.then(Default::default);
+            let cluster = ClusterFigures { status_page, endpoints, webhooks, ..Default::default() };
             figures.clusters.insert(*role, cluster);
         }
         let occupancy = begin
@@ -319,6 +320,7 @@ impl Account {
                 parity.note(*role, *row, reading);
             }
         }
+        add_all(&mut self.figures.webhooks_refused, &second.webhooks_refused);
         self.moves.extend(second.moves.iter().cloned());
         let mut slots = Vec::new();
         // Of a cluster on which nothing happened a record says nothing: that is a second, too.
@@ -424,7 +426,7 @@ impl Account {
         if let Some(handover) = &mut self.figures.handover {
             handover.recount(&self.moves, &self.tainted);
         }
-        let end = self.publishing.map_or(RunTime::ZERO, |(_, last)| last);
+        let (begun, end) = self.publishing.unwrap_or_default();
         for (role, figures) in &mut self.figures.clusters {
             let Some(cluster) = self.clusters.get_mut(role) else { continue };
             cluster.fold_seconds_before(before, &self.tainted);
@@ -434,6 +436,9 @@ impl Account {
                 slowest.into_iter().flatten().any(|second| self.tainted.excuses(second));
             (figures.opening_latencies, figures.closing_latencies) =
                 self.timeline.thirds(*role, end);
+            if let Some(webhooks) = &mut figures.webhooks {
+                webhooks.settle(begun, end);
+            }
             figures.occupancy = cluster.occupancy.as_ref().map(|readings| readings.figures(end));
         }
     }
@@ -484,6 +489,9 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         }
     }
     figures.left_behind = second.left_behind;
+    if let (Some(webhooks), Some(added)) = (&mut figures.webhooks, &second.webhooks) {
+        webhooks.add(added);
+    }
     for (at, reading) in &second.occupancy {
         if let Some(readings) = &mut cluster.occupancy {
             readings.note(*at, reading);

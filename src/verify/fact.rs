@@ -19,6 +19,7 @@ use super::sample::SampleNote;
 use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
+use super::webhook::WebhookFact;
 
 /// How one obligation ended that did not end as a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,6 +378,8 @@ pub enum Fact {
     Sample(RunTime, SampleNote),
     /// A virtual client has moved from old to new, or could not.
     Moved(Box<Move>),
+    /// Somebody sent a webhook, or what is none.
+    Webhook(RunTime, WebhookFact),
     /// How an app behaves.
     Probed(ClusterRole, Row, parity::Reading),
     /// A second cannot be relied on.

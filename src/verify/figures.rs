@@ -21,6 +21,7 @@ use super::sample::SampleFigures;
 use super::status_page::PageFigures;
 use super::taint::TaintReason;
 use super::tally::{Beside, BlindCause, Obligations, Route, Stratum};
+use super::webhook::{Refusal, WebhookFigures};
 
 /// Anomalies that a tainted second excuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -150,6 +151,8 @@ pub struct ClusterFigures {
     pub left_behind: Option<u64>,
     /// Who is still on it, where that was read.
     pub occupancy: Option<OccupancyFigures>,
+    /// What its app's webhooks came to; `None` where none are received.
+    pub webhooks: Option<WebhookFigures>,
     /// The application's auth endpoints for it.
     pub endpoints: BTreeMap<EndpointKind, EndpointFigures>,
     /// What its status page said; `None` without one.
@@ -257,6 +260,11 @@ impl ClusterFigures {
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}
         }
+        match (&mut self.webhooks, &other.webhooks) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
         for (kind, endpoint) in &other.endpoints {
             match self.endpoints.get_mut(kind) {
                 Some(mine) => mine.merge(endpoint),
@@ -302,6 +310,8 @@ pub struct Figures {
     pub handover: Option<HandoverFigures>,
     /// How both apps behave; `None` where that is not asked.
     pub parity: Option<ParityFigures>,
+    /// Requests to the webhook receiver that were no webhooks that count.
+    pub webhooks_refused: BTreeMap<Refusal, u64>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -367,6 +377,7 @@ impl Figures {
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}
         }
+        add_all(&mut self.webhooks_refused, &other.webhooks_refused);
         self.strata.extend(&other.strata);
         self.controls.extend(&other.controls);
         add_all(&mut self.unwatched, &other.unwatched);

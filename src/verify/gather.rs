@@ -17,6 +17,7 @@ use super::sample::SampleNote;
 use super::status_page::Changes;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
+use super::webhook::{self, WebhookFact};
 
 /// Most incidents that are kept, the first ones; the others are only counted.
 pub const INCIDENTS_MAX: usize = 1_000;
@@ -38,6 +39,8 @@ pub struct Gatherer {
     /// Whether each cluster's channels are all left, as last stated.
     left_behind: BTreeMap<ClusterRole, u64>,
     status_pages: BTreeMap<ClusterRole, Changes>,
+    /// Which channels are occupied, as webhooks say.
+    webhooks: BTreeMap<ClusterRole, webhook::Channels>,
     /// What real events are matched by, where they are.
     mirror: Option<Mirror>,
     /// What was gathered since the last one was closed.
@@ -59,6 +62,7 @@ impl Gatherer {
             is_publishing: false,
             left_behind: BTreeMap::new(),
             status_pages: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
             mirror: None,
             second: Second::default(),
         }
@@ -108,6 +112,7 @@ impl Gatherer {
             Fact::Endpoint(role, kind, fact) => {
                 self.cluster(role).endpoints.entry(kind).or_default().note(fact);
             }
+            Fact::Webhook(at, fact) => self.webhook(at, fact),
             Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
@@ -220,6 +225,22 @@ impl Gatherer {
         cluster.throttled += report.throttled;
         add_all(&mut cluster.unaccepted, &report.unaccepted);
         add_all(&mut cluster.unsent, &report.unsent);
+    }
+
+    fn webhook(&mut self, at: RunTime, fact: WebhookFact) {
+        match fact {
+            WebhookFact::Refused(refusal) => {
+                *self.second.webhooks_refused.entry(refusal).or_default() += 1;
+            }
+            WebhookFact::Genuine { role, sent_ms, vacancies, own, others } => {
+                let cluster = self.second.clusters.entry(role).or_default();
+                let second = cluster.webhooks.get_or_insert_default();
+                second.genuine += 1;
+                second.own += own;
+                second.others += others;
+                self.webhooks.entry(role).or_default().note(sent_ms, &vacancies, at, second);
+            }
+        }
     }
 
     fn seen(&mut self, role: ClusterRole, seen: Vec<Seen>) {

@@ -31,3 +31,4 @@ pub(crate) mod testing;
 pub mod thinned;
 pub mod timeline;
 pub mod verdict;
+pub mod webhook;

@@ -24,6 +24,7 @@ use super::sample::SampleNote;
 use super::status_page::PageSecond;
 use super::taint::Tainted;
 use super::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
+use super::webhook::{Refusal, WebhookSecond};
 
 /// Whether a count says nothing: it is left out, and read as nothing again.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
@@ -80,6 +81,9 @@ pub struct Begin {
     /// In what the apps must behave alike, where that is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<ParityBegin>,
+    /// Whether webhooks are received.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receives_webhooks: bool,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -133,6 +137,9 @@ pub struct Second {
     /// What probes found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub probed: Vec<(ClusterRole, Row, Reading)>,
+    /// Requests to the webhook receiver that were no webhooks that count.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks_refused: BTreeMap<Refusal, u64>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.
@@ -228,6 +235,9 @@ pub struct ClusterSecond {
     /// What its auth endpoints answered.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<EndpointKind, EndpointSecond>,
+    /// What its app's webhooks said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhookSecond>,
     /// What was learnt of its status page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_page: Option<PageSecond>,

@@ -1,16 +1,18 @@
 //! Who is still on old: a drain against a held pair, with clients that stay, leave and come back.
 
-use std::io::Read;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use pusher_canary::model::habit::{Habit, HabitOf};
 use pusher_canary::model::{AppKey, ChannelName, ClusterRole, SocketId};
 use pusher_canary::pusher::{auth, frame, socket_target};
-use pusher_canary::rehearsal::Endpoint;
+use pusher_canary::rehearsal::webhooks::Address;
+use pusher_canary::rehearsal::{Endpoint, PairConfig};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::outages::Door;
-use crate::util::{Clusters, Doorbell, Folder, Outcome, Report, canary, section, turn};
+use crate::util::{Clusters, Doorbell, Folder, Outcome, Report, canary, deserted, section, turn};
 
 /// Old is to be empty for four seconds, within eight.
 const DRAIN: &str = r#"
@@ -208,4 +210,79 @@ fn a_drain_is_judged_again_from_its_journal_to_the_byte() {
     let judged = canary(gate).within(folder.path()).run();
     judged.assert_code(0);
     assert!(judged.stdout.contains("GO  old: no channel occupied for"), "{}", judged.stdout);
+}
+
+/// A pair that posts its webhooks to where the scenario listens.
+fn with_webhooks(habits: Vec<HabitOf>) -> (Clusters, String, SocketAddr) {
+    let authority = deserted();
+    let webhooks = Some(Address { authority, path: "/from-pusher".to_owned() });
+    let clusters = Clusters::with(PairConfig { webhooks, habits, ..PairConfig::default() }, None);
+    let text = scenario(&clusters).replace("\"8s\"", "\"14s\"");
+    let listen = format!("[webhooks]\nlisten = \"{authority}\"\npath = \"/from-pusher\"\n");
+    (clusters, format!("{text}{listen}"), authority)
+}
+
+#[test]
+fn old_is_drained_by_its_webhooks_as_well() {
+    let (clusters, text, authority) = with_webhooks(Vec::new());
+    let on_old = Client::on(&clusters.pair.endpoint(ClusterRole::Old));
+    let mut refused = String::new();
+    let (outcome, report) = drain(&clusters, &text, &["--until-proven"], || {
+        on_old.leave();
+        let body = r#"{"time_ms":1,"events":[{"name":"channel_occupied","channel":"forged"}]}"#;
+        let endpoint = clusters.pair.endpoint(ClusterRole::Old);
+        let mut stream = TcpStream::connect(authority).unwrap();
+        let head = format!(
+            "POST /from-pusher HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Pusher-Key: {}\r\n\
+             X-Pusher-Signature: {}\r\nContent-Length: {}\r\n\r\n{body}",
+            endpoint.key,
+            "0".repeat(64),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.read_to_string(&mut refused).unwrap();
+    });
+    outcome.assert_code(0);
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    assert_eq!(report.0["webhooks_refused"], serde_json::json!({ "forged": 1 }));
+    // Two channels that were left, and of which it may have heard before.
+    assert_eq!(report.figure("old", "webhooks.vacated"), 2);
+    assert_eq!(report.figure("old", "webhooks.open"), 0);
+    assert!(report.figure("new", "webhooks.own") > 0, "the run's own channels on new");
+    let detail = report.check("drained", "old")["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("; by "), "{detail}");
+    assert!(detail.contains("webhook"), "{detail}");
+}
+
+#[test]
+fn a_channel_that_was_never_vacated_by_webhook_leaves_a_drain_open() {
+    let (clusters, text, _) = with_webhooks(vec![HabitOf(ClusterRole::Old, Habit::SilentVacancy)]);
+    let on_old = Client::on(&clusters.pair.endpoint(ClusterRole::Old));
+    let (outcome, report) = drain(&clusters, &text, &[], || on_old.leave());
+    outcome.assert_code(3);
+    let detail = report.check("drained", "old")["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains("by its webhooks 2 channels were occupied and not vacated"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn a_drain_without_a_webhook_of_old_is_open_and_one_that_cannot_listen_does_not_start() {
+    let clusters = Clusters::start();
+    let on_old = Client::on(&clusters.pair.endpoint(ClusterRole::Old));
+    let authority = deserted();
+    let listen = format!("[webhooks]\nlisten = \"{authority}\"\n");
+    let text = format!("{}{listen}", scenario(&clusters));
+    let (outcome, report) = drain(&clusters, &text, &[], || on_old.leave());
+    outcome.assert_code(3);
+    let detail = report.check("drained", "old")["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("but no webhook of its app came"), "{detail}");
+    let folder = Folder::new();
+    let path = folder.write("drain.toml", &text);
+    let _taken = TcpListener::bind(authority).unwrap();
+    let args = ["run", path.to_str().unwrap()];
+    let outcome = canary(args).envs(clusters.variables()).within(folder.path()).run();
+    outcome.assert_code(2);
+    assert!(outcome.stderr.contains("webhooks.listen: cannot listen on"), "{}", outcome.stderr);
 }

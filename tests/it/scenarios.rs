@@ -28,16 +28,10 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page, webhooks",
         ],
     ),
-    (
-        "invalid-not-in-this-version.toml",
-        &[
-            "1: load: is not available in this version; remove it",
-            "4: webhooks: is not available in this version; remove it",
-        ],
-    ),
+    ("invalid-not-in-this-version.toml", &["1: load: is not available in this version; remove it"]),
     (
         "invalid-section-type.toml",
         &["1: canary: must be a table, not an integer", "2: gate: must be a table, not a string"],
@@ -240,7 +234,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "4: parity.colour: is not a known key; known here: accept, probes",
             "7: rehearsal.habits: \"new:shout\": is no habit; use one of member-per-connection, \
              ghosts, silent-miss, no-cache, no-client-events, echo, anonymous, unlimited, \
-             no-exclusion, one-channel, no-info",
+             no-exclusion, one-channel, no-info, silent-vacancy",
             "7: rehearsal.habits: \"echo\": write CLUSTER:HABIT: new:no-cache",
         ],
     ),
@@ -249,6 +243,14 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: parity.probes: two apps are compared where a run is on both: preflight, dual-publish \
            or cutover alone; remove [parity]",
+        ],
+    ),
+    (
+        "invalid-webhooks.toml",
+        &[
+            "2: webhooks.listen: \"everywhere\" is no address; write \"127.0.0.1:9185\"",
+            "3: webhooks.path: must be a path such as \"/webhooks\"",
+            "4: webhooks.colour: is not a known key; known here: listen, path",
         ],
     ),
     (
@@ -365,7 +367,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page",
+             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page, webhooks",
         ],
     ),
     (

@@ -238,7 +238,7 @@ fn every_sound_scenario_keeps_the_schema_and_every_mistake_of_form_breaks_it() {
 }
 
 /// A sound scenario, key by key. Any key is tried in place of what stands here.
-const SOUND: [(&str, &str); 14] = [
+const SOUND: [(&str, &str); 15] = [
     ("clusters.old.cluster", "\"mt1\""),
     ("clusters.old.app_id", "\"1\""),
     ("clusters.old.key", "\"old-key\""),
@@ -253,10 +253,11 @@ const SOUND: [(&str, &str); 14] = [
     ("clusters.new.user_auth_endpoint.url", "\"https://app.example.com/pusher/user-auth\""),
     ("sample.prefixes", "[\"private-\"]"),
     ("handover.fleet.clients", "1000"),
+    ("webhooks.listen", "\"127.0.0.1:9185\""),
 ];
 
 /// What each key is given, beside its own bounds and words.
-const VALUES: [&str; 65] = [
+const VALUES: [&str; 68] = [
     "true",
     "false",
     "0",
@@ -321,6 +322,9 @@ const VALUES: [&str; 65] = [
     "\"presence-a b\"",
     "[\"X-Token: a b\", \"X-Empty:\"]",
     "[\"name=value\", \"x=\"]",
+    "\"127.0.0.1:0\"",
+    "\"[::1]:9185\"",
+    "\"/hooks/a?b\"",
     "{ no_key_is_called_so = 1 }",
 ];
 

@@ -109,6 +109,7 @@ impl<'a> World<'a> {
             mirroring: None,
             handover: None,
             parity: None,
+            receives_webhooks: false,
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

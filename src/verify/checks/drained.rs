@@ -32,7 +32,10 @@ pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
     } else if channels > 0 {
         (Status::Fail, occupied(read))
     } else if read.empty_for >= asked {
-        empty_for_long(read, limits)
+        match empty_for_long(read, limits) {
+            (Status::Pass, detail) => confirmed(detail, cluster, limits),
+            open => open,
+        }
     } else {
         let detail = format!("no channel occupied for {empty} only, {} asked", seconds(asked));
         let unseen = if read.has_shown || limits.unseen.is_some() { "" } else { UNSEEN };
@@ -53,6 +56,36 @@ fn empty_for_long(read: &OccupancyFigures, limits: &Limits) -> (Status, String) 
         _ if read.has_shown => (Status::Pass, detail),
         Some(why) => (Status::Pass, format!("{detail}; nobody was ever seen there: {why}")),
         None => (Status::Inconclusive, format!("{detail}{UNSEEN}")),
+    }
+}
+
+/// What the API says must be what webhooks say, where they are received.
+fn confirmed(detail: String, cluster: &ClusterFigures, limits: &Limits) -> (Status, String) {
+    let Some(told) = &cluster.webhooks else { return (Status::Pass, detail) };
+    let (empty, asked) = (seconds(told.empty_for), seconds(limits.drained_for));
+    let open = |why: String| (Status::Inconclusive, format!("{detail}, but {why}"));
+    if told.open > 0 {
+        let channels = match told.open {
+            1 => "1 channel was".to_owned(),
+            n => format!("{n} channels were"),
+        };
+        return open(format!(
+            "by its webhooks {channels} occupied and not vacated: a channel_vacated did not come"
+        ));
+    }
+    if told.empty_for < limits.drained_for {
+        return open(format!("by its webhooks for {empty} only"));
+    }
+    match (told.genuine, &limits.unseen) {
+        (0, None) => open(
+            "no webhook of its app came: check its settings, or say in gate.unseen why none is due"
+                .to_owned(),
+        ),
+        (0, Some(_)) => (Status::Pass, format!("{detail}; no webhook came")),
+        (n, _) => {
+            let by = format!("by {n} {} for {empty}", if n == 1 { "webhook" } else { "webhooks" });
+            (Status::Pass, format!("{detail}; {by}, {asked} asked"))
+        }
     }
 }
 

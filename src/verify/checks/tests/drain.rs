@@ -243,3 +243,44 @@ fn a_drain_that_ends_as_soon_as_it_can_waits_until_old_is_empty() {
     // Who is still there may yet leave.
     assert_eq!(stands(&Drain::told(&[2, 1, 2, 1, 2, 1].map(seen))), Proof::Open);
 }
+
+#[test]
+fn where_webhooks_are_received_they_must_say_the_same() {
+    use crate::verify::webhook::WebhookFigures;
+    let told = |genuine, open, empty_seconds| WebhookFigures {
+        genuine,
+        open,
+        empty_for: Duration::from_secs(empty_seconds),
+        ..WebhookFigures::default()
+    };
+    let drain = Drain::told(&emptied(8));
+    let mut cluster = drain.0.figures(Old).clone();
+    let mut check = |webhooks: WebhookFigures, unseen: Option<&str>| {
+        cluster.webhooks = Some(webhooks);
+        let limits = Limits { unseen: unseen.map(str::to_owned), ..limits() };
+        let seen = crate::verify::checks::drained::check(&cluster, &limits);
+        (seen.status, seen.detail)
+    };
+    let by_api = "no channel occupied for 1m 10s, 1m asked";
+    for (webhooks, unseen, status, said) in [
+        (told(3, 0, 65), None, Pass, "; by 3 webhooks for 1m 5s, 1m asked"),
+        (
+            told(3, 2, 0),
+            None,
+            Inconclusive,
+            ", but by its webhooks 2 channels were occupied and not vacated: a channel_vacated did \
+             not come",
+        ),
+        (told(3, 0, 59), None, Inconclusive, ", but by its webhooks for 59s only"),
+        (
+            told(0, 0, 65),
+            None,
+            Inconclusive,
+            ", but no webhook of its app came: check its settings, or say in gate.unseen why none \
+             is due",
+        ),
+        (told(0, 0, 65), Some("known"), Pass, "; no webhook came"),
+    ] {
+        assert_eq!(check(webhooks, unseen), (status, format!("{by_api}{said}")));
+    }
+}
