@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod evidence;
 mod gate;
 mod history;
 mod journal;

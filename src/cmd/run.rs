@@ -7,11 +7,12 @@ use crate::exit::Exit;
 use crate::scenario::file::Clusters;
 
 use super::live::{Live, Outputs};
-use super::{Stop, history, make_plan, new_run, read_scenario};
+use super::{Stop, evidence, history, make_plan, new_run, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
-    let plan = make_plan(&scenario, &args.overrides, new_run())?;
+    let mut plan = make_plan(&scenario, &args.overrides, new_run())?;
+    plan.published = evidence::of(&scenario, &plan)?;
     let history = history::prepare(&args.keep)?;
     let read = [Some(&args.scenario), history.as_ref()].into_iter().flatten();
     let read: Vec<_> = read.map(PathBuf::as_path).collect();

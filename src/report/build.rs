@@ -96,6 +96,7 @@ impl Report {
             events: events_report(begin, figures),
             mirror: RealEventsReport::of(account),
             handover: handover(figures, begin),
+            published: figures.published.clone(),
             webhooks_refused: figures.webhooks_refused.clone(),
             parity: figures.parity.as_ref().map(ParityRow::all).unwrap_or_default(),
             controls: controls(figures, begin.requirements.phase),

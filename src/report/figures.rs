@@ -66,6 +66,7 @@ impl Report {
             lag: self.instrument.schedule_lag_ms.latencies("instrument.schedule_lag_ms")?,
             stall_max: duration(self.instrument.runtime_stall_ms_max / 1e3),
             lapped: self.instrument.lapped,
+            published: self.published.clone(),
             webhooks_refused: self.webhooks_refused.clone(),
             is_ended: self.complete,
             ..Figures::default()

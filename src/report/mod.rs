@@ -39,6 +39,7 @@ use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::{ConnectStep, Control, Publications};
 use crate::verify::figures::{Anomalies, Windows};
 use crate::verify::latency::Latencies;
+use crate::verify::published::MirrorEvidence;
 use crate::verify::taint::TaintReason;
 use crate::verify::tally::{Beside, BlindCause, IncidentKind, Obligations, Route, Stratum};
 use crate::verify::verdict::{Finding, Status, Verdict};
@@ -115,6 +116,9 @@ pub struct Report {
     /// How both apps behave, row by row, where that was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parity: Vec<ParityRow>,
+    /// What an earlier run saw of the application, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<MirrorEvidence>,
     /// Requests to the webhook receiver that were no webhooks that count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub webhooks_refused: BTreeMap<Refusal, u64>,

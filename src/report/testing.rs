@@ -226,6 +226,7 @@ pub(super) fn report() -> Report {
         mirror: None,
         handover: None,
         parity: Vec::new(),
+        published: None,
         webhooks_refused: BTreeMap::new(),
         providers: BTreeMap::new(),
         blind_windows: vec![

@@ -113,6 +113,17 @@ pub struct Budget {
     pub connections_max: u64,
 }
 
+/// The report of an earlier run.
+#[derive(Clone, Debug)]
+pub struct MirrorSource {
+    /// Its name.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+    /// How long ago the run may have ended.
+    pub age_max: Duration,
+}
+
 /// A scenario, every default filled in.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -146,6 +157,8 @@ pub struct Scenario {
     pub parity: Option<Parity>,
     /// `[webhooks]`, where it is written.
     pub webhooks: Option<Webhooks>,
+    /// The report of an earlier run that a drain rests on, where one is named.
+    pub mirror_source: Option<MirrorSource>,
     /// `drain.refresh`: from one reading of who is on the clusters to the next.
     pub refresh: Duration,
     /// Faults of the rehearsal clusters.
@@ -248,7 +261,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let mut hooks = root.section("webhooks");
     let webhooks = webhooks::read(&mut hooks);
     hooks.finish(&[]);
-    let refresh = read_drain(root.section("drain"));
+    let (refresh, mirror_source) = read_drain(root.section("drain"));
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
     let budget = read_budget(root.section("budget"));
@@ -270,6 +283,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         handover,
         parity,
         webhooks,
+        mirror_source,
         refresh,
         faults,
         habits,
@@ -460,10 +474,18 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
     }
 }
 
-fn read_drain(mut table: Section<'_>) -> Duration {
+fn read_drain(mut table: Section<'_>) -> (Duration, Option<MirrorSource>) {
     let refresh = bounded(&mut table, "refresh", "15s", SECOND_MS..60 * 60 * SECOND_MS);
+    let age_max = table.duration("mirror_age_max", "1day");
+    let source = table.text("mirror_report").and_then(|path| {
+        let text = table.context.surroundings.file(&path);
+        let text = text.map_err(|error| {
+            table.problem("mirror_report", format!("cannot read {path}: {error}"));
+        });
+        text.ok().map(|text| MirrorSource { path, text, age_max })
+    });
     table.finish(&[]);
-    refresh
+    (refresh, source)
 }
 
 /// For how long old must have been empty. A few readings are needed to see that it was.

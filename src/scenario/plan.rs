@@ -22,6 +22,7 @@ use crate::verify::endpoint::{EndpointBegin, EndpointKind, EndpointTrial};
 use crate::verify::fact::Control;
 use crate::verify::mirror;
 use crate::verify::occupancy::Watching;
+use crate::verify::published::MirrorEvidence;
 use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
@@ -216,6 +217,8 @@ pub struct Plan {
     pub handover: Option<HandoverPlan>,
     /// In what the apps must behave alike, where that is asked.
     pub parity: Option<Parity>,
+    /// What an earlier run saw of the application, where that is asked.
+    pub published: Option<MirrorEvidence>,
     /// Where webhooks arrive, where they are received.
     pub webhooks: Option<Webhooks>,
     /// How it is read who is on the clusters, where it is.
@@ -328,6 +331,7 @@ impl Plan {
             sample,
             handover,
             parity: scenario.parity.clone(),
+            published: None,
             webhooks: scenario.webhooks.clone(),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
@@ -454,6 +458,7 @@ impl Plan {
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
             handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
             parity: self.parity.as_ref().map(Parity::begin),
+            published: self.published.clone(),
             receives_webhooks: self.webhooks.is_some(),
             settings: self.settings.clone(),
         }

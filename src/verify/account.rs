@@ -212,6 +212,7 @@ impl Account {
             controls: begin.controls.iter().copied().collect(),
             unwatched: begin.unwatched.clone(),
             mirror: begin.mirroring.map(|_| Default::default()),
+            published: begin.published.clone(),
             parity: begin.parity.as_ref().map(ParityFigures::new),
             handover: begin.handover.clone().map(HandoverFigures::new),
             ..Figures::default()

@@ -17,6 +17,7 @@ use super::latency::Latencies;
 use super::mirror::MirrorFigures;
 use super::occupancy::OccupancyFigures;
 use super::parity::ParityFigures;
+use super::published::MirrorEvidence;
 use super::sample::SampleFigures;
 use super::status_page::PageFigures;
 use super::taint::TaintReason;
@@ -310,6 +311,8 @@ pub struct Figures {
     pub handover: Option<HandoverFigures>,
     /// How both apps behave; `None` where that is not asked.
     pub parity: Option<ParityFigures>,
+    /// What an earlier run saw of the application; `None` where none is asked.
+    pub published: Option<MirrorEvidence>,
     /// Requests to the webhook receiver that were no webhooks that count.
     pub webhooks_refused: BTreeMap<Refusal, u64>,
     /// Strata that were to be tried, on every cluster.
@@ -376,6 +379,9 @@ impl Figures {
             (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}
+        }
+        if other.published.is_some() {
+            self.published.clone_from(&other.published);
         }
         add_all(&mut self.webhooks_refused, &other.webhooks_refused);
         self.strata.extend(&other.strata);

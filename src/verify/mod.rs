@@ -20,6 +20,7 @@ pub mod mirror;
 pub mod occupancy;
 pub mod parity;
 pub mod presence;
+pub mod published;
 pub mod record;
 pub mod sample;
 pub mod stats;

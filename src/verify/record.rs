@@ -20,6 +20,7 @@ use super::latency::Sparse;
 use super::mirror::{self, MirrorReport};
 use super::occupancy::{self, Watching};
 use super::parity::{ParityBegin, Reading, Row};
+use super::published::MirrorEvidence;
 use super::sample::SampleNote;
 use super::status_page::PageSecond;
 use super::taint::Tainted;
@@ -81,6 +82,9 @@ pub struct Begin {
     /// In what the apps must behave alike, where that is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<ParityBegin>,
+    /// What an earlier run saw of the application, where that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<MirrorEvidence>,
     /// Whether webhooks are received.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub receives_webhooks: bool,

@@ -95,6 +95,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         mirroring: None,
         handover: None,
         parity: None,
+        published: None,
         receives_webhooks: false,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }

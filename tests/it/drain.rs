@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 
+use pusher_canary::model::application::Behaviour;
 use pusher_canary::model::habit::{Habit, HabitOf};
 use pusher_canary::model::{AppKey, ChannelName, ClusterRole, SocketId};
 use pusher_canary::pusher::{auth, frame, socket_target};
@@ -285,4 +287,61 @@ fn a_drain_without_a_webhook_of_old_is_open_and_one_that_cannot_listen_does_not_
     let outcome = canary(args).envs(clusters.variables()).within(folder.path()).run();
     outcome.assert_code(2);
     assert!(outcome.stderr.contains("webhooks.listen: cannot listen on"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_drain_rests_on_a_run_that_watched_the_application() {
+    let (folder, seed) = (Folder::new(), 7);
+    let application = Some(Behaviour {
+        channels: 5,
+        encrypted: 0,
+        rate: 50.0,
+        skips: 0.0,
+        doubles: 0.0,
+        alters: 0.0,
+        forgets: 0,
+        rooms: 0,
+        caches: 0,
+    });
+    let clusters = Clusters::with(PairConfig { seed, application, ..Default::default() }, None);
+    let sample = "[sample]\nprefixes = [\"private-orders-\"]\nid_pointer = \"/id\"\n\
+                  refresh = \"2s\"\nwindow = \"2s\"\nrequests_per_second = 100\n";
+    let text = format!("{}{sample}", clusters.scenario(&[("duration", "\"8s\"")]));
+    let path = folder.write("mirror.toml", &text);
+    let report = folder.file("mirror.json");
+    let run = |path: &Path, more: &[&str]| {
+        let _turn = turn();
+        let args = ["run", path.to_str().unwrap()].into_iter().chain(more.iter().copied());
+        canary(args).envs(clusters.variables()).within(folder.path()).start().finish()
+    };
+    run(&path, &["--report-json", report.to_str().unwrap()]);
+    let watched: Value = serde_json::from_str(&folder.read("mirror.json")).unwrap();
+    assert!(watched["mirror"]["observed"].as_u64().unwrap() > 50, "{}", watched["mirror"]);
+    let text = scenario(&clusters)
+        .replace("\"8s\"", "\"1s\"")
+        .replace("[drain]", "[drain]\nmirror_report = \"told.json\"");
+    let drain = folder.write("drain.toml", &text);
+    let told = |change: &dyn Fn(&mut Value)| {
+        let mut report = watched.clone();
+        change(&mut report);
+        folder.write("told.json", &report.to_string());
+        let outcome = run(&drain, &["--report-json", "-"]);
+        let check = outcome.report().check("published", "both").clone();
+        (check["status"].as_str().unwrap().to_owned(), check["detail"].to_string())
+    };
+    assert_eq!(told(&|_| {}).0, "pass");
+    let (status, detail) = told(&|report| report["mirror"]["events"]["only_on_new"] = 3.into());
+    assert_eq!(status, "fail");
+    assert!(detail.contains("3 of"), "{detail}");
+    let long_ago = Value::from("2020-01-01T00:00:00.000Z");
+    assert_eq!(told(&|report| report["ended_at"] = long_ago.clone()).0, "inconclusive");
+    let (status, detail) =
+        told(&|report| report["settings"]["clusters"]["old"]["app_id"] = "another".into());
+    assert_eq!(status, "inconclusive");
+    assert!(detail.contains("was of another app on old"), "{detail}");
+    folder.write("told.json", "{}");
+    let outcome = run(&drain, &[]);
+    outcome.assert_code(2);
+    let said = "drain.mirror_report: told.json is no report of pusher-canary";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
 }

@@ -109,6 +109,7 @@ impl<'a> World<'a> {
             mirroring: None,
             handover: None,
             parity: None,
+            published: None,
             receives_webhooks: false,
             settings: serde_json::Value::Null,
         });

@@ -184,6 +184,11 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
          clusters, but for the share that gate.mirror_ratio_max allows",
     ),
     (
+        "published",
+        "where drain.mirror_report names the report of an earlier run: that run saw no real event on new \
+         only, and ended lately",
+    ),
+    (
         "parity",
         "where the scenario has a [parity]: both apps behave alike in everything that was tried, but \
          for what parity.accept names",

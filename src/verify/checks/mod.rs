@@ -24,6 +24,7 @@ mod pairs;
 mod parity;
 mod publish;
 mod publish_time;
+mod published;
 mod status_page;
 mod strata;
 mod trend;
@@ -354,6 +355,9 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     if let Some((sample, mirror)) = &figures.mirror {
         let seen = mirror::check(sample, mirror, &asked.limits);
         findings.push(asked.finding("mirror", None, seen));
+    }
+    if let Some(evidence) = &figures.published {
+        findings.push(asked.finding("published", None, published::check(evidence)));
     }
     if let Some(parity) = &figures.parity {
         findings.push(asked.finding("parity", None, parity::check(parity)));

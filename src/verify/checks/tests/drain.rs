@@ -284,3 +284,35 @@ fn where_webhooks_are_received_they_must_say_the_same() {
         assert_eq!(check(webhooks, unseen), (status, format!("{by_api}{said}")));
     }
 }
+
+#[test]
+fn an_earlier_run_must_have_seen_no_real_event_on_new_only() {
+    use crate::verify::published::MirrorEvidence;
+    let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+    let evidence = |observed, only_on_new, age, problem: &str| MirrorEvidence {
+        run: "7".to_owned(),
+        age: hours(age),
+        age_max: hours(24),
+        observed,
+        only_on_new,
+        problem: problem.to_owned(),
+    };
+    for (evidence, status, said) in [
+        (evidence(9, 0, 3, ""), Pass, "none of 9 real events on new only, as run 7 saw 3h ago"),
+        (
+            evidence(9, 2, 3, ""),
+            Fail,
+            "run 7 saw 2 of 9 real events on new only: whoever is on old misses them",
+        ),
+        (evidence(0, 0, 3, ""), Inconclusive, "run 7 saw no real event"),
+        (evidence(9, 0, 25, ""), Inconclusive, "run 7 ended 1day 1h ago, 1day allowed"),
+        (evidence(9, 0, 3, "was not finished"), Inconclusive, "run 7 was not finished"),
+    ] {
+        let seen = crate::verify::checks::published::check(&evidence);
+        assert_eq!((seen.status, &*seen.detail), (status, said));
+        let figures = Figures { published: Some(evidence), ..Figures::default() };
+        let found = judge(&figures, &asked(Phase::Drain));
+        let found = found.iter().find(|finding| finding.name == "published").unwrap();
+        assert!(found.required, "a drain rests on it");
+    }
+}
