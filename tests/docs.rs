@@ -87,7 +87,7 @@ const COMMANDS: &[(&str, Tested)] = &[
     ),
     (
         "pusher-canary run scenarios/handover.toml",
-        Here(&["run", "short/handover.toml", "--duration", "10s"], &[3]),
+        By("tests/interop/servers.rs", "scenario(\"handover.toml\")"),
     ),
     (
         "pusher-canary rehearse scenarios/real-events.toml",

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
-use crate::probes::Site;
+use crate::probes::{self, Site};
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
 use crate::scenario::plan::{
@@ -240,6 +240,7 @@ impl Builder<'_> {
             signer: self.cluster.signer.clone(),
             clock: self.clock,
             tasks: wire.tasks.clone(),
+            news_within: probes::NEWS_WITHIN,
             tail: format!("{CHANNEL_PREFIX}{}-parity", self.plan.run.short()),
         };
         let (role, probes, facts) = (wire.role, parity.probes.clone(), self.facts.clone());

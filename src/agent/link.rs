@@ -32,6 +32,8 @@ use super::endpoint::Endpoint;
 
 /// Frames read in a row before other tasks get their turn.
 const FRAMES_PER_TURN: u32 = 256;
+/// Longest wait for a cluster to answer the close of a client that leaves.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait for a close frame to leave.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
@@ -254,7 +256,7 @@ impl Link {
             Some(())
         };
         // A peer that answers no close must not hold the agent up.
-        let _ = tokio::time::timeout(CLOSE_WAIT, leaving).await;
+        let _ = tokio::time::timeout(LEAVE_WAIT, leaving).await;
         late
     }
 

@@ -553,8 +553,9 @@ async fn supervise(
     // Phase two: until the horizon has passed, every publication is decided and every obligation
     // has ended; at the latest when every connection must have proved alive or dead.
     loop {
-        let publishing =
-            [Task::Publisher, Task::Sender, Task::Reader].iter().any(|task| tasks.running(*task));
+        let publishing = [Task::Publisher, Task::Sender, Task::Reader, Task::Prober]
+            .iter()
+            .any(|task| tasks.running(*task));
         let now = clock.now();
         let seen = *standing.borrow_and_update();
         let settled = seen.pending == 0 && seen.at >= published.after(plan.horizon);

@@ -89,8 +89,8 @@ impl Mover {
         let mut is_scheduled = false;
         let mut leaving: Option<Leaving> = None;
         let mut looked = clock.now();
-        // Why it is not on new, as far as anybody said.
-        let mut why = String::new();
+        // Why it is not on new, and what new said last.
+        let (mut why, mut said) = (String::new(), None);
         // What came since the last turn.
         let (mut from_old, mut from_new) = (Arrived::new(), Arrived::new());
         if let Some(old) = &mut self.old {
@@ -116,15 +116,14 @@ impl Mover {
                 }
                 event = next_of(&mut self.new, &mut from_new) => {
                     new_log.note(&event, &mut self.new.link, clock.now()).await;
-                    if let Some(said) = failure(&event) {
-                        why = said;
-                    }
+                    said = words(&event).or(said);
                     self.note_new(&event);
-                    let gave_up = matches!(
-                        &event, LinkEvent::Session(Event::Disconnected(lost)) if lost.gave_up
-                    );
-                    if gave_up && stage == Stage::Moving && self.crossing.on_new().is_none() {
-                        stage = self.strand(&why).await;
+                    if let LinkEvent::Session(Event::Disconnected(lost)) = &event {
+                        why = describe(&lost.cause, said.take());
+                        // Whoever is sent away for good has not arrived, even if he was there.
+                        if lost.gave_up && stage == Stage::Moving {
+                            stage = self.strand(&why).await;
+                        }
                     }
                 }
                 (late, channels) = until_left(&mut leaving) => {
@@ -151,7 +150,7 @@ impl Mover {
             }
         }
         if stage == Stage::Moving && self.crossing.end().is_some() {
-            self.tell(self.crossing.settle(), &why).await;
+            self.settle().await;
         }
         if let Some(mut old) = self.old.take() {
             old.link.stop().await;
@@ -167,7 +166,11 @@ impl Mover {
             Stage::Waiting(at) | Stage::Queued(at) => at,
             Stage::Moving => match (self.crossing.on_new(), self.crossing.end()) {
                 (_, Some(end)) => end.after(self.horizon + TALLY_PERIOD),
-                (Some(on_new), None) => on_new.after(self.overlap),
+                (Some(on_new), None) if self.new.link.session().is_ready() => {
+                    on_new.after(self.overlap)
+                }
+                // Nobody leaves old while new is not there.
+                (Some(on_new), None) => on_new.after(self.overlap + self.horizon),
                 (None, None) => self.given_up_at(),
             },
             Stage::Told => RunTime::NEVER,
@@ -195,12 +198,12 @@ impl Mover {
                 Stage::Moving
             }
             Stage::Moving => match (self.crossing.on_new(), self.crossing.end()) {
-                (_, Some(_)) => self.tell(self.crossing.settle(), why).await,
-                (Some(_), None) => {
+                (_, Some(_)) => self.settle().await,
+                (Some(_), None) if self.new.link.session().is_ready() => {
                     self.crossing.handle_left_old(now);
                     Stage::Moving
                 }
-                (None, None) => self.strand(why).await,
+                (_, None) => self.strand(why).await,
             },
             Stage::Told => Stage::Told,
         }
@@ -242,6 +245,14 @@ impl Mover {
         }
     }
 
+    /// States what came of the move, unless nobody can tell.
+    async fn settle(&mut self) -> Stage {
+        match self.crossing.settle() {
+            Some(crossed) => self.tell(Some(crossed), "").await,
+            None => Stage::Told,
+        }
+    }
+
     async fn strand(&mut self, why: &str) -> Stage {
         let why = if why.is_empty() { "not subscribed on new in time" } else { why };
         self.tell(None, why).await
@@ -260,6 +271,7 @@ impl Mover {
             why: if crossed.is_some() { String::new() } else { why.to_owned() },
             crossed,
         };
+        self.crossing.forget_all();
         // The collector outlives every connection; if it is gone, the run has failed already.
         let _ = self.facts.send(Fact::Moved(Box::new(moved))).await;
         Stage::Told
@@ -317,15 +329,16 @@ fn note_old(crossing: &mut Crossing, event: &LinkEvent, link: &Link) {
     }
 }
 
-/// What went wrong, in a few words, if something did.
-fn failure(event: &LinkEvent) -> Option<String> {
+/// What the cluster said, or what was wrong with that, if it was an error.
+fn words(event: &LinkEvent) -> Option<String> {
     match event {
-        LinkEvent::DialFailed(error) => Some(error.to_string()),
         LinkEvent::Broken(why) => Some(why.clone()),
         LinkEvent::Session(Event::SubscriptionRefused(_, error) | Event::Error(error)) => {
             Some(error_text(error))
         }
-        LinkEvent::Session(Event::Disconnected(lost)) => Some(describe(&lost.cause, None)),
-        LinkEvent::Session(_) | LinkEvent::Malformed(_) | LinkEvent::Asked(_) => None,
+        LinkEvent::Session(_)
+        | LinkEvent::DialFailed(_)
+        | LinkEvent::Malformed(_)
+        | LinkEvent::Asked(_) => None,
     }
 }

@@ -351,8 +351,9 @@ impl Sampler {
         let (pause, mut caches) = (self.pause(), Caches::default());
         let of_caches = self.assigned.keys().filter(|channel| channel.kind().is_cache());
         for channel in of_caches {
+            // Some of them would be taken for all.
             if self.sides.iter().any(|side| side.wire.clock.now() >= until) {
-                break;
+                return;
             }
             let ask = self.sides.iter_mut().map(|side| side.cached(channel, pause));
             if let [Some(old), Some(new)] = *futures_util::future::join_all(ask).await {

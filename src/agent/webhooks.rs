@@ -132,11 +132,19 @@ impl Receiver {
             // Whoever repeats it shall not go on: it was taken once.
             return refused(Refusal::Stale, StatusCode::OK);
         }
-        let (mut vacancies, mut own, mut others) = (Vec::new(), 0, 0);
+        let (mut vacancies, mut alive, mut own, mut others) = (Vec::new(), 0, 0, 0);
         for event in read.events {
             let (channel, is_occupied) = match event {
                 Event::Occupied(channel) => (channel, true),
                 Event::Vacated(channel) => (channel, false),
+                Event::Alive(channel) if is_of_a_canary(&channel) => {
+                    own += 1;
+                    continue;
+                }
+                Event::Alive(_) => {
+                    alive += 1;
+                    continue;
+                }
                 Event::Other => {
                     others += 1;
                     continue;
@@ -148,6 +156,6 @@ impl Receiver {
             }
         }
         let (role, sent_ms) = (app.role, read.time_ms);
-        (WebhookFact::Genuine { role, sent_ms, vacancies, own, others }, StatusCode::OK)
+        (WebhookFact::Genuine { role, sent_ms, vacancies, alive, own, others }, StatusCode::OK)
     }
 }

@@ -8,7 +8,7 @@ pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock};
 use crate::scenario::file::Clusters;
-use crate::scenario::plan::{HandoverPlan, Plan, SamplePlan};
+use crate::scenario::plan::{HandoverPlan, MoverPlan, Plan, SamplePlan};
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
 use crate::verify::occupancy::Watching;
 
@@ -106,8 +106,10 @@ fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
         movers.len(),
         ways.collect::<Vec<_>>().join(", ")
     )?;
-    let begin = movers.first().map_or(Duration::ZERO, |mover| mover.after);
-    let last = movers.last().map_or(Duration::ZERO, |mover| mover.after);
+    let after = |mover: Option<&MoverPlan>| {
+        Duration::from_secs(mover.map_or(0, |mover| mover.after.as_secs()))
+    };
+    let (begin, last) = (after(movers.first()), after(movers.last()));
     writeln!(
         out,
         "               on {} channels each, from {} to {} after the first event; an overlap lasts {}",
@@ -120,6 +122,21 @@ fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
         Some(why) => writeln!(out, "               {why}: the verdict CANNOT be GO"),
         None => Ok(()),
     }
+}
+
+/// In what the apps are compared, and where their webhooks arrive.
+fn describe_apps(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    if let Some(parity) = &plan.parity {
+        let probes: Vec<_> = parity.probes.iter().map(|probe| probe.as_str()).collect();
+        writeln!(out, "parity         both apps are tried: {}", probes.join(", "))?;
+        for (row, why) in &parity.accept {
+            writeln!(out, "               {} may differ: {why}", row.as_str())?;
+        }
+    }
+    if let Some(webhooks) = &plan.webhooks {
+        writeln!(out, "webhooks       arrive at {}{}", webhooks.listen, webhooks.path)?;
+    }
+    Ok(())
 }
 
 fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
@@ -142,6 +159,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     describe_pages(plan, out)?;
     describe_sample(plan, out)?;
     describe_handover(plan, out)?;
+    describe_apps(plan, out)?;
     match plan.watching {
         Some(watching) => describe_drain(plan, watching, out),
         None => {

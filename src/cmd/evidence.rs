@@ -12,8 +12,12 @@ use crate::scenario::file::{MirrorSource, Scenario};
 use crate::scenario::plan::Plan;
 use crate::verify::mirror::Outcome;
 use crate::verify::published::MirrorEvidence;
+use crate::verify::verdict::Status;
 
 use super::Stop;
+
+/// A run may have ended so much later than now: clocks differ.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// What the report that the scenario names says of the plan's clusters; `None` if it names none.
 pub(super) fn of(scenario: &Scenario, plan: &Plan) -> Result<Option<MirrorEvidence>, Stop> {
@@ -34,7 +38,10 @@ pub(super) fn of(scenario: &Scenario, plan: &Plan) -> Result<Option<MirrorEviden
         age_max: *age_max,
         observed: mirror.map_or(0, |mirror| mirror.observed),
         only_on_new: only_on_new.copied().unwrap_or_default(),
-        problem: problem(&report, plan),
+        problem: match Duration::try_from(-age) {
+            Ok(ahead) if ahead > CLOCK_SLACK => "ended in the future".to_owned(),
+            _ => problem(&report, plan),
+        },
     }))
 }
 
@@ -48,10 +55,14 @@ fn problem(report: &Report, plan: &Plan) -> String {
         told(&report.settings).is_some_and(|of| Some(of) == told(&plan.settings))
     };
     let other = ClusterRole::ALL.into_iter().find(|role| !is_of(*role));
-    match (other, &report.mirror, report.complete) {
+    let is_sound = report.complete && report.instrument.failed.is_none();
+    let mirror = report.checks.iter().find(|check| check.name == "mirror");
+    let is_judged = mirror.is_some_and(|check| check.status != Status::Inconclusive);
+    match (other, &report.mirror, is_sound) {
         (Some(role), ..) => format!("was of another app on {role}, or of a rehearsal"),
         (None, None, _) => "watched no real channel: it had no [sample]".to_owned(),
-        (None, Some(_), false) => "was not finished".to_owned(),
+        (None, Some(_), false) => "was not finished, or failed".to_owned(),
+        (None, Some(_), true) if !is_judged => "could not judge real events".to_owned(),
         (None, Some(_), true) => String::new(),
     }
 }

@@ -110,6 +110,9 @@ impl Live<'_> {
                 plan.trials_needed()
             ));
         }
+        if let Some(why) = plan.cannot_probe() {
+            complain(&format!("warning: {why}; what is not found by then leaves the verdict open"));
+        }
         if let Some(why) = plan.cannot_move() {
             complain(&format!("warning: {why}; who has not moved by then leaves the verdict open"));
         }

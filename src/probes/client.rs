@@ -24,8 +24,10 @@ const HEARD_MAX: usize = 10_000;
 pub(super) enum Fault {
     /// The cluster cannot be reached, or not any more.
     Lost(String),
-    /// It refused what was asked.
+    /// It refused what was tried.
     Refused(String),
+    /// It refused what every app must let us do.
+    Barred(String),
     /// What must come did not.
     Silent(String),
 }
@@ -36,6 +38,7 @@ impl Fault {
         match self {
             Self::Refused(why) => Reading::Unsupported(why),
             Self::Lost(why) => Reading::NotTested(format!("cluster unreachable: {why}")),
+            Self::Barred(why) => Reading::NotTested(format!("refused: {why}")),
             Self::Silent(what) => Reading::NotTested(what),
         }
     }
@@ -132,7 +135,7 @@ impl<'a> Client<'a> {
         };
         let heard = self.hear(WAIT, is_answer).await?;
         match heard.into_iter().last() {
-            Some(Heard { error: Some(why), .. }) => Err(Fault::Refused(why)),
+            Some(Heard { error: Some(why), .. }) => Err(Fault::Barred(why)),
             Some(confirmed) => Ok(confirmed),
             None => Err(Fault::Silent("a subscription was not answered".to_owned())),
         }
@@ -202,6 +205,21 @@ impl<'a> Client<'a> {
                 let within = humantime::format_duration(within);
                 Err(Fault::Silent(format!("what must come did not come within {within}")))
             }
+        }
+    }
+
+    /// All that comes within this time.
+    pub(super) async fn hear_for(&mut self, time: Duration) -> Result<Vec<Heard>, Fault> {
+        let mut heard = Vec::new();
+        match self
+            .hear(time, |frame| {
+                heard.push(frame.clone());
+                false
+            })
+            .await
+        {
+            Ok(_) | Err(Fault::Silent(_)) => Ok(heard),
+            Err(fault) => Err(fault),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::model::secret::without_signatures;
 use crate::model::{ChannelKind, ChannelName, Clock};
 use crate::net::dial::Target;
 use crate::net::http;
@@ -23,8 +24,11 @@ use client::Fault;
 const WAIT: Duration = Duration::from_secs(5);
 /// Longest time of a probe that is not slow.
 const PROBE_MAX: Duration = Duration::from_secs(45);
-/// Longest time of a slow one: twice what a server may take to miss a silent connection.
+/// Longest time of a slow one.
 const SLOW_MAX: Duration = Duration::from_secs(300);
+
+/// A hosted cluster holds the news of a leaving member back for three seconds.
+pub const NEWS_WITHIN: Duration = Duration::from_secs(4);
 
 /// The event that ends an experiment: what was sent before it has come when it comes.
 const FENCE: &str = "pc-fence";
@@ -42,6 +46,8 @@ pub struct Site {
     pub clock: Clock,
     /// What drives HTTP connections.
     pub tasks: TaskTracker,
+    /// For how long a cluster may hold back the news that a member has left.
+    pub news_within: Duration,
     /// What every channel's name has behind the prefix of its kind.
     pub tail: String,
 }
@@ -61,9 +67,15 @@ impl Site {
         let request = self.signer.publish(publication, self.clock.wall_now().as_secs());
         let (answer, _) = connection.send(&self.api, &request, WAIT).await;
         let answer = answer.map_err(|error| lost(error.to_string()))?;
-        let said = answer.body.chars().take(120).collect::<String>();
+        let said: String = without_signatures(&answer.body).chars().take(120).collect();
+        // Too much of it, or not by us: that says nothing of what was tried.
+        let is_barred = rest::is_throttled(answer.status, &answer.body)
+            || matches!(answer.status, 401 | 403 | 429);
         match rest::classify(answer.status, &answer.body) {
             Answer::Accepted => Ok(answer.body),
+            Answer::Rejected if is_barred => {
+                Err(Fault::Barred(format!("HTTP {}: {said}", answer.status)))
+            }
             Answer::Rejected => Err(Fault::Refused(format!("HTTP {}: {said}", answer.status))),
             Answer::Unknown => Err(lost(format!("HTTP {}: {said}", answer.status))),
         }

@@ -68,9 +68,9 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         },
     ));
 
-    found.push((Row::PublicationInfo, info(site).await?));
     left_out.leave().await;
     other.leave().await;
+    found.push((Row::PublicationInfo, info(site).await?));
     Ok(())
 }
 

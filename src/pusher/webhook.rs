@@ -41,6 +41,8 @@ pub enum Event {
     Occupied(String),
     /// Nobody is on it any more.
     Vacated(String),
+    /// Somebody on it did something.
+    Alive(String),
     /// Something else.
     Other,
 }
@@ -62,6 +64,7 @@ pub fn read(body: &[u8]) -> Option<Webhook> {
     let event = |event: WireEvent| match (&*event.name, event.channel) {
         ("channel_occupied", Some(channel)) => Event::Occupied(channel),
         ("channel_vacated", Some(channel)) => Event::Vacated(channel),
+        ("member_added" | "client_event" | "cache_miss", Some(channel)) => Event::Alive(channel),
         _ => Event::Other,
     };
     Some(Webhook { time_ms: wire.time_ms, events: wire.events.into_iter().map(event).collect() })
@@ -83,7 +86,12 @@ mod tests {
         let channel = || "private-a".to_owned();
         assert_eq!(
             read.events,
-            [Event::Occupied(channel()), Event::Vacated(channel()), Event::Other, Event::Other]
+            [
+                Event::Occupied(channel()),
+                Event::Vacated(channel()),
+                Event::Alive("presence-b".to_owned()),
+                Event::Other
+            ]
         );
         for none in [&b""[..], b"{}", b"[]", br#"{"time_ms":-1,"events":[]}"#, &[0xFF; 9]] {
             assert_eq!(super::read(none), None);

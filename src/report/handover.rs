@@ -42,12 +42,16 @@ pub struct WayReport {
     pub events: u64,
     /// Those of them that came from neither cluster.
     pub missed: u64,
-    /// Those of the missed that a cluster lost while the client was subscribed to it throughout.
+    /// Those of the missed for which the moves are not to blame: a cluster lost them while the
+    /// client was subscribed to it throughout, or had cut it off before it moved.
     pub lost: u64,
     /// Those of the missed of which a copy came from old when the client had left already.
     pub on_the_way: u64,
     /// Events that came from both.
     pub twice: u64,
+    /// Events that came from old alone though the client was subscribed on new.
+    #[serde(default)]
+    pub only_on_old: u64,
     /// For how long old had to be kept so that nothing was missed; of clients that missed nothing.
     pub overlap_needed_ms: Summary,
     /// What a whole fleet would meet.
@@ -71,6 +75,7 @@ impl HandoverReport {
                 lost: of.lost,
                 on_the_way: of.on_the_way,
                 twice: of.twice,
+                only_on_old: of.only_on_old,
                 overlap_needed_ms: Summary::of(&of.overlap_needed),
                 fleet: figures.projected(*way, confidence),
             };
@@ -111,6 +116,12 @@ impl HandoverReport {
         let of = self.ways.get(&Way::Overlap).filter(|of| of.moved > 0)?;
         let kept = humantime::format_duration(self.moves.overlap);
         let needed = &of.overlap_needed_ms;
+        if of.only_on_old > 0 {
+            return Some(format!(
+                "{} came from old alone though new was subscribed: no overlap is known to suffice",
+                counted(of.only_on_old, "event")
+            ));
+        }
         Some(match needed.max {
             Some(_) if needed.count < of.moved => format!(
                 "with an overlap of {kept}, {} of {} clients missed events all the same",
@@ -138,10 +149,13 @@ impl HandoverReport {
                 Ramp::Linear => "a second",
                 Ramp::AtOnce | Ramp::Steps(_) => "at once",
             };
+            let over = match self.moves.ramp {
+                Ramp::AtOnce => String::new(),
+                _ => format!(" over {}", humantime::format_duration(fleet.over)),
+            };
             said.push(format!(
-                "{} real clients over {}: {} new connections {when}, {} subscriptions, {} signatures",
+                "{} real clients{over}: {} new connections {when}, {} subscriptions, {} signatures",
                 grouped(fleet.clients),
-                humantime::format_duration(fleet.over),
                 amount(any.connects_per_second),
                 amount(any.subscriptions_per_second),
                 amount(any.signatures_per_second)
@@ -178,6 +192,7 @@ impl WayReport {
             lost: self.lost,
             on_the_way: self.on_the_way,
             twice: self.twice,
+            only_on_old: self.only_on_old,
             overlap_needed: self.overlap_needed_ms.latencies("handover.overlap_needed_ms")?,
         })
     }
@@ -206,7 +221,7 @@ impl WayReport {
             missed => format!("; {} missed", counted(missed, "event")),
         };
         if self.lost > 0 {
-            said += &format!(" ({} lost by a cluster that it was on)", grouped(self.lost));
+            said += &format!(" ({} by no fault of the moves)", grouped(self.lost));
         }
         if self.on_the_way > 0 {
             said += &format!(" ({} came when it had left)", grouped(self.on_the_way));
@@ -256,8 +271,8 @@ mod tests {
                 "12 clients on 4 channels each, with about 20.0 events a second: one after the \
                  other, over 1m",
                 "reload: 2 of 4 moved, 1 never arrived: closed with 4001, 1 in tainted seconds; \
-                 blind for at most 300.0 ms; 7 events missed (1 lost by a cluster that \
-                 it was on) (2 came when it had left)",
+                 blind for at most 300.0 ms; 7 events missed (1 by no fault of the \
+                 moves) (2 came when it had left)",
                 "switch: 0 of 4 moved",
                 "overlap: 1 of 4 moved; no event missed; 1,234 seen twice",
                 "shortest overlap that misses nothing: 45.0 ms after new is subscribed (5s tried)",

@@ -473,6 +473,7 @@ pub(super) fn handover(text: &str) -> HandoverReport {
         lost,
         on_the_way,
         twice: if missed == 0 { 1_234 } else { 0 },
+        only_on_old: 0,
         overlap_needed: (missed == 0).then_some(Duration::from_millis(45)),
     };
     let moved = |way, second: u64, crossed| {

@@ -260,8 +260,15 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     alike.finish(&[]);
     let mut hooks = root.section("webhooks");
     let webhooks = webhooks::read(&mut hooks);
+    let mut keys = clusters.values().map(|cluster| &cluster.key);
+    if webhooks.is_some() && keys.next().is_some_and(|key| keys.any(|other| other == key)) {
+        let message = "both apps have one key, so that nobody can tell whose a webhook is; remove \
+                       [webhooks]";
+        hooks.problem("listen", message);
+    }
     hooks.finish(&[]);
-    let (refresh, mirror_source) = read_drain(root.section("drain"));
+    let rests = which == Clusters::Read && phase == Phase::Drain;
+    let (refresh, mirror_source) = read_drain(root.section("drain"), rests);
     let limits = read_gate(root.section("gate"), refresh);
     let instrument = read_instrument(root.section("instrument"));
     let budget = read_budget(root.section("budget"));
@@ -474,10 +481,11 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
     }
 }
 
-fn read_drain(mut table: Section<'_>) -> (Duration, Option<MirrorSource>) {
+/// `rests` says whether it is a drain, of clusters that are there, which rests on a report.
+fn read_drain(mut table: Section<'_>, rests: bool) -> (Duration, Option<MirrorSource>) {
     let refresh = bounded(&mut table, "refresh", "15s", SECOND_MS..60 * 60 * SECOND_MS);
     let age_max = table.duration("mirror_age_max", "1day");
-    let source = table.text("mirror_report").and_then(|path| {
+    let source = table.text("mirror_report").filter(|_| rests).and_then(|path| {
         let text = table.context.surroundings.file(&path);
         let text = text.map_err(|error| {
             table.problem("mirror_report", format!("cannot read {path}: {error}"));

@@ -74,9 +74,9 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase, canary: &Canary) -> 
         ways,
         clients,
         channels: section.integer("channels", 4, 1..1_000) as usize,
-        begin: section.duration_if_given("begin"),
+        begin: time(section, "begin"),
         ramp: read_ramp(section),
-        over: section.duration_if_given("over"),
+        over: time(section, "over"),
         overlap: bounded(section, "overlap", "5s", 100..HOUR_MS),
         fleet: read_fleet(section.section("fleet")),
     })
@@ -107,6 +107,16 @@ fn read_ways(section: &mut Section<'_>) -> Vec<Way> {
         section.problem("ways", message);
     }
     ways
+}
+
+/// A time within a run.
+fn time(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
+    let time = section.duration_if_given(key)?;
+    if time > Duration::from_millis(7 * 24 * HOUR_MS) {
+        section.problem(key, "must be between 0s and 7days");
+        return None;
+    }
+    Some(time)
 }
 
 fn read_ramp(section: &mut Section<'_>) -> Ramp {

@@ -46,6 +46,8 @@ const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MA
 const EVENTS_KEPT_MAX: usize = 200_000;
 /// Messages that probes take on each app at most.
 const PROBE_MESSAGES_MAX: u64 = 200;
+/// What the slow ones of them may take.
+const SLOW_PROBES: Duration = Duration::from_secs(240);
 /// Connections that they have to each app at a time, at most.
 const PROBE_CONNECTIONS: usize = 3;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
@@ -270,8 +272,10 @@ impl Plan {
         let schedule = Schedule::new(&streams, rate, canary.client_rate, duration);
         let publish_timeout = canary.horizon.min(PUBLISH_TIMEOUT_MAX);
         for (ix, stream) in (0..).zip(&mut streams) {
-            stream.book_events =
-                book_events(&schedule, StreamIx(ix), canary.horizon, publish_timeout);
+            // What a client missed that overlaps is reckoned when it has left old.
+            let overlap = scenario.handover.as_ref().map(|of| of.overlap + canary.deadline);
+            let times = [canary.horizon * 3, publish_timeout, overlap.unwrap_or_default()];
+            stream.book_events = book_events(&schedule, StreamIx(ix), times.iter().sum());
         }
         let witnesses = plan_witnesses(scenario, channels.len());
         let senders = plan_senders(scenario, &streams);
@@ -391,6 +395,17 @@ impl Plan {
         Some(format!(
             "the clients of [handover] need {needs} to move, and publishing takes {duration}"
         ))
+    }
+
+    /// Why some of the probes cannot be done in time, if that is so.
+    pub fn cannot_probe(&self) -> Option<String> {
+        let slow = self.parity.as_ref()?.probes.iter().find(|probe| probe.is_slow())?;
+        let duration = self.schedule.duration();
+        (duration < SLOW_PROBES).then(|| {
+            let (slow, show) = (slow.as_str(), humantime::format_duration);
+            let (needs, duration) = (show(SLOW_PROBES), show(duration));
+            format!("the probe {slow} may take {needs}, and publishing takes {duration}")
+        })
     }
 
     /// When the first witness reconnects on purpose, if that is in time for something to be
@@ -536,13 +551,8 @@ impl Plan {
 /// How many events of a stream may be published until the last obligation of one of them has ended:
 /// past the horizon a connection must first prove alive or dead, which takes no longer than another
 /// deadline and horizon; unknown publications wait one tally more.
-fn book_events(
-    schedule: &Schedule,
-    stream: StreamIx,
-    horizon: Duration,
-    timeout: Duration,
-) -> usize {
-    let span = 3 * horizon + timeout + Duration::from_secs(10);
+fn book_events(schedule: &Schedule, stream: StreamIx, times: Duration) -> usize {
+    let span = times + Duration::from_secs(10);
     // Half as much again, for what a paused schedule may catch up.
     (schedule.rate_of(stream) * span.as_secs_f64() * 1.5).ceil() as usize + 64
 }

@@ -9,7 +9,7 @@ use super::reader::Section;
 /// An address and a port.
 const ADDRESS: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$";
 /// The path of a URL.
-const PATH: &str = "^/[!-~]*$";
+const PATH: &str = "^/[!\"$->@-~]*$";
 
 /// `[webhooks]`.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +39,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Webhooks> {
     });
     let path = section.text_like("path", PATH, Some("/webhooks"));
     let path = path.unwrap_or_else(|| "/webhooks".to_owned());
-    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_path = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    if !path.starts_with('/') || !path.bytes().all(is_path) {
         section.problem("path", "must be a path such as \"/webhooks\"");
     }
     Some(Webhooks { listen: listen.unwrap_or_else(nowhere), path })

@@ -232,12 +232,15 @@ impl Gatherer {
             WebhookFact::Refused(refusal) => {
                 *self.second.webhooks_refused.entry(refusal).or_default() += 1;
             }
-            WebhookFact::Genuine { role, sent_ms, vacancies, own, others } => {
+            WebhookFact::Genuine { role, sent_ms, vacancies, alive, own, others } => {
                 let cluster = self.second.clusters.entry(role).or_default();
                 let second = cluster.webhooks.get_or_insert_default();
                 second.genuine += 1;
                 second.own += own;
-                second.others += others;
+                second.others += others + alive;
+                if alive > 0 {
+                    second.changed = at;
+                }
                 self.webhooks.entry(role).or_default().note(sent_ms, &vacancies, at, second);
             }
         }

@@ -2,6 +2,7 @@
 //! says so until a later one takes it back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -48,6 +49,8 @@ pub enum WebhookFact {
         sent_ms: u64,
         /// Channels that changed, but for those of canaries.
         vacancies: Vec<Vacancy>,
+        /// Events that somebody on a channel did something.
+        alive: u64,
         /// Events about channels of canaries.
         own: u64,
         /// Events of other kinds.
@@ -104,14 +107,27 @@ impl Channels {
         for Vacancy { channel, is_occupied } in vacancies {
             *(if *is_occupied { &mut to.occupied } else { &mut to.vacated }) += 1;
             if !self.known.contains_key(channel) && self.known.len() >= CHANNELS_MAX {
+                if self.has_overflowed {
+                    continue;
+                }
                 self.known.retain(|_, (_, is_occupied)| *is_occupied);
                 self.has_overflowed |= self.known.len() >= CHANNELS_MAX;
                 if self.has_overflowed {
                     continue;
                 }
             }
-            let known = self.known.entry(channel.clone()).or_insert((0, false));
-            if sent_ms < known.0 {
+            let said = (sent_ms, *is_occupied);
+            // One that comes again says nothing new. Of two of one instant, that somebody is there.
+            let known = match self.known.entry(channel.clone()) {
+                Entry::Vacant(unknown) => {
+                    to.changed = at;
+                    self.open += u64::from(*is_occupied);
+                    unknown.insert(said);
+                    continue;
+                }
+                Entry::Occupied(known) => known.into_mut(),
+            };
+            if said <= *known {
                 continue;
             }
             let was = std::mem::replace(known, (sent_ms, *is_occupied)).1;
@@ -165,16 +181,10 @@ impl WebhookFigures {
         self.empty_for = if self.open == 0 { now.since(since) } else { Duration::ZERO };
     }
 
-    /// Adds those of a run that ended later: who was there earlier does not matter.
+    /// Those of a run that ended later take their place: what was open earlier, a later run that
+    /// heard nothing knows nothing of.
     pub fn merge(&mut self, later: &Self) {
-        *self = Self {
-            genuine: self.genuine + later.genuine,
-            occupied: self.occupied + later.occupied,
-            vacated: self.vacated + later.vacated,
-            own: self.own + later.own,
-            others: self.others + later.others,
-            ..later.clone()
-        };
+        self.clone_from(later);
     }
 }
 

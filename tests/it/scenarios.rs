@@ -338,7 +338,8 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-drain.toml",
         &[
             "5: drain.refresh: must be between 1s and 1h",
-            "6: drain.interval: is not a known key; known here: refresh",
+            "6: drain.interval: is not a known key; known here: mirror_age_max, \
+             mirror_report, refresh",
             "9: gate.drained_for: must be between 1s and 7days",
             "9: gate.drained_for: must be at least 8h, which is four times drain.refresh",
         ],

@@ -330,7 +330,7 @@ const VALUES: [&str; 68] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 20] = [
+const BEYOND: [&str; 22] = [
     "must be longer than",
     "must be at least",
     "must be at most",
@@ -343,6 +343,7 @@ const BEYOND: [&str; 20] = [
     "must be between 1s and 1day",
     "must be between 1s and 1h",
     "must be between 1s and 30days",
+    "must be between 0s and 7days",
     "must be between 10s and 1h",
     "must be between 1s and 10m",
     "must be between 2s and 1m",
@@ -351,6 +352,7 @@ const BEYOND: [&str; 20] = [
     "both [clusters.old] and [clusters.new] must be given",
     "[clusters.new] must be given",
     "names the same app",
+    "both apps have one key",
 ];
 
 /// Where one variable is set, and every file is there.

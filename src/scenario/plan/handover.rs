@@ -46,21 +46,29 @@ impl HandoverPlan {
             Ramp::AtOnce => Duration::ZERO,
             Ramp::Linear | Ramp::Steps(_) => handover.over.unwrap_or(duration / 2),
         };
-        // However steep the ramp, connections are opened at this rate.
-        let dials = Duration::from_secs_f64(f64::from(handover.clients) / canary.connect_rate);
-        let needs = begin + over.max(dials) + handover.overlap + 2 * canary.deadline;
         let all = u64::from(handover.clients);
         let each = handover.channels.min(channels.len()).min(canary.channels_per_connection);
-        let mover = |at: u64| {
-            let way = handover.ways.get(at as usize % handover.ways.len().max(1));
-            let places = (0..each).map(|n| (at as usize * each + n) % channels.len().max(1));
+        // However steep the ramp, connections are opened at this rate; and one that waits for its
+        // place must not keep others from theirs, who have lost their connection.
+        let interval = Duration::from_secs_f64(1.0 / canary.connect_rate);
+        let mut free = begin;
+        let mut mover = |at: u64| {
+            let ways = handover.ways.len().max(1);
+            let way = handover.ways.get(at as usize % ways);
+            // One client of each way on the same channels, so that the ways can be compared.
+            let from = at as usize / ways * each;
+            let places = (0..each).map(|n| (from + n) % channels.len().max(1));
+            let after = (begin + over.mul_f64(handover.ramp.share(at, all))).max(free);
+            free = after + interval;
             MoverPlan {
                 way: way.copied().unwrap_or(Way::Reload),
-                after: begin + over.mul_f64(handover.ramp.share(at, all)),
+                after,
                 channels: places.collect(),
             }
         };
-        let movers: Vec<_> = (0..all).map(mover).collect();
+        let movers: Vec<_> = (0..all).map(&mut mover).collect();
+        let last = movers.last().map_or(begin, |mover| mover.after);
+        let needs = last + handover.overlap + 2 * canary.deadline;
         let mut clients = BTreeMap::new();
         for mover in &movers {
             *clients.entry(mover.way).or_default() += 1;

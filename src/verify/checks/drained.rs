@@ -33,7 +33,7 @@ pub(super) fn check(cluster: &ClusterFigures, limits: &Limits) -> Seen {
         (Status::Fail, occupied(read))
     } else if read.empty_for >= asked {
         match empty_for_long(read, limits) {
-            (Status::Pass, detail) => confirmed(detail, cluster, limits),
+            (Status::Pass, detail) => confirmed(detail, read, cluster, limits),
             open => open,
         }
     } else {
@@ -60,7 +60,12 @@ fn empty_for_long(read: &OccupancyFigures, limits: &Limits) -> (Status, String) 
 }
 
 /// What the API says must be what webhooks say, where they are received.
-fn confirmed(detail: String, cluster: &ClusterFigures, limits: &Limits) -> (Status, String) {
+fn confirmed(
+    detail: String,
+    read: &OccupancyFigures,
+    cluster: &ClusterFigures,
+    limits: &Limits,
+) -> (Status, String) {
     let Some(told) = &cluster.webhooks else { return (Status::Pass, detail) };
     let (empty, asked) = (seconds(told.empty_for), seconds(limits.drained_for));
     let open = |why: String| (Status::Inconclusive, format!("{detail}, but {why}"));
@@ -76,16 +81,19 @@ fn confirmed(detail: String, cluster: &ClusterFigures, limits: &Limits) -> (Stat
     if told.empty_for < limits.drained_for {
         return open(format!("by its webhooks for {empty} only"));
     }
-    match (told.genuine, &limits.unseen) {
-        (0, None) => open(
-            "no webhook of its app came: check its settings, or say in gate.unseen why none is due"
+    // Whoever was seen to be there has left, and that is to be told.
+    let (told_of, due) = match read.peak {
+        0 => (told.occupied + told.vacated + told.own, limits.unseen.is_none()),
+        _ => (told.vacated, true),
+    };
+    match told_of {
+        0 if due => open(
+            "no webhook of its app told of that: have it tell of channel existence, and name its \
+             oldest key in the scenario"
                 .to_owned(),
         ),
-        (0, Some(_)) => (Status::Pass, format!("{detail}; no webhook came")),
-        (n, _) => {
-            let by = format!("by {n} {} for {empty}", if n == 1 { "webhook" } else { "webhooks" });
-            (Status::Pass, format!("{detail}; {by}, {asked} asked"))
-        }
+        0 => (Status::Pass, format!("{detail}; no webhook was due")),
+        _ => (Status::Pass, format!("{detail}; by its webhooks for {empty}, {asked} asked")),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn check(handover: &HandoverFigures, limits: &Limits) -> Seen {
         let is_over = missed.zip(limit_of(*way)).is_some_and(|(missed, limit)| missed > limit);
         let of_way = if figures.stranded > 0 || is_over {
             Status::Fail
-        } else if figures.moved == 0 || open(figures) > 0 {
+        } else if figures.events == 0 || open(figures) > 0 || is_thin(figures) {
             Status::Inconclusive
         } else {
             Status::Pass
@@ -48,6 +48,11 @@ const fn open(figures: &WayFigures) -> u64 {
     figures.planned.saturating_sub(figures.moved + figures.stranded + figures.unattributed)
 }
 
+/// Whether too many moves count for nobody to speak for all of them.
+const fn is_thin(figures: &WayFigures) -> bool {
+    figures.moved + figures.stranded < figures.unattributed
+}
+
 fn describe(way: Way, figures: &WayFigures, limit: Option<f64>) -> String {
     let WayFigures { planned, moved, stranded, unattributed, .. } = figures;
     let mut said = format!("{}: {moved} of {planned} moved", way.as_str());
@@ -59,7 +64,8 @@ fn describe(way: Way, figures: &WayFigures, limit: Option<f64>) -> String {
     }
     let Some(missed) = figures.missed_per_move() else { return said };
     said += &match figures.missed_by_moving() {
-        0 => ", none missed an event".to_owned(),
+        0 if figures.events == 0 => ", and no event was published meanwhile".to_owned(),
+        0 => ", none missed an event by that".to_owned(),
         _ => format!(", {} events missed a move", tenths(missed)),
     };
     if let Some(limit) = limit.filter(|limit| missed > *limit) {

@@ -357,7 +357,11 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
         findings.push(asked.finding("mirror", None, seen));
     }
     if let Some(evidence) = &figures.published {
-        findings.push(asked.finding("published", None, published::check(evidence)));
+        findings.push(asked.finding(
+            "published",
+            None,
+            published::check(evidence, figures.published_for),
+        ));
     }
     if let Some(parity) = &figures.parity {
         findings.push(asked.finding("parity", None, parity::check(parity)));

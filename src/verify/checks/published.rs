@@ -8,8 +8,10 @@ use crate::verify::verdict::Status;
 
 use super::Seen;
 
-pub(super) fn check(evidence: &MirrorEvidence) -> Seen {
+/// `read_for` is for how long this run has gone on: as long as that, the report has aged.
+pub(super) fn check(evidence: &MirrorEvidence, read_for: Duration) -> Seen {
     let MirrorEvidence { run, age, age_max, observed, only_on_new, problem } = evidence;
+    let age = &(*age + read_for);
     let show = |time: &Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
     let (status, detail) = if !problem.is_empty() {
         (Status::Inconclusive, format!("run {run} {problem}"))

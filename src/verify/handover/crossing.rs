@@ -11,6 +11,9 @@ use crate::model::{ClusterRole, RunId, RunTime, Seq, StreamIx};
 use crate::verify::book::{Book, Outcome, Publication};
 use crate::verify::envelope::Envelope;
 
+/// Most breaks of a connection that are kept in mind, the last ones.
+const BREAKS_MAX: usize = 64;
+
 /// A stream on one of the client's channels, with its publications on each cluster.
 #[derive(Clone, Debug)]
 pub struct Carried {
@@ -35,10 +38,12 @@ pub struct Crossing {
     kept: usize,
     /// When it began to move.
     began: Option<RunTime>,
-    /// Since when it is subscribed on old, and until when it was.
-    on_old: (RunTime, Option<RunTime>),
-    /// Whether it left old on purpose.
-    left_old: bool,
+    /// When it left old on purpose.
+    left_old: Option<RunTime>,
+    /// Since when it is subscribed on old.
+    on_old: Option<RunTime>,
+    /// Times before that at which it was not, for no wish of its own; the last one may be open.
+    old_breaks: Vec<(RunTime, RunTime)>,
     /// When it was subscribed on new.
     on_new: Option<RunTime>,
     /// When it had lost that again.
@@ -65,16 +70,18 @@ pub struct Crossed {
     pub events: u64,
     /// Those of them that it got from neither.
     pub missed: u64,
-    /// Those of the missed during which it was subscribed to one cluster throughout: that one lost
-    /// them, and the move is not to blame.
+    /// Those of the missed for which the move is not to blame: it was subscribed to one cluster
+    /// throughout, which lost them, or had lost its connection to old before it moved.
     pub lost: u64,
     /// Those of the missed of which a copy came from old when the client had left already.
     pub on_the_way: u64,
     /// Those that it got from both.
     pub twice: u64,
+    /// Those that it got from old alone though it was subscribed on new throughout.
+    pub only_on_old: u64,
     /// For how long after its subscription on new the last copy came from old that new did not
     /// give: had it kept old for so long, it would have missed nothing. `None` if some event came
-    /// from neither, so that nobody knows.
+    /// from neither, or not from new when it should have: then nobody knows.
     pub overlap_needed: Option<Duration>,
 }
 
@@ -88,8 +95,9 @@ impl Crossing {
             got: BTreeMap::new(),
             kept: 0,
             began: None,
-            on_old: (RunTime::ZERO, None),
-            left_old: false,
+            left_old: None,
+            on_old: None,
+            old_breaks: Vec::new(),
             on_new: None,
             lost_new: None,
         }
@@ -99,7 +107,7 @@ impl Crossing {
     /// comes from old when the client has left is dropped, as a real client does.
     pub fn handle_delivery(&mut self, role: ClusterRole, envelope: &Envelope, now: RunTime) {
         let Some(which) = self.known(role, envelope) else { return };
-        let has_left = self.left_old && self.on_old.1.is_some_and(|left| now > left);
+        let has_left = self.left_old.is_some_and(|left| now > left);
         let got = self.got.entry(which).or_default();
         match role {
             ClusterRole::Old if has_left => got.was_on_the_way = true,
@@ -130,14 +138,24 @@ impl Crossing {
 
     /// It is subscribed on old, for the first time or again.
     pub fn handle_on_old(&mut self, now: RunTime) {
-        if !self.left_old {
-            self.on_old = (now, None);
+        if self.left_old.is_some() {
+            return;
+        }
+        self.on_old = Some(now);
+        if let Some((_, until)) = self.old_breaks.last_mut().filter(|b| b.1 == RunTime::NEVER) {
+            *until = now;
         }
     }
 
     /// Its connection to old was lost; it was last known to be alive at `last_heard`.
     pub fn handle_old_lost(&mut self, last_heard: RunTime) {
-        self.on_old.1.get_or_insert(last_heard);
+        let is_open = self.old_breaks.last().is_some_and(|b| b.1 == RunTime::NEVER);
+        if self.left_old.is_none() && self.on_old.is_some() && !is_open {
+            self.old_breaks.push((last_heard, RunTime::NEVER));
+        }
+        if self.old_breaks.len() > BREAKS_MAX {
+            self.old_breaks.remove(0);
+        }
     }
 
     /// It begins to move.
@@ -147,8 +165,7 @@ impl Crossing {
 
     /// It leaves old for good.
     pub fn handle_left_old(&mut self, now: RunTime) {
-        self.left_old = true;
-        self.on_old.1.get_or_insert(now);
+        self.left_old.get_or_insert(now);
     }
 
     /// It is subscribed on new, for the first time or again.
@@ -165,7 +182,13 @@ impl Crossing {
 
     /// Whether it has left old.
     pub const fn has_left_old(&self) -> bool {
-        self.left_old
+        self.left_old.is_some()
+    }
+
+    /// Forgets all that came: nobody asks any more.
+    pub fn forget_all(&mut self) {
+        self.streams.clear();
+        self.got.clear();
     }
 
     /// When it began to move.
@@ -180,15 +203,15 @@ impl Crossing {
 
     /// When it had left old and was subscribed on new.
     pub fn end(&self) -> Option<RunTime> {
-        let left = self.on_old.1.filter(|_| self.left_old)?;
-        Some(left.max(self.on_new?))
+        Some(self.left_old?.max(self.on_new?))
     }
 
     /// What the move came to, of the events that were sent at most a deadline before it began or
-    /// ended; `None` if it did not end. To be asked when every publication is decided.
+    /// ended; `None` if it did not end, or a book does not reach back so far. To be asked when
+    /// every publication is decided.
     pub fn settle(&self) -> Option<Crossed> {
         let (began, end, on_new) = (self.began?, self.end()?, self.on_new?);
-        let left_old = self.on_old.1?;
+        let left_old = self.left_old?;
         let begin = left_old.min(on_new);
         let mut crossed = Crossed {
             blind: on_new.since(left_old),
@@ -198,10 +221,10 @@ impl Crossing {
         };
         for carried in &self.streams {
             // Backwards from the newest: what was sent before the move is only a deadline away.
-            for seq in (0..carried.old.head().0).rev().map(Seq) {
-                let (Some(old), Some(new)) = (carried.old.read(seq), carried.new.read(seq)) else {
-                    break;
-                };
+            let head = carried.old.head().min(carried.new.head());
+            for seq in (0..head.0).rev().map(Seq) {
+                // What was lapped may have been part of it.
+                let (old, new) = (carried.old.read(seq)?, carried.new.read(seq)?);
                 if old.sent.max(new.sent).after(self.deadline) < begin {
                     break;
                 }
@@ -222,7 +245,7 @@ impl Crossing {
         match (got.old, got.new) {
             (None, None) => {
                 crossed.missed += 1;
-                if was_on_new || self.was_on_old(sent_old) {
+                if was_on_new || self.was_on_old(sent_old) || self.was_cut_off(sent_old) {
                     crossed.lost += 1;
                 } else {
                     crossed.on_the_way += u64::from(got.was_on_the_way);
@@ -230,19 +253,30 @@ impl Crossing {
                 }
             }
             (Some(_), Some(_)) => crossed.twice += 1,
-            // What new lost is no reason to keep old for longer.
-            (Some(at), None) if !was_on_new => {
+            // Lost by new, or never on its way to a subscription that it had confirmed.
+            (Some(_), None) if was_on_new => {
+                crossed.only_on_old += 1;
+                crossed.overlap_needed = None;
+            }
+            (Some(at), None) => {
                 let needed = at.since(on_new);
                 crossed.overlap_needed = crossed.overlap_needed.map(|known| known.max(needed));
             }
-            (Some(_), None) | (None, Some(_)) => {}
+            (None, Some(_)) => {}
         }
     }
 
     /// Whether it was subscribed on old from the instant of sending to the deadline.
     fn was_on_old(&self, sent: RunTime) -> bool {
-        let (since, until) = self.on_old;
-        since <= sent && until.is_some_and(|until| sent.after(self.deadline) <= until)
+        self.on_old.is_some_and(|since| since <= sent)
+            && self.left_old.is_some_and(|left| sent.after(self.deadline) <= left)
+            && !self.was_cut_off(sent)
+    }
+
+    /// Whether its connection to old was broken meanwhile, for no wish of its own.
+    fn was_cut_off(&self, sent: RunTime) -> bool {
+        let until = sent.after(self.deadline);
+        self.old_breaks.iter().any(|(from, to)| *from < until && *to > sent)
     }
 }
 
@@ -364,15 +398,16 @@ mod tests {
         let crossed = world.crossing.settle().unwrap();
         assert_eq!((crossed.missed, crossed.lost), (2, 2));
         assert_eq!(crossed.overlap_needed, Some(Duration::ZERO));
-        // Nor is it a reason to keep old, if new alone lost it.
+        // Whether old had to be kept for it nobody knows, if new alone lost it.
         let mut world = World::new(100).moved(6_000, 5_000, [10, 10]);
         world.crossing.got.get_mut(&(StreamIx(3), Seq(57))).unwrap().new = None;
         let crossed = world.crossing.settle().unwrap();
-        assert_eq!((crossed.missed, crossed.overlap_needed), (0, Some(Duration::ZERO)));
-        // Unless the client was not there either: it had lost its connection to new.
+        assert_eq!((crossed.missed, crossed.only_on_old, crossed.overlap_needed), (0, 1, None));
+        // But for as long as it was not there itself: it had lost its connection to new.
         world.crossing.handle_new_lost(ms(5_600));
-        let needed = world.crossing.settle().unwrap().overlap_needed;
-        assert_eq!(needed, Some(Duration::from_millis(710)));
+        let crossed = world.crossing.settle().unwrap();
+        let needed = Some(Duration::from_millis(710));
+        assert_eq!((crossed.only_on_old, crossed.overlap_needed), (0, needed));
     }
 
     #[test]
@@ -405,13 +440,41 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_to_old_that_broke_before_the_move_makes_the_client_blind_since_then() {
+    fn what_a_broken_connection_to_old_missed_before_the_move_is_not_the_moves_doing() {
+        let mut world = World::new(100);
+        world.crossing.handle_on_old(ms(0));
+        world.crossing.handle_old_lost(ms(4_550));
+        world.crossing.handle_on_old(ms(4_850));
+        for n in [45, 49] {
+            world.crossing.handle_delivery(Old, &event(Old, n), ms(100 * n + 10));
+        }
+        world.begin(5_000, 6_000);
+        let crossed = world.crossing.settle().unwrap();
+        // Sent at 4,600 to 4,800, and at 6,000, when it was on new; and from 5,000 for the move.
+        assert_eq!((crossed.blind, crossed.lost), (Duration::from_secs(1), 4));
+        assert_eq!(crossed.missed - crossed.lost, 10);
+        // One that is still broken when the client moves excuses nothing that comes later.
         let mut world = World::new(100);
         world.crossing.handle_on_old(ms(0));
         world.crossing.handle_old_lost(ms(4_000));
         world.begin(5_000, 6_000);
-        let crossed = world.crossing.settle().unwrap();
-        assert_eq!(crossed.blind, Duration::from_secs(2));
+        assert_eq!(world.crossing.settle().unwrap().blind, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_book_that_does_not_reach_back_to_the_move_tells_nothing_of_it() {
+        let mut world = World::new(100).moved(5_000, 6_000, [10, 10]);
+        assert!(world.crossing.settle().is_some());
+        let short = || Arc::new(Book::new(16));
+        let (old, new) = (short(), short());
+        for book in [&old, &new] {
+            for n in 0..100 {
+                let seq = book.reserve(n, ms(100 * n), false);
+                book.settle(seq, Outcome::Accepted, None);
+            }
+        }
+        world.crossing.streams = vec![Carried { stream: StreamIx(3), old, new }];
+        assert_eq!(world.crossing.settle(), None);
     }
 
     #[test]

@@ -147,13 +147,15 @@ pub struct WayFigures {
     pub events: u64,
     /// Those of them that came from neither cluster.
     pub missed: u64,
-    /// Those of the missed that a cluster lost while the client was subscribed to it throughout.
+    /// Those of the missed for which the moves are not to blame: see [`Crossed::lost`].
     pub lost: u64,
     /// Those of the missed of which a copy came from old when the client had left already.
     pub on_the_way: u64,
     /// Events that came from both.
     pub twice: u64,
-    /// The overlap with which nothing would have been missed.
+    /// Events that came from old alone though the client was subscribed on new.
+    pub only_on_old: u64,
+    /// The overlap with which nothing would have been missed, of clients of which it is known.
     pub overlap_needed: Latencies,
 }
 
@@ -169,8 +171,14 @@ impl WayFigures {
     }
 
     fn note(&mut self, moved: &Move, tainted: &Tainted) {
-        let mut seconds = moved.from.second()..=moved.until.second();
-        if seconds.any(|second| tainted.excuses(second)) {
+        let seconds = moved.from.second()..=moved.until.second();
+        let excused = seconds.clone().filter(|second| tainted.excuses(*second)).count();
+        // Who never arrives has had a whole horizon for it: a stall of a second is no excuse.
+        let is_excused = match moved.crossed {
+            Some(_) => excused > 0,
+            None => 2 * excused > seconds.count(),
+        };
+        if is_excused {
             self.unattributed += 1;
             return;
         }
@@ -187,6 +195,7 @@ impl WayFigures {
         self.lost += crossed.lost;
         self.on_the_way += crossed.on_the_way;
         self.twice += crossed.twice;
+        self.only_on_old += crossed.only_on_old;
         if let Some(needed) = crossed.overlap_needed {
             self.overlap_needed.record(needed);
         }
@@ -207,6 +216,7 @@ impl WayFigures {
         self.lost += other.lost;
         self.on_the_way += other.on_the_way;
         self.twice += other.twice;
+        self.only_on_old += other.only_on_old;
         self.overlap_needed.merge(&other.overlap_needed);
     }
 }
@@ -260,20 +270,29 @@ impl HandoverFigures {
             Ramp::Linear => clients / seconds,
             Ramp::Steps(steps) => clients / f64::from(steps.max(1)),
         };
+        let took = figures.took.max_ms().unwrap_or_default() / 1e3;
         let kept = match way {
             Way::Reload => 0.0,
-            Way::Switch => figures.took.max_ms().unwrap_or_default() / 1e3,
-            Way::Overlap => self.moves.overlap.as_secs_f64(),
+            Way::Switch => took,
+            Way::Overlap => took + self.moves.overlap.as_secs_f64(),
         };
         Some(Projection {
             connects_per_second: together,
             subscriptions_per_second: together * self.moves.channels as f64,
             signatures_per_second: together * self.moves.signed_channels,
             connections_on_both: match self.moves.ramp {
-                Ramp::Linear => (together * kept).min(clients),
-                _ if kept > 0.0 => together,
-                _ => 0.0,
-            },
+                Ramp::Linear => together * kept,
+                Ramp::AtOnce => {
+                    if kept > 0.0 {
+                        clients
+                    } else {
+                        0.0
+                    }
+                }
+                // Groups that have begun to move when the first of them has not left yet.
+                Ramp::Steps(steps) => together * (kept * f64::from(steps.max(1)) / seconds).ceil(),
+            }
+            .min(clients),
             events_missed: clients * per_move,
             events_missed_upper_bound: clients * most / figures.moved as f64,
         })

@@ -195,6 +195,8 @@ pub enum Reading {
     Value(String),
     /// This took so long, in milliseconds.
     Millis(u64),
+    /// It took longer than this, in milliseconds: nobody waited any longer.
+    Longer(u64),
     /// The cluster refuses it, in these words.
     Unsupported(String),
     /// There is nothing of it to compare, for this reason.
@@ -210,6 +212,7 @@ impl Reading {
             Self::Value(value) => value.clone(),
             Self::Millis(millis) if *millis < 10_000 => format!("{millis} ms"),
             Self::Millis(millis) => format!("{} s", millis / 1_000),
+            Self::Longer(millis) => format!("not within {} s", millis / 1_000),
             Self::Unsupported(why) => format!("unsupported ({why})"),
             Self::NotApplicable(why) => format!("not applicable ({why})"),
             Self::NotTested(why) => format!("not tested ({why})"),
@@ -217,17 +220,29 @@ impl Reading {
     }
 
     /// Whether two clusters behave alike.
-    fn is_like(&self, other: &Self) -> bool {
+    fn compared(&self, other: &Self) -> Likeness {
+        let alike = |are: bool| if are { Likeness::Same } else { Likeness::Differs };
+        let near = |millis: u64| millis as f64 * TIME_RATIO_MAX + TIME_SLACK.as_millis() as f64;
         match (self, other) {
-            (Self::Millis(one), Self::Millis(two)) => {
-                let (less, more) = (*one.min(two) as f64, *one.max(two) as f64);
-                more <= less * TIME_RATIO_MAX + TIME_SLACK.as_millis() as f64
-            }
+            (Self::NotTested(_), _) | (_, Self::NotTested(_)) => Likeness::NotTested,
             // What is not there cannot differ; another row says that it is not there.
-            (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => true,
+            (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => Likeness::Same,
+            (Self::Millis(one), Self::Millis(two)) => {
+                alike(*one.max(two) as f64 <= near(*one.min(two)))
+            }
+            // How much longer it takes nobody waited to see.
+            (Self::Longer(_), Self::Longer(_)) => Likeness::NotTested,
+            (Self::Longer(waited), Self::Millis(took))
+            | (Self::Millis(took), Self::Longer(waited)) => {
+                if *waited as f64 > near(*took) {
+                    Likeness::Differs
+                } else {
+                    Likeness::NotTested
+                }
+            }
             // In which words is each server's own affair.
-            (Self::Unsupported(_), Self::Unsupported(_)) => true,
-            (one, other) => one == other,
+            (Self::Unsupported(_), Self::Unsupported(_)) => Likeness::Same,
+            (one, other) => alike(one == other),
         }
     }
 }
@@ -283,13 +298,10 @@ pub struct RowFigures {
 impl RowFigures {
     fn judge(&mut self) {
         let of = |role| self.readings.get(&role);
-        self.likeness = match (of(ClusterRole::Old), of(ClusterRole::New)) {
-            (Some(Reading::NotTested(_)) | None, _) | (_, Some(Reading::NotTested(_)) | None) => {
-                Likeness::NotTested
-            }
-            (Some(old), Some(new)) if old.is_like(new) => Likeness::Same,
-            _ if self.accepted.is_some() => Likeness::Accepted,
-            _ => Likeness::Differs,
+        let Some((old, new)) = of(ClusterRole::Old).zip(of(ClusterRole::New)) else { return };
+        self.likeness = match old.compared(new) {
+            Likeness::Differs if self.accepted.is_some() => Likeness::Accepted,
+            likeness => likeness,
         };
     }
 }

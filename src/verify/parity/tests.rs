@@ -59,6 +59,12 @@ fn times_are_alike_within_a_factor_of_two_and_five_seconds() {
     assert_eq!(of(3, 5_100), Likeness::Differs);
     assert_eq!(of(150_000, 75_000), Likeness::Same);
     assert_eq!(of(10_000, 26_000), Likeness::Differs);
+    let longer =
+        |took| likeness(Row::PresenceCut, &Reading::Millis(took), &Reading::Longer(10_000));
+    assert_eq!(longer(3), Likeness::Differs);
+    assert_eq!(longer(2_500), Likeness::NotTested, "the other may take just as long");
+    let both = likeness(Row::PresenceCut, &Reading::Longer(10_000), &Reading::Longer(10_000));
+    assert_eq!(both, Likeness::NotTested);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::verify::testing::moves;
 fn figures(ways: [(u64, u64); 3]) -> Figures {
     let mut handover = HandoverFigures::new(moves());
     for (way, (moved, missed)) in Way::ALL.into_iter().zip(ways) {
-        let figures = WayFigures { planned: 4, moved, missed, ..WayFigures::default() };
+        let figures = WayFigures { planned: 4, moved, missed, events: 9, ..WayFigures::default() };
         handover.ways.insert(way, figures);
     }
     Figures { handover: Some(handover), ..Figures::default() }
@@ -29,7 +29,7 @@ fn without_a_limit_only_an_overlap_must_miss_nothing() {
     assert_eq!(
         found.detail,
         "reload: 4 of 4 moved, 2.5 events missed a move; switch: 4 of 4 moved, 0.2 events missed a \
-         move; overlap: 4 of 4 moved, none missed an event"
+         move; overlap: 4 of 4 moved, none missed an event by that"
     );
     let found = finding(&figures([(4, 10), (4, 1), (4, 1)]), None);
     assert_eq!((found.status, found.observed), (Fail, Some(0.25)));
@@ -66,6 +66,23 @@ fn a_way_of_which_too_little_was_seen_is_inconclusive() {
     let found = finding(&seen, None);
     assert_eq!(found.status, Inconclusive);
     assert!(found.detail.contains("4 in tainted seconds"), "{}", found.detail);
+}
+
+#[test]
+fn a_way_around_which_nothing_was_published_is_inconclusive() {
+    let mut seen = figures([(4, 0), (4, 0), (4, 0)]);
+    seen.handover.as_mut().unwrap().ways.get_mut(&Way::Switch).unwrap().events = 0;
+    let found = finding(&seen, None);
+    assert_eq!(found.status, Inconclusive);
+    assert!(found.detail.contains("no event was published meanwhile"), "{}", found.detail);
+}
+
+#[test]
+fn a_way_of_which_most_moves_count_for_nobody_is_inconclusive() {
+    let mut seen = figures([(4, 0), (4, 0), (1, 0)]);
+    let handover = seen.handover.as_mut().unwrap();
+    handover.ways.get_mut(&Way::Overlap).unwrap().unattributed = 3;
+    assert_eq!(finding(&seen, None).status, Inconclusive);
 }
 
 #[test]
