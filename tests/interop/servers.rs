@@ -649,7 +649,7 @@ fn clients_move(old: Kind, new: Kind) -> Result<(), String> {
     let is_long = std::env::var_os("PUSHER_CANARY_LONG").is_some();
     let (duration, rate, probes, all) = match is_long {
         true => (
-            "190s",
+            "160s",
             "rate = 60.0\ndeadline = \"1s\"\nhorizon = \"3s\"",
             "[parity]\nprobes = [\"presence\", \"presence-silent\", \"cache\", \"client-events\", \
              \"publication\"]\n\n[canary]\n",

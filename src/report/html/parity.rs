@@ -3,6 +3,7 @@
 use crate::model::ClusterRole;
 use crate::report::Report;
 use crate::report::markup::clipped;
+use crate::verify::parity::Likeness;
 
 use super::{DETAIL_MAX, write_cards};
 
@@ -15,7 +16,9 @@ impl Report {
             .parity
             .iter()
             .map(|row| {
-                let why = row.accepted.as_deref().unwrap_or(&row.advice);
+                let accepted = row.accepted.as_deref();
+                let accepted = accepted.filter(|_| row.likeness == Likeness::Accepted);
+                let why = accepted.unwrap_or(&row.advice);
                 vec![
                     row.row.meaning().to_owned(),
                     clipped(&row.shown(ClusterRole::Old), DETAIL_MAX),
