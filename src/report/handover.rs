@@ -130,7 +130,8 @@ impl HandoverReport {
             ),
             None => format!("with an overlap of {kept} every client missed events all the same"),
             Some(0.0) => format!(
-                "shortest overlap that misses nothing: none, once new is subscribed ({kept} tried)"
+                "shortest overlap that misses nothing: 0 ms, old may be left as soon as new is \
+                 subscribed ({kept} tried)"
             ),
             Some(most) => format!(
                 "shortest overlap that misses nothing: {} after new is subscribed ({kept} tried)",
@@ -164,7 +165,7 @@ impl HandoverReport {
         said.extend(projected.iter().map(|(way, of)| {
             let both = match of.connections_on_both {
                 0.0 => String::new(),
-                both => format!("; up to {} connections twice", amount(both)),
+                both => format!("; up to {} clients on both at once", grouped(both.ceil() as u64)),
             };
             format!(
                 "  by {}: about {} events missed, below {}{both}",
@@ -279,7 +280,7 @@ mod tests {
                 "100,000 real clients over 1h: 28 new connections a second, 111 subscriptions, 56 \
                  signatures",
                 "  by reload: about 300,000 events missed, below 592,120",
-                "  by overlap: about 0 events missed, below 299,574; up to 139 connections twice",
+                "  by overlap: about 0 events missed, below 299,574; up to 139 clients on both at once",
             ]
         );
     }
