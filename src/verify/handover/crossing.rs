@@ -165,7 +165,11 @@ impl Crossing {
 
     /// It leaves old for good.
     pub fn handle_left_old(&mut self, now: RunTime) {
-        self.left_old.get_or_insert(now);
+        let left = *self.left_old.get_or_insert(now);
+        // From now on it is not there by its own wish: what it misses is the move's doing.
+        if let Some((_, until)) = self.old_breaks.last_mut().filter(|b| b.1 == RunTime::NEVER) {
+            *until = left;
+        }
     }
 
     /// It is subscribed on new, for the first time or again.
@@ -458,7 +462,10 @@ mod tests {
         world.crossing.handle_on_old(ms(0));
         world.crossing.handle_old_lost(ms(4_000));
         world.begin(5_000, 6_000);
-        assert_eq!(world.crossing.settle().unwrap().blind, Duration::from_secs(1));
+        let crossed = world.crossing.settle().unwrap();
+        assert_eq!(crossed.blind, Duration::from_secs(1));
+        // Sent at 4,500 to 4,900, and at 6,000; from 5,000 to 5,900 for the move.
+        assert_eq!((crossed.missed, crossed.lost), (16, 6));
     }
 
     #[test]
