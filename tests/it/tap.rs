@@ -4,14 +4,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
 /// A canary event: stream and seq.
 pub type Canary = (u64, u64);
+
+/// The chunks with canary events that taps have carried to clients: a clock that only traffic moves.
+#[derive(Default)]
+pub struct Traffic {
+    chunks: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Traffic {
+    fn carried(&self) {
+        *self.chunks.lock().unwrap() += 1;
+        self.more.notify_all();
+    }
+
+    /// Until `more` chunks have passed. Before the first one there is nothing to wait for.
+    fn wait(&self, more: u64) {
+        let chunks = self.chunks.lock().unwrap();
+        let until = if *chunks == 0 { 0 } else { *chunks + more };
+        drop(self.more.wait_while(chunks, |chunks| *chunks < until).unwrap());
+    }
+}
 
 /// See the module's documentation.
 pub struct Tap {
@@ -27,23 +47,26 @@ struct Passed {
 }
 
 impl Tap {
-    /// One before `target`, an authority, which is so far away that it takes `latency` to connect.
-    pub fn before(target: &str, latency: Duration) -> Self {
+    /// One before `target`, an authority, which is so far away that `away` chunks of `traffic` pass
+    /// before a client is connected.
+    pub fn before(target: &str, traffic: &Arc<Traffic>, away: u64) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let (shared, target) = (Arc::clone(&connections), target.to_owned());
+        let traffic = Arc::clone(traffic);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, target) = (client.unwrap(), target.clone());
                 let passed = Passed::default();
                 shared.lock().unwrap().push(passed.clone());
+                let traffic = Arc::clone(&traffic);
                 thread::spawn(move || {
-                    thread::sleep(latency);
+                    traffic.wait(away);
                     let server = TcpStream::connect(&target).unwrap();
                     let both = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                    carry(both.0, both.1, passed.up);
-                    carry(server, client, passed.down);
+                    carry(both.0, both.1, passed.up, None);
+                    carry(server, client, passed.down, Some(traffic));
                 });
             }
         });
@@ -69,7 +92,12 @@ impl Tap {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, kept: Arc<Mutex<Vec<u8>>>) {
+fn carry(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    kept: Arc<Mutex<Vec<u8>>>,
+    traffic: Option<Arc<Traffic>>,
+) {
     thread::spawn(move || {
         let mut bytes = [0; 65_536];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
@@ -77,6 +105,12 @@ fn carry(mut from: TcpStream, mut to: TcpStream, kept: Arc<Mutex<Vec<u8>>>) {
             kept.lock().unwrap().extend_from_slice(&bytes[..read]);
             if to.write_all(&bytes[..read]).is_err() {
                 break;
+            }
+            let is_canary = |at: &[u8]| at == b"pc-canary";
+            if let Some(traffic) = &traffic
+                && bytes[..read].windows(9).any(is_canary)
+            {
+                traffic.carried();
             }
         }
         let _ = to.shutdown(Shutdown::Both);
