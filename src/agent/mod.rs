@@ -673,7 +673,7 @@ fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError>
     let ends = if clusters_within { 2 } else { 1 };
     // Standard streams, reports, the runtime's own. The bound on open requests is far above what
     // loopback needs: its other ends are left out.
-    let sockets = (plan.bill.connections as usize * ends + http) * plan.clusters.len();
+    let sockets = (plan.bill().connections as usize * ends + http) * plan.clusters.len();
     let needed = sockets as u64 + 64;
     match vitals::descriptors_max() {
         Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),

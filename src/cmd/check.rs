@@ -107,7 +107,8 @@ fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
         ways.collect::<Vec<_>>().join(", ")
     )?;
     let after = |mover: Option<&MoverPlan>| {
-        Duration::from_secs(mover.map_or(0, |mover| mover.after.as_secs()))
+        let tenths = mover.map_or(0, |mover| mover.after.as_millis() as u64 / 100);
+        Duration::from_millis(tenths * 100)
     };
     let (begin, last) = (after(movers.first()), after(movers.last()));
     writeln!(
@@ -178,7 +179,7 @@ fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
     writeln!(out, "channels       {}", kinds.join(", "))?;
-    let bill = plan.bill;
+    let bill = plan.bill();
     writeln!(
         out,
         "connections    {} to each app, of which the negative controls have one, and one more for a \
@@ -203,7 +204,7 @@ fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
 
 /// What the asked proof takes, and whether the run has it.
 fn describe_proof(plan: &Plan, out: &mut String) -> std::fmt::Result {
-    let (limits, bill) = (&plan.requirements.limits, plan.bill);
+    let (limits, bill) = (&plan.requirements.limits, plan.bill());
     if plan.requirements.phase == Phase::Preflight {
         return writeln!(out, "proof          none asked: a preflight shows that all works once");
     }
@@ -223,8 +224,9 @@ fn describe_proof(plan: &Plan, out: &mut String) -> std::fmt::Result {
         // Without a planned length it also waits for a witness of each kind that reconnected.
         let waits = plan.reconnects_after().filter(|wait| looks == Looks::Anytime && *wait > time);
         let events = waits.map_or(needed, |wait| (wait.as_secs_f64() * rate).ceil() as u64);
-        let messages = events.saturating_mul(1 + plan.witnesses_per_channel());
-        let time = humantime::format_duration(waits.unwrap_or(time));
+        let time = waits.unwrap_or(time);
+        let messages = plan.messages(events, time);
+        let time = humantime::format_duration(time);
         let reach = if bill.events >= needed {
             "the duration suffices".to_owned()
         } else {
@@ -247,7 +249,7 @@ fn describe_drain(plan: &Plan, watching: Watching, out: &mut String) -> std::fmt
     writeln!(
         out,
         "new            is read likewise; one connection and at most {} messages for controls",
-        plan.bill.control_messages
+        plan.bill().control_messages
     )?;
     writeln!(
         out,

@@ -104,7 +104,7 @@ impl Live<'_> {
             complain(&format!(
                 "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \
                  {}; the verdict will not be GO",
-                plan.bill.events,
+                plan.schedule.events(),
                 percent(plan.requirements.limits.loss_rate_max),
                 percent(plan.requirements.limits.confidence),
                 plan.trials_needed()

@@ -29,7 +29,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let is_answer = |h: &Heard| h.is(CACHED, &channel) || h.is(MISS, &channel);
     let replayed = match second.hear(WAIT, is_answer).await {
         Ok(heard) => match heard.last() {
-            Some(last) if last.is(MISS, &channel) => "nothing, and says so",
+            Some(last) if last.is(MISS, &channel) => "nothing (it says so)",
             Some(last) if last.data == "2" => "the last event",
             _ => "another event than the last",
         },

@@ -65,7 +65,7 @@ impl ParityRow {
             (_, Likeness::Differs) => format!("; {}", self.advice),
             _ => String::new(),
         };
-        format!("{likeness}: {}: {found}{because}", self.row.meaning())
+        format!("{likeness} {}: {}: {found}{because}", self.row.as_str(), self.row.meaning())
     }
 }
 
@@ -87,12 +87,12 @@ mod tests {
         assert_eq!(
             said,
             [
-                "same: a cache channel without an event tells of it: yes",
-                "differs: client events are delivered on: private, presence on old, unsupported \
+                "same cache-miss: a cache channel without an event tells of it: yes",
+                "differs client-events: client events are delivered on: private, presence on old, unsupported \
                  (4301) on new; enable client events in the new app's settings",
-                "accepted: a client event names its sender: yes on old, no on new (as our clients \
+                "accepted client-events-user-id: a client event names its sender: yes on old, no on new (as our clients \
                  want it)",
-                "not tested: a publication to three channels arrives: once on each on old, not \
+                "not tested several-channels: a publication to three channels arrives: once on each on old, not \
                  tested on new",
             ]
         );

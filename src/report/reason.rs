@@ -81,14 +81,14 @@ impl Grounds<'_> {
             Phase::Drain => self.drained(),
             Phase::DualPublish | Phase::Cutover | Phase::Steady => self.bounds(),
         };
-        format!("{claim}{}{}{}", self.mirrored(), self.proven(), self.not_required())
+        format!("{claim}{}{}{}", self.rests_on_more(), self.proven(), self.not_required())
     }
 
-    /// What was seen of the application's own events, where the verdict rests on it.
-    fn mirrored(&self) -> String {
-        let mirror = self.findings.iter().find(|finding| finding.name == "mirror");
-        let mirror = mirror.filter(|finding| finding.required);
-        mirror.map_or(String::new(), |finding| format!("; {}", finding.detail))
+    /// What was seen of real events and of the apps' habits, where the verdict rests on it.
+    fn rests_on_more(&self) -> String {
+        let of = |name| move |finding: &&Finding| finding.required && finding.name == name;
+        let found = ["mirror", "parity"].map(|name| self.findings.iter().find(of(name)));
+        found.iter().flatten().map(|finding| format!("; {}", finding.detail)).collect()
     }
 
     /// That the detector was seen to detect.

@@ -386,9 +386,14 @@ pub(super) const fn word(status: Status) -> &'static str {
     }
 }
 
+/// Whether what a rehearsal counted is a fault: of what its application did, this is all of it.
+pub(super) fn is_fault(what: &str) -> bool {
+    what != "application_published"
+}
+
 /// The faults that a cluster counted, but for those that it did not do.
 pub(super) fn faults_done(counts: &BTreeMap<String, u64>) -> Vec<String> {
-    let done = counts.iter().filter(|(_, n)| **n > 0);
+    let done = counts.iter().filter(|(what, n)| **n > 0 && is_fault(what));
     done.map(|(what, n)| format!("{} {}", grouped(*n), what.replace('_', " "))).collect()
 }
 

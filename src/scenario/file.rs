@@ -256,7 +256,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let handover = handover::read(&mut moves, phase, &canary);
     moves.finish(&[]);
     let mut alike = root.section("parity");
-    let parity = parity::read(&mut alike, phase);
+    let parity = parity::read(&mut alike, phase, warnings);
     alike.finish(&[]);
     let mut hooks = root.section("webhooks");
     let webhooks = webhooks::read(&mut hooks);
@@ -264,6 +264,10 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     if webhooks.is_some() && keys.next().is_some_and(|key| keys.any(|other| other == key)) {
         let message = "both apps have one key, so that nobody can tell whose a webhook is; remove \
                        [webhooks]";
+        hooks.problem("listen", message);
+    }
+    if which == Clusters::Read && webhooks.as_ref().is_some_and(|of| of.listen.port() == 0) {
+        let message = "port 0 is whichever is free, and no app could be told of it; name a port";
         hooks.problem("listen", message);
     }
     hooks.finish(&[]);

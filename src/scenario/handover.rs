@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 
 use crate::model::ChannelKind;
 use crate::model::time::human;
@@ -11,7 +10,6 @@ use crate::verify::checks::Phase;
 use crate::verify::handover::{Fleet, Ramp, Way};
 
 use super::file::{Canary, SECOND_MS, bounded, describe_excluded};
-use super::form;
 use super::reader::Section;
 
 /// Most members of a presence channel, as hosted clusters have it.
@@ -54,9 +52,10 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase, canary: &Canary) -> 
     if excluded(phase) {
         let phases = "dual-publish or cutover";
         let message = format!("clients move while events go to both clusters: {phases} alone");
-        section.problem("ways", format!("{message}; remove [handover]"));
+        section.problem_as_a_whole(format!("{message}; remove [handover]"));
     }
-    let ways = read_ways(section);
+    let known = Way::ALL.map(|way| (way.as_str(), way));
+    let ways = section.choices("ways", "way to move", &known, &Way::ALL);
     let clients = section.integer("clients", 12, 1..CLIENTS_MAX) as u32;
     if (clients as usize) < ways.len() {
         section.problem("clients", "must be at least one for each of the ways");
@@ -85,28 +84,6 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase, canary: &Canary) -> 
 /// Whether nobody can move in a phase.
 const fn excluded(phase: Phase) -> bool {
     !matches!(phase, Phase::DualPublish | Phase::Cutover)
-}
-
-fn read_ways(section: &mut Section<'_>) -> Vec<Way> {
-    let names = Way::ALL.map(Way::as_str);
-    let form = || form::texts(&json!({ "enum": names }), 1, &names);
-    let Some(given) = section.texts("ways", form) else { return Way::ALL.to_vec() };
-    let mut ways = Vec::new();
-    for name in &given {
-        match Way::ALL.into_iter().find(|way| way.as_str() == name) {
-            Some(way) if !ways.contains(&way) => ways.push(way),
-            Some(_) => {}
-            None => {
-                let message = format!("{name:?} is no way to move; use {}", names.join(", "));
-                section.problem("ways", message);
-            }
-        }
-    }
-    if given.is_empty() {
-        let message = format!("must name at least one of {}", names.join(", "));
-        section.problem("ways", message);
-    }
-    ways
 }
 
 /// A time within a run.

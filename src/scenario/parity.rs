@@ -8,9 +8,10 @@ use serde_json::json;
 use crate::verify::checks::Phase;
 use crate::verify::parity::{ParityBegin, Probe, Row};
 
+use super::context::Problem;
 use super::file::describe_excluded;
 use super::form;
-use super::reader::Section;
+use super::reader::{Section, closest};
 
 /// `[parity]`.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +31,11 @@ impl Parity {
 }
 
 /// Reads the section, if it is there.
-pub(super) fn read(section: &mut Section<'_>, phase: Phase) -> Option<Parity> {
+pub(super) fn read(
+    section: &mut Section<'_>,
+    phase: Phase,
+    warnings: &mut Vec<Problem>,
+) -> Option<Parity> {
     if !section.is_present() {
         return None;
     }
@@ -38,39 +43,31 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase) -> Option<Parity> {
     if excluded(phase) {
         let message = "two apps are compared where a run is on both: preflight, dual-publish or \
                        cutover alone; remove [parity]";
-        section.problem("probes", message);
+        section.problem_as_a_whole(message);
     }
-    Some(Parity { probes: read_probes(section), accept: read_accept(section) })
+    let known = Probe::ALL.map(|probe| (probe.as_str(), probe));
+    // Those that take no minutes.
+    let usual: Vec<_> = Probe::ALL.into_iter().filter(|probe| !probe.is_slow()).collect();
+    let probes = section.choices("probes", "probe", &known, &usual);
+    let accept = read_accept(section);
+    for row in accept.keys() {
+        if let Some(probe) = Probe::ALL.into_iter().find(|probe| probe.rows().contains(row))
+            && !probes.contains(&probe)
+        {
+            let message = format!(
+                "names {}, which nothing here tries; add {:?} to parity.probes, or remove it",
+                row.as_str(),
+                probe.as_str()
+            );
+            warnings.push(Problem { line: 0, key: section.key("accept"), message });
+        }
+    }
+    Some(Parity { probes, accept })
 }
 
 /// Whether nothing can be compared in a phase.
 const fn excluded(phase: Phase) -> bool {
     matches!(phase, Phase::Drain | Phase::Steady)
-}
-
-/// Those that are named; else those that take no minutes.
-fn read_probes(section: &mut Section<'_>) -> Vec<Probe> {
-    let names = Probe::ALL.map(Probe::as_str);
-    let usual: Vec<_> = Probe::ALL.into_iter().filter(|probe| !probe.is_slow()).collect();
-    let defaults: Vec<_> = usual.iter().map(|probe| probe.as_str()).collect();
-    let form = || form::texts(&json!({ "enum": names }), 1, &defaults);
-    let Some(given) = section.texts("probes", form) else { return usual };
-    let mut probes = Vec::new();
-    for name in &given {
-        match Probe::ALL.into_iter().find(|probe| probe.as_str() == name) {
-            Some(probe) if !probes.contains(&probe) => probes.push(probe),
-            Some(_) => {}
-            None => {
-                let message = format!("{name:?} is no probe; use {}", names.join(", "));
-                section.problem("probes", message);
-            }
-        }
-    }
-    if given.is_empty() {
-        let message = format!("must name at least one of {}", names.join(", "));
-        section.problem("probes", message);
-    }
-    probes
 }
 
 fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {
@@ -79,20 +76,23 @@ fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {
     let form = || form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[]);
     let mut accept = BTreeMap::new();
     for text in section.texts("accept", form).unwrap_or_default() {
-        let split = text.split_once(": ").map(|(row, why)| (row, why.trim()));
-        let known = |name: &str| Row::ALL.into_iter().find(|row| row.as_str() == name);
-        match split.and_then(|(row, why)| Some((known(row)?, why))) {
-            Some((row, why)) if !why.is_empty() && !why.chars().any(char::is_control) => {
+        let (name, why) = text.split_once(':').unwrap_or((&text, ""));
+        let row = Row::ALL.into_iter().find(|row| row.as_str() == name);
+        let why = why.strip_prefix(' ').map(str::trim).filter(|why| !why.is_empty());
+        let problem = match (row, why) {
+            (Some(row), Some(why)) if !why.chars().any(char::is_control) => {
                 accept.insert(row, why.to_owned());
+                continue;
             }
-            _ => {
-                let message = format!(
-                    "{text:?} is not of the form \"row: why\", with one of {}",
-                    names.join(", ")
-                );
-                section.problem("accept", message);
+            (Some(row), _) => {
+                format!("gives no reason in one line; write \"{}: why\"", row.as_str())
             }
-        }
+            (None, _) => match closest(&names, name) {
+                Some(meant) => format!("names no row; did you mean {meant}?"),
+                None => format!("names no row; use one of {}", names.join(", ")),
+            },
+        };
+        section.problem("accept", format!("{text:?} {problem}"));
     }
     accept
 }

@@ -1,6 +1,7 @@
 //! The plan: everything decided before the first connection. After it, no defaults and no
 //! environment.
 
+mod bill;
 mod handover;
 mod schedule;
 
@@ -17,7 +18,6 @@ use crate::model::{
 use crate::pusher;
 use crate::pusher::rest::Signer;
 use crate::verify::checks::{Looks, Phase, Requirements};
-use crate::verify::control;
 use crate::verify::endpoint::{EndpointBegin, EndpointKind, EndpointTrial};
 use crate::verify::fact::Control;
 use crate::verify::mirror;
@@ -27,29 +27,24 @@ use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::endpoint::Endpoint;
-use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::file::{CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
 use super::parity::Parity;
 use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
 use super::webhooks::Webhooks;
 
+pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
 pub use schedule::{Due, Schedule};
 
 /// Longest wait for the answer to a publish request.
 const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
-/// Messages that negative controls take on each app at most: publications and deliveries.
-const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
 /// Copies and ids of real events that are kept in mind at most: about 60 MB, enough for two
 /// thousand events a second.
 const EVENTS_KEPT_MAX: usize = 200_000;
-/// Messages that probes take on each app at most.
-const PROBE_MESSAGES_MAX: u64 = 200;
-/// What the slow ones of them may take.
+/// What the slow probes may take.
 const SLOW_PROBES: Duration = Duration::from_secs(240);
-/// Connections that they have to each app at a time, at most.
-const PROBE_CONNECTIONS: usize = 3;
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -157,19 +152,6 @@ pub struct ControlPlan {
     pub refused: ChannelName,
 }
 
-/// What a run costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bill {
-    /// Canary events, on each cluster.
-    pub events: u64,
-    /// Messages billed to each app: a publication and each of its deliveries is one.
-    pub messages: u64,
-    /// Of these, the most that negative controls take.
-    pub control_messages: u64,
-    /// WebSocket connections to each app at a time. One more is there for a moment.
-    pub connections: u64,
-}
-
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -227,8 +209,6 @@ pub struct Plan {
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
     pub instrument: InstrumentLimits,
-    /// What the run costs.
-    pub bill: Bill,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -245,11 +225,6 @@ pub struct Overrides {
     /// When the bounds are looked at.
     pub looks: Looks,
 }
-
-/// Why a scenario cannot be run as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the plan exceeds its budget: {0}")]
-pub struct OverBudget(String);
 
 impl Plan {
     /// Decides everything. `run` and `fallback_seed` are the run's two random things.
@@ -279,7 +254,6 @@ impl Plan {
         }
         let witnesses = plan_witnesses(scenario, channels.len());
         let senders = plan_senders(scenario, &streams);
-        let events = schedule.events();
         let sample = scenario.sampling.clone().map(|sampling| SamplePlan {
             connections: sampling.channels.div_ceil(canary.channels_per_connection),
             rules: mirror::Rules { window: sampling.window, kept_max: EVENTS_KEPT_MAX },
@@ -289,24 +263,6 @@ impl Plan {
             .handover
             .as_ref()
             .map(|handover| HandoverPlan::new(handover, canary, (&channels, &streams), &schedule));
-        let movers = handover.as_ref().map_or(0, |handover| handover.movers.len());
-        let moved = handover.as_ref().map_or(0, |handover| handover.messages(duration));
-        let probes = usize::from(scenario.parity.is_some());
-        let watchers = sample.as_ref().map_or(0, |sample| sample.connections);
-        let bill = Bill {
-            events,
-            messages: events * (1 + u64::from(canary.witnesses))
-                + moved
-                + PROBE_MESSAGES_MAX * probes as u64
-                + CONTROL_MESSAGES_MAX,
-            control_messages: CONTROL_MESSAGES_MAX,
-            connections: (witnesses.len()
-                + senders.len()
-                + watchers
-                + movers
-                + PROBE_CONNECTIONS * probes
-                + 2) as u64,
-        };
         let plan = Self {
             run,
             seed,
@@ -339,29 +295,10 @@ impl Plan {
             webhooks: scenario.webhooks.clone(),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
-            bill,
             settings: settings::of(scenario, duration, rate, seed),
         };
-        plan.check_budget(&scenario.budget)?;
+        plan.bill().check(&scenario.budget, plan.clusters.len())?;
         Ok(plan)
-    }
-
-    fn check_budget(&self, budget: &Budget) -> Result<(), OverBudget> {
-        let Bill { messages, connections, .. } = self.bill;
-        let both = messages.saturating_mul(self.clusters.len().max(1) as u64);
-        let mut over = Vec::new();
-        let mut compare = |what: &str, plan: u64, limit: u64, key: &str| {
-            if plan > limit {
-                over.push(format!(
-                    "{plan} {what} where budget.{key} allows {limit}; shorten the run, lower the \
-                     rate or raise the budget"
-                ));
-            }
-        };
-        compare("messages per app", messages, budget.messages_max, "messages_max");
-        compare("messages together", both, budget.account_messages_max, "account_messages_max");
-        compare("connections per app", connections, budget.connections_max, "connections_max");
-        if over.is_empty() { Ok(()) } else { Err(OverBudget(over.join("; "))) }
     }
 
     /// Trials without a failure that the asked proof needs.
@@ -372,15 +309,10 @@ impl Plan {
         }
     }
 
-    /// Witnesses of each channel on each cluster.
-    pub fn witnesses_per_channel(&self) -> u64 {
-        self.witnesses.iter().map(|w| u64::from(w.replica) + 1).max().unwrap_or_default()
-    }
-
     /// Whether the schedule has enough events for the asked proof, or time for the asked wait.
     pub fn reaches_proof(&self) -> bool {
         if self.requirements.phase.publishes() {
-            self.bill.events >= self.trials_needed()
+            self.schedule.events() >= self.trials_needed()
         } else {
             self.schedule.duration >= self.requirements.limits.drained_for
         }
@@ -537,7 +469,6 @@ impl Plan {
         plan.handover = None;
         plan.parity = None;
         plan.webhooks = None;
-        plan.bill.connections = 2;
         plan
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -45,6 +45,11 @@ impl<'a> Section<'a> {
     /// Notes a problem with a key, or with the table where the key is missing.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
         self.context.problem(self.span_of(key), &self.key(key), message);
+    }
+
+    /// Notes a problem with the table as a whole.
+    pub(super) fn problem_as_a_whole(&self, message: impl Into<String>) {
+        self.context.problem(self.span.clone(), &self.path, message);
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -303,6 +308,38 @@ impl<'a> Section<'a> {
         texts
     }
 
+    /// A list of known words, each of them once, and at least one; `default` where there is none.
+    /// `what` says what each of them is.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        known: &[(&'static str, T)],
+        default: &[T],
+    ) -> Vec<T> {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        let defaults: Vec<_> =
+            known.iter().filter(|(_, choice)| default.contains(choice)).collect();
+        let defaults: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
+        let form = || form::texts(&json!({ "enum": names }), 1, &defaults);
+        let Some(given) = self.texts(key, form) else { return default.to_vec() };
+        let mut chosen = Vec::new();
+        for name in &given {
+            match known.iter().find(|(known, _)| known == name) {
+                Some((_, choice)) if !chosen.contains(choice) => chosen.push(*choice),
+                Some(_) => {}
+                None => {
+                    let message = format!("{name:?} is no {what}; use {}", names.join(", "));
+                    self.problem(key, message);
+                }
+            }
+        }
+        if given.is_empty() {
+            self.problem(key, format!("must name at least one of {}", names.join(", ")));
+        }
+        chosen
+    }
+
     /// The same, with `${VAR}` replaced in each.
     pub(super) fn expanded_texts(
         &mut self,
@@ -326,15 +363,10 @@ impl<'a> Section<'a> {
             let message = if elsewhere.contains(&name) {
                 "is not available in this version; remove it".to_owned()
             } else {
-                let known = self.known.iter().map(|k| (strsim::damerau_levenshtein(k, name), k));
-                match known.min() {
-                    Some((distance, known)) if distance <= 3 => {
-                        format!("is not a known key; did you mean {known}?")
-                    }
-                    _ => {
-                        let known: Vec<_> = self.known.iter().copied().collect();
-                        format!("is not a known key; known here: {}", known.join(", "))
-                    }
+                let known: Vec<_> = self.known.iter().copied().collect();
+                match closest(&known, name) {
+                    Some(known) => format!("is not a known key; did you mean {known}?"),
+                    None => format!("is not a known key; known here: {}", known.join(", ")),
                 }
             };
             self.context.problem(key.span(), &self.key(name), message);
@@ -351,6 +383,12 @@ pub(super) enum Given {
     One(usize),
     /// Keys of more than one.
     Several,
+}
+
+/// Which of the known words somebody meant, if one of them is close.
+pub(super) fn closest<'a>(known: &[&'a str], given: &str) -> Option<&'a str> {
+    let known = known.iter().map(|known| (strsim::damerau_levenshtein(known, given), *known));
+    known.min().filter(|(distance, _)| *distance <= 3).map(|(_, known)| known)
 }
 
 /// A default, as it would be written.

@@ -32,7 +32,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Webhooks> {
     let listen = section.text_like("listen", ADDRESS, None).and_then(|text| {
         let listen = text.parse();
         if listen.is_err() {
-            let message = format!("{text:?} is no address; write \"127.0.0.1:9185\"");
+            let message =
+                format!("{text:?} is no IP address with a port; write \"127.0.0.1:9185\"");
             section.problem("listen", message);
         }
         listen.ok()
@@ -48,5 +49,5 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Webhooks> {
 
 /// Where nothing ever listens: the scenario has a problem.
 fn nowhere() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
+    SocketAddr::from(([127, 0, 0, 1], 9))
 }

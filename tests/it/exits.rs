@@ -210,8 +210,8 @@ fn a_live_pair_passes_the_check() {
         "events         400 in 2s 500ms, 160.0 per second, to each cluster",
         "messages       1242 billed to each app, 2484 together",
         "proof          a loss rate below 1.0 % at 95 % confidence, if nothing is lost, takes",
-        "this run as planned: 299 events, 897 messages to each app, 2s; the duration suffices",
-        "--until-proven:      377 events, 1131 messages to each app, 3s; the duration suffices",
+        "this run as planned: 299 events, 939 messages to each app, 2s; the duration suffices",
+        "--until-proven:      377 events, 1173 messages to each app, 3s; the duration suffices",
     ] {
         assert!(plan.stdout.contains(line), "{line:?} is missing in the plan");
     }

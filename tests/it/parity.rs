@@ -142,8 +142,8 @@ fn a_run_rests_on_what_its_probes_find() {
     assert_eq!(check["status"], "fail");
     assert_eq!(
         check["detail"],
-        "both behave alike in 10 of 11 rows; cache-replay differs: the last event on old, nothing, \
-         and says so on new"
+        "both behave alike in 10 of 11 rows; cache-replay differs: the last event on old, nothing \
+         (it says so) on new"
     );
     // Its channels are gone when it ends.
     assert_eq!(report.status("left-behind", "new"), "pass");
@@ -158,6 +158,8 @@ fn a_difference_that_is_accepted_is_shown_and_fails_nothing() {
     let path = folder.write("scenario.toml", &format!("{}{accept}", scenario(&TIMES)));
     let report = rehearse(&path, 7, &[]).run().judged();
     assert_eq!(report.status("parity", "both"), "pass");
+    let said = "both behave alike in 1 of 2 rows; wanted to differ: cache-replay";
+    assert_eq!(report.check("parity", "both")["detail"], said);
     let rows = &report.0["parity"];
     assert_eq!(rows[1]["likeness"], "accepted");
     assert_eq!(rows[1]["accepted"], "clients fetch their state");

@@ -209,25 +209,18 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     (
         "invalid-handover-in-a-preflight.toml",
-        &[
-            "4: handover.ways: clients move while events go to both clusters: dual-publish or cutover \
-           alone; remove [handover]",
-        ],
+        &["4: handover: clients move while events go to both clusters: dual-publish or cutover \
+           alone; remove [handover]"],
     ),
     (
         "invalid-parity.toml",
         &[
             "2: parity.probes: \"weather\" is no probe; use presence, presence-silent, cache, \
              client-events, publication",
-            "3: parity.accept: \"cache-miss\" is not of the form \"row: why\", with one of presence-user, \
-             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
-             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
-             several-channels, publication-info",
-            "3: parity.accept: \"cache-miss: \" is not of the form \"row: why\", with one of presence-user, \
-             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
-             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
-             several-channels, publication-info",
-            "3: parity.accept: \"colour: red\" is not of the form \"row: why\", with one of presence-user, \
+            "3: parity.accept: \"cache-mis: wanted\" names no row; did you mean cache-miss?",
+            "3: parity.accept: \"cache-miss\" gives no reason in one line; write \"cache-miss: why\"",
+            "3: parity.accept: \"cache-miss: \" gives no reason in one line; write \"cache-miss: why\"",
+            "3: parity.accept: \"colour: red\" names no row; use one of presence-user, \
              presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
              client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
              several-channels, publication-info",
@@ -240,17 +233,22 @@ const INVALID: &[(&str, &[&str])] = &[
     ),
     (
         "invalid-parity-in-a-drain.toml",
-        &[
-            "4: parity.probes: two apps are compared where a run is on both: preflight, dual-publish \
-           or cutover alone; remove [parity]",
-        ],
+        &["4: parity: two apps are compared where a run is on both: preflight, dual-publish \
+           or cutover alone; remove [parity]"],
     ),
     (
         "invalid-webhooks.toml",
         &[
-            "2: webhooks.listen: \"everywhere\" is no address; write \"127.0.0.1:9185\"",
+            "2: webhooks.listen: \"everywhere\" is no IP address with a port; write \"127.0.0.1:9185\"",
             "3: webhooks.path: must be a path such as \"/webhooks\"",
             "4: webhooks.colour: is not a known key; known here: listen, path",
+        ],
+    ),
+    (
+        "invalid-webhooks-at-any-port.toml",
+        &[
+            "2: webhooks.listen: port 0 is whichever is free, and no app could be told of it; name a \
+             port",
         ],
     ),
     (
@@ -273,7 +271,7 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-sample-in-a-drain.toml",
         &[
-            "4: sample.prefixes: a drain must not subscribe to the application's channels on old; \
+            "4: sample: a drain must not subscribe to the application's channels on old; \
              remove [sample]",
             "4: sample.prefixes: is missing; name what the channels begin with: \
              [\"private-orders-\"], or [\"\"] for all of them",
@@ -456,6 +454,15 @@ fn a_secret_that_is_written_out_is_accepted_and_warned_of() {
                    written out in the scenario; use \"${NAME}\" or secret_file\n";
     assert_eq!(outcome.stderr, warning);
     assert_no_secret(&outcome);
+}
+
+#[test]
+fn a_difference_that_is_wanted_and_not_looked_for_is_warned_of() {
+    let outcome = about(&["check", "warned-parity.toml"]);
+    outcome.assert_code(0);
+    let warning = "pusher-canary: warning: warned-parity.toml: parity.accept names presence-silent, \
+                   which nothing here tries; add \"presence-silent\" to parity.probes, or remove it\n";
+    assert_eq!(outcome.stderr, warning);
 }
 
 // The project's own scenarios.

@@ -203,7 +203,7 @@ fn from_toml(text: &str) -> Option<Value> {
 }
 
 /// Mistakes that are none of form, and why a schema cannot see them.
-const UNSEEN: [(&str, &str); 10] = [
+const UNSEEN: [(&str, &str); 11] = [
     ("channel-limits", "a limit that depends on other keys"),
     ("client-rate", "a limit that depends on other keys"),
     ("client-route", "a route that needs certain kinds of channels"),
@@ -214,6 +214,7 @@ const UNSEEN: [(&str, &str); 10] = [
     ("same-app", "two keys against two others"),
     ("secret-as-file", "a file that is not there"),
     ("secret-file-empty", "a file without content"),
+    ("webhooks-at-any-port", "a port that a rehearsal may leave open"),
 ];
 
 #[test]
@@ -330,7 +331,8 @@ const VALUES: [&str; 68] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 22] = [
+const BEYOND: [&str; 23] = [
+    "port 0 is whichever is free",
     "must be longer than",
     "must be at least",
     "must be at most",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::report::markup::clipped;
-use crate::report::text::grouped;
+use crate::report::text::{grouped, is_fault};
 use crate::report::{Advice, IncidentReport, Report};
 use crate::verify::fact::Control;
 use crate::verify::verdict::Status;
@@ -125,7 +125,10 @@ impl Report {
     pub(super) fn html_rehearsal(&self, out: &mut String) -> std::fmt::Result {
         let Some(counts) = &self.rehearsal else { return Ok(()) };
         let done = |role| counts.get(role).into_iter().flatten();
-        let is_done = |(what, n): (&String, &u64)| (*n > 0).then(|| what.clone());
+        let is_done = |(what, n): (&String, &u64)| {
+            let is_done = *n > 0 && is_fault(what);
+            is_done.then(|| what.clone())
+        };
         let kinds: BTreeSet<_> = counts.keys().flat_map(|r| done(r).filter_map(is_done)).collect();
         if kinds.is_empty() {
             return writeln!(out, "<p>The clusters of the rehearsal did nothing wrong.</p>");

@@ -47,7 +47,7 @@ fn the_schedule_asks_for_as_many_events_as_it_says_in_the_order_of_time() {
         let due = all(plan.schedule.clone());
         let events: usize = due.iter().map(|d| d.streams.len()).sum();
         assert_eq!(events as u64, plan.schedule.events(), "{canary}");
-        assert_eq!(plan.bill.events, plan.schedule.events());
+        assert_eq!(plan.bill().events, plan.schedule.events());
         assert!(due.windows(2).all(|w| w[0].at <= w[1].at), "{canary}");
         assert!(due.iter().all(|d| d.at < Duration::from_secs(10)));
     }
@@ -114,7 +114,7 @@ fn without_http_routes_only_channels_that_carry_client_events_are_used() {
 #[test]
 fn the_bill_counts_a_publication_and_each_of_its_deliveries() {
     let plan = plan("[canary]\nrate = 10\nwitnesses = 3");
-    assert_eq!((plan.bill.events, plan.bill.messages), (100, 442));
+    assert_eq!((plan.bill().events, plan.bill().messages), (100, 442));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn overrides_replace_what_the_scenario_says() {
         ..Overrides::default()
     };
     let plan = Plan::new(&scenario(""), overrides, RUN, 7).unwrap();
-    assert_eq!((plan.bill.events, plan.seed), (35_000, 3));
+    assert_eq!((plan.bill().events, plan.seed), (35_000, 3));
     assert!(plan.reaches_proof(), "35,000 events rule out 0.01 % at 95 %");
     assert_eq!(plan.trials_needed(), 29_956);
 }

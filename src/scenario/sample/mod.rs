@@ -54,7 +54,7 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase) -> Option<Sampling> 
     }
     describe_excluded(section, "sample", |phase| excluded(phase).is_some());
     if let Some(why) = excluded(phase) {
-        section.problem("prefixes", format!("{why}; remove [sample]"));
+        section.problem_as_a_whole(format!("{why}; remove [sample]"));
     }
     if !section.requires("prefixes") {
         let message = "is missing; name what the channels begin with: [\"private-orders-\"], or \

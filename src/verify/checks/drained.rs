@@ -54,7 +54,9 @@ fn empty_for_long(read: &OccupancyFigures, limits: &Limits) -> (Status, String) 
     let detail = format!("no channel occupied for {empty}, {asked} asked");
     match &limits.unseen {
         _ if read.has_shown => (Status::Pass, detail),
-        Some(why) => (Status::Pass, format!("{detail}; nobody was ever seen there: {why}")),
+        Some(why) => {
+            (Status::Pass, format!("{detail}; nobody was ever seen there, but it is known: {why}"))
+        }
         None => (Status::Inconclusive, format!("{detail}{UNSEEN}")),
     }
 }
@@ -92,7 +94,9 @@ fn confirmed(
              oldest key in the scenario"
                 .to_owned(),
         ),
-        0 => (Status::Pass, format!("{detail}; no webhook was due")),
+        0 => {
+            (Status::Pass, format!("{detail}; nobody was there of whom a webhook could have told"))
+        }
         _ => (Status::Pass, format!("{detail}; by its webhooks for {empty}, {asked} asked")),
     }
 }

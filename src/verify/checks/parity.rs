@@ -23,7 +23,9 @@ pub(super) fn check(parity: &ParityFigures) -> Seen {
         same => format!("both behave alike in {same} of {all} rows"),
     };
     if accepted > 0 {
-        said += &format!(", {accepted} differ as is wanted");
+        let wanted = parity.rows.iter().filter(|(_, row)| row.likeness == Likeness::Accepted);
+        let wanted: Vec<_> = wanted.map(|(row, _)| row.as_str()).collect();
+        said += &format!("; wanted to differ: {}", wanted.join(", "));
     }
     let telling = parity.rows.iter().filter(|(_, row)| row.likeness > Likeness::Accepted);
     for (row, figures) in telling {

@@ -1,0 +1,89 @@
+//! What a run costs, and whether its budget has that.
+
+use std::time::Duration;
+
+use crate::verify::control;
+
+use super::super::file::Budget;
+use super::Plan;
+
+/// Messages that negative controls take on each app at most: publications and deliveries.
+const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
+/// Messages that probes take on each app at most.
+const PROBE_MESSAGES_MAX: u64 = 200;
+/// Connections that they have to each app at a time, at most.
+const PROBE_CONNECTIONS: usize = 3;
+/// The negative controls' connection, and one that is there for a moment.
+const OTHER_CONNECTIONS: usize = 2;
+
+/// What a run costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// Canary events, on each cluster.
+    pub events: u64,
+    /// Messages billed to each app: a publication and each of its deliveries is one.
+    pub messages: u64,
+    /// Of these, the most that negative controls take.
+    pub control_messages: u64,
+    /// WebSocket connections to each app at a time. One of them is there for a moment only.
+    pub connections: u64,
+}
+
+/// Why a scenario cannot be run as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the plan exceeds its budget: {0}")]
+pub struct OverBudget(String);
+
+impl Plan {
+    /// What the planned run costs.
+    pub fn bill(&self) -> Bill {
+        let (events, duration) = (self.schedule.events(), self.schedule.duration());
+        let connections = self.witnesses.len()
+            + self.senders.len()
+            + self.sample.as_ref().map_or(0, |sample| sample.connections)
+            + self.handover.as_ref().map_or(0, |handover| handover.movers.len())
+            + self.parity.as_ref().map_or(0, |_| PROBE_CONNECTIONS)
+            + OTHER_CONNECTIONS;
+        Bill {
+            events,
+            messages: self.messages(events, duration),
+            control_messages: CONTROL_MESSAGES_MAX,
+            connections: connections as u64,
+        }
+    }
+
+    /// Messages billed to each app, at most, for so many events within such a time.
+    pub fn messages(&self, events: u64, time: Duration) -> u64 {
+        let delivered = events.saturating_mul(1 + self.witnesses_per_channel());
+        let moved = self.handover.as_ref().map_or(0, |handover| handover.messages(time));
+        let probed = self.parity.as_ref().map_or(0, |_| PROBE_MESSAGES_MAX);
+        delivered.saturating_add(moved).saturating_add(probed + CONTROL_MESSAGES_MAX)
+    }
+
+    /// Witnesses of each channel on each cluster.
+    fn witnesses_per_channel(&self) -> u64 {
+        self.witnesses.iter().map(|w| u64::from(w.replica) + 1).max().unwrap_or_default()
+    }
+}
+
+impl Bill {
+    /// # Errors
+    /// What exceeds the budget, on so many clusters.
+    pub(super) fn check(&self, budget: &Budget, clusters: usize) -> Result<(), OverBudget> {
+        let Self { messages, connections, .. } = *self;
+        let both = messages.saturating_mul(clusters.max(1) as u64);
+        let mut over = Vec::new();
+        let mut compare = |what: &str, plan: u64, limit: u64, key: &str| {
+            if plan > limit {
+                over.push(format!(
+                    "{plan} {what} where budget.{key} allows {limit}; shorten the run, lower the \
+                     rate or raise the budget"
+                ));
+            }
+        };
+        compare("messages per app", messages, budget.messages_max, "messages_max");
+        compare("messages together", both, budget.account_messages_max, "account_messages_max");
+        compare("connections per app", connections, budget.connections_max, "connections_max");
+        if over.is_empty() { Ok(()) } else { Err(OverBudget(over.join("; "))) }
+    }
+}
