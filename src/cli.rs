@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use crate::agent::Task;
 use crate::model::fault::Fault;
+use crate::verify::parity::Probe;
 
 /// Proves that a live migration between two Pusher Channels clusters loses no message.
 #[derive(Debug, Parser)]
@@ -24,11 +25,12 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  GO; check: sound; history: shown, but for `history show`, which ends as the run did;
-     schema, completions: printed
-  1  NO-GO
+  0  GO; check: sound; parity: no difference, or accepted ones only; history: shown, but for
+     `history show`, which ends as the run did; schema, completions: printed
+  1  NO-GO; parity: differs
   2  something must be changed: command line, scenario, key or secret, budget; nothing was measured
-  3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached
+  3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached;
+     parity: something could not be tested
   4  the agent itself failed";
 
 /// What to do.
@@ -40,6 +42,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a scenario once and end in a verdict: the canary, and the gate before a cutover
     Run(RunArgs),
+    /// Compare settings and behaviour of the two apps, point by point
+    Parity(ParityArgs),
     /// Judge a recorded run again, also one that was killed, and render its report
     Report(RecordArgs),
     /// Judge finished runs together, without new traffic: the gate before a cutover
@@ -192,6 +196,28 @@ pub struct RunArgs {
     pub keep: KeepArgs,
 }
 
+/// `parity`.
+#[derive(Debug, Args)]
+pub struct ParityArgs {
+    /// The scenario, of which `clusters` and `parity` count
+    pub scenario: PathBuf,
+    /// Try these alone; repeatable, or with commas
+    #[arg(long, value_name = "PROBE", value_parser = parse_probe, value_delimiter = ',')]
+    pub only: Vec<Probe>,
+    /// Leave these out; repeatable, or with commas
+    #[arg(long, value_name = "PROBE", value_parser = parse_probe, value_delimiter = ',')]
+    pub skip: Vec<Probe>,
+    /// Try what takes minutes as well
+    #[arg(long)]
+    pub slow: bool,
+    /// Compare with an earlier matrix as well, which --report-json wrote; repeatable
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub baseline: Vec<PathBuf>,
+    /// Where the outcome goes.
+    #[command(flatten)]
+    pub output: ReportArgs,
+}
+
 /// `report`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
@@ -330,6 +356,8 @@ pub enum SchemaOf {
     Report,
     /// What `gate --report-json` writes
     Gate,
+    /// What `parity --report-json` writes
+    Parity,
 }
 
 /// `completions`.
@@ -337,6 +365,12 @@ pub enum SchemaOf {
 pub struct CompletionsArgs {
     /// The shell
     pub shell: Shell,
+}
+
+fn parse_probe(text: &str) -> Result<Probe, String> {
+    let known = Probe::ALL.map(Probe::as_str);
+    let probe = Probe::ALL.into_iter().find(|probe| probe.as_str() == text);
+    probe.ok_or_else(|| format!("no such probe; use one of {}", known.join(", ")))
 }
 
 fn parse_publishing_time(text: &str) -> Result<Duration, String> {

@@ -21,6 +21,7 @@ use std::process::{Command, Stdio};
 use pusher_canary::model::ClusterRole;
 use pusher_canary::rehearsal::{Pair, PairConfig};
 use pusher_canary::scenario::file::{self, Clusters, Surroundings};
+use pusher_canary::verify::parity::Probe;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -150,6 +151,11 @@ const COMMANDS: &[(&str, Tested)] = &[
     ("pusher-canary schema scenario > scenario.schema.json", Here(&["schema", "scenario"], &[0])),
     ("pusher-canary schema report > report.schema.json", Here(&["schema", "report"], &[0])),
     ("pusher-canary schema gate > gate.schema.json", Here(&["schema", "gate"], &[0])),
+    (
+        "pusher-canary parity scenarios/preflight.toml",
+        Here(&["parity", "--skip", "idle", "scenarios/preflight.toml"], &[0]),
+    ),
+    ("pusher-canary schema parity > parity.schema.json", Here(&["schema", "parity"], &[0])),
     (
         "pusher-canary completions bash > ~/.local/share/bash-completion/completions/pusher-canary",
         Here(&["completions", "bash"], &[0]),
@@ -457,4 +463,29 @@ fn every_picture_of_the_readme_is_there_and_small() {
         let bytes = fs::metadata(root().join(name)).map(|data| data.len());
         assert!(bytes.as_ref().is_ok_and(|bytes| *bytes < 200_000), "{name}: {bytes:?}");
     }
+}
+
+/// The table of `docs/parity.md` as it must be.
+fn parity_table() -> String {
+    let mut table = String::from(
+        "| probe | messages | row | what is compared | what to change |\n|---|---|---|---|---|\n",
+    );
+    for probe in Probe::ALL {
+        let (mut name, mut messages) =
+            (format!("`{}`", probe.as_str()), probe.messages().to_string());
+        for row in probe.rows() {
+            let (row, meaning, advice) = (row.as_str(), row.meaning(), row.advice());
+            table += &format!("| {name} | {messages} | `{row}` | {meaning} | {advice} |\n");
+            name.clear();
+            messages.clear();
+        }
+    }
+    table
+}
+
+#[test]
+fn every_row_of_a_matrix_is_documented() {
+    let text = fs::read_to_string(root().join("docs/parity.md")).unwrap();
+    let table = parity_table();
+    assert!(text.contains(&table), "docs/parity.md must have this table:\n\n{table}");
 }

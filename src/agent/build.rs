@@ -10,12 +10,9 @@ use tokio_util::task::TaskTracker;
 use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
-use crate::probes::{self, Site};
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
-use crate::scenario::plan::{
-    CHANNEL_PREFIX, ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan,
-};
+use crate::scenario::plan::{ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
 use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
@@ -28,6 +25,7 @@ use crate::verify::ledger::{self, Ledger, StreamSpec};
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
 
+use super::comparison;
 use super::controls::Controls;
 use super::endpoint::Endpoint;
 use super::link::{ConnectGate, Link, LinkTarget};
@@ -234,15 +232,8 @@ impl Builder<'_> {
 
     fn prober(&self, socket: &Target, wire: &Wire) -> Option<Prober> {
         let parity = self.plan.parity.as_ref()?;
-        let site = Site {
-            socket: socket.clone(),
-            api: wire.target.clone(),
-            signer: self.cluster.signer.clone(),
-            clock: self.clock,
-            tasks: wire.tasks.clone(),
-            news_within: probes::NEWS_WITHIN,
-            tail: format!("{CHANNEL_PREFIX}{}-parity", self.plan.run.short()),
-        };
+        let targets = (socket.clone(), wire.target.clone());
+        let site = comparison::site(self.cluster, targets, self.plan.run, self.clock, &wire.tasks);
         let (role, probes, facts) = (wire.role, parity.probes.clone(), self.facts.clone());
         Some(Prober { role, site, probes, facts })
     }

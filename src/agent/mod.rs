@@ -4,6 +4,7 @@
 mod aftermath;
 mod build;
 mod collector;
+pub mod comparison;
 mod controls;
 mod endpoint;
 mod link;

@@ -1,11 +1,12 @@
 //! Finds out how an app behaves, while a run goes on.
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use crate::model::ClusterRole;
 use crate::probes::{self, Site};
 use crate::verify::fact::Fact;
-use crate::verify::parity::{Probe, Reading};
+use crate::verify::parity::Probe;
 
 use super::Phases;
 
@@ -25,18 +26,11 @@ impl Prober {
     /// Tries everything once, unless the run ends before.
     pub async fn run(self, phases: Phases) {
         phases.publishing.cancelled().await;
-        for probe in self.probes {
-            let found = tokio::select! {
-                found = probes::probe(&self.site, probe) => found,
-                () = phases.leave.cancelled() => {
-                    let ended = || Reading::NotTested("the run ended before".to_owned());
-                    probe.rows().iter().map(|row| (*row, ended())).collect()
-                }
-            };
-            for (row, reading) in found {
-                // The collector outlives this; if it is gone, the run has failed already.
-                let _ = self.facts.send(Fact::Probed(self.role, row, reading)).await;
-            }
+        let found = probes::all(&self.site, &self.probes, 1, &phases.leave);
+        let mut found = std::pin::pin!(found);
+        while let Some((row, reading)) = found.next().await {
+            // The collector outlives this; if it is gone, the run has failed already.
+            let _ = self.facts.send(Fact::Probed(self.role, row, reading)).await;
         }
     }
 }

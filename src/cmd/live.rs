@@ -219,7 +219,9 @@ impl Measured<'_> {
         journal: SharedJournal,
     ) -> Result<agent::Finished, Stop> {
         let Self { plan, clock, listen, quiet, clusters_within, sabotage } = self;
-        let obeying = obey(listen_for_signals()?, stop.clone(), plan.horizon);
+        let horizon = humantime::format_duration(plan.horizon);
+        let stopping = format!("waiting up to {horizon} for what is under way");
+        let obeying = obey(listen_for_signals()?, stop.clone(), stopping);
         let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
         let serving = CancellationToken::new();
         let server = match listen {
@@ -276,7 +278,7 @@ fn draw_key() -> Result<[u8; 32], Stop> {
 
 /// SIGINT and SIGTERM. Listened for before the first connection: one that came earlier would end
 /// the process without a word.
-fn listen_for_signals() -> Result<[Signal; 2], Stop> {
+pub(super) fn listen_for_signals() -> Result<[Signal; 2], Stop> {
     let listen = |kind| {
         let failed = |error| Stop::new(Exit::Failed, format!("no signal handler: {error}"));
         signal(kind).map_err(failed)
@@ -284,11 +286,11 @@ fn listen_for_signals() -> Result<[Signal; 2], Stop> {
     Ok([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?])
 }
 
-/// The first signal ends publishing; the second ends the process.
-async fn obey(
+/// The first signal stops what is under way in order; the second ends the process.
+pub(super) async fn obey(
     [mut interrupt, mut terminate]: [Signal; 2],
     stop: CancellationToken,
-    horizon: Duration,
+    stopping: String,
 ) -> Infallible {
     let mut any = async || {
         tokio::select! {
@@ -298,10 +300,7 @@ async fn obey(
     };
     any().await;
     stop.cancel();
-    let horizon = humantime::format_duration(horizon);
-    complain(&format!(
-        "stopping: waiting up to {horizon} for what is under way; once more ends at once"
-    ));
+    complain(&format!("stopping: {stopping}; once more ends at once"));
     any().await;
     complain("ended at once; nothing is concluded");
     std::process::exit(Exit::Inconclusive.code().into())

@@ -8,6 +8,7 @@ mod history;
 mod journal;
 mod live;
 mod output;
+mod parity;
 mod rehearse;
 mod report;
 mod run;
@@ -54,6 +55,7 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Rehearse(args) => rehearse::execute(args),
         Command::Check(args) => check::execute(args),
         Command::Run(args) => run::execute(args),
+        Command::Parity(args) => parity::execute(args),
         Command::Report(args) => report::execute(args),
         Command::Gate(args) => gate::execute(args),
         Command::History(args) => history::execute(args),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::ReportArgs;
 use crate::exit::Exit;
-use crate::report::{Pool, Report};
+use crate::report::{Matrix, Pool, Report};
 
 use super::{Stop, print};
 
@@ -36,6 +36,10 @@ impl Form {
             (Self::Html, Judged::Run(report)) => report.to_html(),
             (Self::Junit, Judged::Run(report)) => report.to_junit(),
             (Self::Markdown, Judged::Run(report)) => report.to_markdown(),
+            (Self::Json, Judged::Apps(matrix)) => matrix.to_json(),
+            (Self::Html, Judged::Apps(matrix)) => matrix.to_html(),
+            (Self::Junit, Judged::Apps(matrix)) => matrix.to_junit(),
+            (Self::Markdown, Judged::Apps(matrix)) => matrix.to_markdown(),
             (Self::Json, Judged::Runs(pool)) => pool.to_json(),
             (Self::Html, Judged::Runs(pool)) => pool.to_html(),
             (Self::Junit, Judged::Runs(pool)) => pool.to_junit(),
@@ -50,6 +54,8 @@ pub(super) enum Judged<'a> {
     Run(&'a Report),
     /// Several together.
     Runs(&'a Pool),
+    /// Two apps.
+    Apps(&'a Matrix),
 }
 
 impl Judged<'_> {
@@ -57,6 +63,7 @@ impl Judged<'_> {
         match self {
             Self::Run(report) => report.to_text(),
             Self::Runs(pool) => pool.to_text(),
+            Self::Apps(matrix) => matrix.to_text(),
         }
     }
 }

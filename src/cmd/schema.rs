@@ -13,6 +13,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         SchemaOf::Scenario => scenario::schema::scenario(),
         SchemaOf::Report => report::schema::report().to_value(),
         SchemaOf::Gate => report::schema::gate().to_value(),
+        SchemaOf::Parity => report::schema::parity().to_value(),
     };
     print(&format!("{schema:#}\n"))?;
     Ok(Exit::Go)

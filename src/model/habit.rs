@@ -8,69 +8,134 @@ use std::str::FromStr;
 
 use super::ClusterRole;
 
-/// What a cluster does otherwise than documented, always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Habit {
-    /// A member's user is announced for each of its connections.
-    MemberPerConnection,
-    /// A member stays whose connection is cut without a close.
-    Ghosts,
-    /// Cache channels do not tell that they have nothing to repeat.
-    SilentMiss,
-    /// Cache channels keep nothing.
-    NoCache,
-    /// Client events are refused.
-    NoClientEvents,
-    /// Client events go to their sender as well.
-    Echo,
-    /// Client events do not name their sender.
-    Anonymous,
-    /// Client events have no limit.
-    Unlimited,
-    /// A connection that a publication excludes gets it all the same.
-    NoExclusion,
-    /// A publication goes to one channel.
-    OneChannel,
-    /// The answer to a publication says nothing of its channels.
-    NoInfo,
-    /// No webhook tells that a channel was vacated.
-    SilentVacancy,
+/// Makes the habits of one table: each with what it is and its written form.
+macro_rules! habits {
+    ($($(#[$what:meta])* $habit:ident $name:literal)+) => {
+        /// What a cluster does otherwise than documented, always.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Habit {
+            $($(#[$what])* $habit,)+
+        }
+
+        impl Habit {
+            /// Every habit.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$habit),+];
+
+            /// Its written form.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$habit => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Habit {
-    /// Every habit.
-    pub const ALL: [Self; 12] = [
-        Self::MemberPerConnection,
-        Self::Ghosts,
-        Self::SilentMiss,
-        Self::NoCache,
-        Self::NoClientEvents,
-        Self::Echo,
-        Self::Anonymous,
-        Self::Unlimited,
-        Self::NoExclusion,
-        Self::OneChannel,
-        Self::NoInfo,
-        Self::SilentVacancy,
-    ];
-
-    /// Its written form.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MemberPerConnection => "member-per-connection",
-            Self::Ghosts => "ghosts",
-            Self::SilentMiss => "silent-miss",
-            Self::NoCache => "no-cache",
-            Self::NoClientEvents => "no-client-events",
-            Self::Echo => "echo",
-            Self::Anonymous => "anonymous",
-            Self::Unlimited => "unlimited",
-            Self::NoExclusion => "no-exclusion",
-            Self::OneChannel => "one-channel",
-            Self::NoInfo => "no-info",
-            Self::SilentVacancy => "silent-vacancy",
-        }
-    }
+habits! {
+    /// A member's user is announced for each of its connections.
+    MemberPerConnection "member-per-connection"
+    /// A member stays whose connection is cut without a close.
+    Ghosts "ghosts"
+    /// Cache channels do not tell that they have nothing to repeat.
+    SilentMiss "silent-miss"
+    /// Cache channels keep nothing.
+    NoCache "no-cache"
+    /// Client events are refused.
+    NoClientEvents "no-client-events"
+    /// Client events go to their sender as well.
+    Echo "echo"
+    /// Client events do not name their sender.
+    Anonymous "anonymous"
+    /// Client events have no limit.
+    Unlimited "unlimited"
+    /// A connection that a publication excludes gets it all the same.
+    NoExclusion "no-exclusion"
+    /// A publication goes to one channel.
+    OneChannel "one-channel"
+    /// The answer to a publication says nothing of its channels.
+    NoInfo "no-info"
+    /// No webhook tells that a channel was vacated.
+    SilentVacancy "silent-vacancy"
+    /// Encrypted channels are refused.
+    NoEncrypted "no-encrypted"
+    /// Private cache channels are refused.
+    NoPrivateCache "no-private-cache"
+    /// Presence cache channels are refused.
+    NoPresenceCache "no-presence-cache"
+    /// Encrypted cache channels are refused.
+    NoEncryptedCache "no-encrypted-cache"
+    /// Data that is no JSON is refused.
+    NoText "no-text"
+    /// Blanks behind the colons of data are taken out.
+    Compact "compact"
+    /// Data that is a number loses the zeroes at its end.
+    ShortNumbers "short-numbers"
+    /// Data that is null becomes empty.
+    NoNull "no-null"
+    /// Empty data is refused.
+    NoEmptyData "no-empty-data"
+    /// What is not ASCII in data is escaped.
+    EscapesUnicode "escapes-unicode"
+    /// What is escaped in data without need is not any more.
+    Unescapes "unescapes"
+    /// Large integers in data are rounded.
+    Doubles "doubles"
+    /// Events published by themselves have at most 10,000 bytes of data.
+    SmallEvents "small-events"
+    /// Events published in a batch have at most 10,000 bytes of data.
+    SmallBatches "small-batches"
+    /// Client events have at most 10,000 bytes of data.
+    SmallClientEvents "small-client-events"
+    /// A publication goes to any number of channels.
+    ManyChannels "many-channels"
+    /// A batch has any number of events.
+    ManyEvents "many-events"
+    /// The API takes channel names of 200 characters.
+    LongChannelNames "long-channel-names"
+    /// The API takes event names of any length.
+    LongEventNames "long-event-names"
+    /// The API takes any character in a channel's name.
+    AnyCharacters "any-characters"
+    /// Who connects with an unknown key is cut off without a word.
+    WordlessStrangers "wordless-strangers"
+    /// The API does not look at the key of a request, but at its signature alone.
+    AnyKey "any-key"
+    /// A request with a wrong signature is answered with 403.
+    ForbidsForgeries "forbids-forgeries"
+    /// A refused signature has an error code.
+    CodedRefusals "coded-refusals"
+    /// Channels may be subscribed to by any name.
+    AnyName "any-name"
+    /// A frame that is no JSON is not answered.
+    SilentMalformed "silent-malformed"
+    /// A second subscription to a channel is confirmed.
+    Twice "twice"
+    /// A confirmed subscription bears no data.
+    BareConfirmations "bare-confirmations"
+    /// The API closes a connection behind each answer.
+    ClosesHttp "closes-http"
+    /// The API's answers bear a date in the future.
+    ClockAhead "clock-ahead"
+    /// The API does not look at the timestamp of a request.
+    AnyTime "any-time"
+    /// Clients are told to ping after 30 seconds.
+    Activity30 "activity-30"
+    /// A connection that neither subscribes nor signs in is closed soon.
+    Talkers "talkers"
+    /// Subscribers are told how many they are.
+    TellsCounts "tells-counts"
+    /// The API does not count subscriptions.
+    NoCounts "no-counts"
+    /// Nobody can sign in.
+    NoSignIn "no-sign-in"
+    /// Signing in with a wrong signature closes the connection.
+    ShutsForgersOut "shuts-forgers-out"
+    /// Events for a user are taken and not delivered.
+    DeafUsers "deaf-users"
+    /// Watchlists are not looked at.
+    NoWatchlist "no-watchlist"
+    /// Nobody's connections can be terminated.
+    NoTerminate "no-terminate"
 }
 
 /// A habit of one cluster.
@@ -87,11 +152,10 @@ impl FromStr for HabitOf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Habit::ALL.map(Habit::as_str).join(", ");
         let (cluster, habit) = text.split_once(':').ok_or("write CLUSTER:HABIT: new:no-cache")?;
         let cluster = cluster.parse().map_err(|_| format!("`{cluster}` is neither old nor new"))?;
         let habit = Habit::ALL.into_iter().find(|known| known.as_str() == habit);
-        let habit = habit.ok_or_else(|| format!("is no habit; use one of {}", known()))?;
+        let habit = habit.ok_or("is no habit; docs/scenario.md lists them")?;
         Ok(Self(cluster, habit))
     }
 }

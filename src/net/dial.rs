@@ -82,6 +82,20 @@ impl Target {
         Self { host, port, tls: secure.then(|| Arc::clone(tls)), url }
     }
 
+    /// The same place with another path and query, behind what comes before `/app`.
+    #[must_use]
+    pub fn at(&self, path_and_query: &str) -> Self {
+        let before = self.url.path().split("/app/").next().unwrap_or_default();
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
+        };
+        let mut target = self.clone();
+        target.url.set_path(&format!("{}{path}", before.trim_end_matches('/')));
+        target.url.set_query(query);
+        target
+    }
+
     /// `host:port`, as in a `Host` header.
     pub fn authority(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();

@@ -5,9 +5,11 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request as HttpRequest};
 use hyper_util::rt::TokioIo;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use tokio_util::task::TaskTracker;
 
 use crate::model::Clock;
@@ -35,6 +37,8 @@ pub struct Response {
     pub body: String,
     /// `Retry-After`, where it is given in seconds.
     pub retry_after: Option<Duration>,
+    /// The server's time of day, since 1970 in UTC, to the second.
+    pub date: Option<Duration>,
 }
 
 /// Why a request has no answer.
@@ -135,12 +139,10 @@ impl Connection {
             }
         };
         let (head, body) = response.into_parts();
-        let retry_after = head
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.trim().parse().ok())
-            .map(Duration::from_secs);
+        let text = |name| head.headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let retry_after = text(RETRY_AFTER).and_then(|v| v.trim().parse().ok());
+        let date = text(DATE).and_then(|v| OffsetDateTime::parse(v, &Rfc2822).ok());
+        let date = date.and_then(|at| u64::try_from(at.unix_timestamp()).ok());
         let body = Limited::new(body, bytes_max).collect().await;
         let body = body.map_err(|error| lost(&format!("the answer broke off: {error}")))?;
         let closes = head
@@ -150,7 +152,8 @@ impl Connection {
         let response = Response {
             status: head.status.as_u16(),
             body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-            retry_after,
+            retry_after: retry_after.map(Duration::from_secs),
+            date: date.map(Duration::from_secs),
         };
         Ok((response, closes))
     }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, SocketId};
-use crate::net::dial::{self, Socket};
+use crate::net::dial::{self, Socket, Target};
 use crate::pusher::auth;
-use crate::pusher::frame::{self, ErrorData, Established, PING, PONG, ServerFrame};
+use crate::pusher::frame::{self, Data, ErrorData, Established, PING, PONG, ServerFrame};
 
 use super::{FENCE, Site, WAIT};
 use crate::verify::parity::Reading;
@@ -24,6 +25,8 @@ const HEARD_MAX: usize = 10_000;
 pub(super) enum Fault {
     /// The cluster cannot be reached, or not any more.
     Lost(String),
+    /// It closed the connection with this code: 1005 without one, 1006 without a word.
+    Closed(u16),
     /// It refused what was tried.
     Refused(String),
     /// It refused what every app must let us do.
@@ -38,6 +41,9 @@ impl Fault {
         match self {
             Self::Refused(why) => Reading::Unsupported(why),
             Self::Lost(why) => Reading::NotTested(format!("cluster unreachable: {why}")),
+            Self::Closed(code) => {
+                Reading::NotTested(format!("cluster unreachable: closed with {code}"))
+            }
             Self::Barred(why) => Reading::NotTested(format!("refused: {why}")),
             Self::Silent(what) => Reading::NotTested(what),
         }
@@ -52,26 +58,36 @@ pub(super) struct Heard {
     pub(super) user_id: Option<String>,
     /// The data as JSON text.
     pub(super) data: String,
+    /// Whether the data stood there as a JSON string, as the API gives it.
+    pub(super) is_text: bool,
     /// What is wrong, if it is an error.
     error: Option<String>,
+    /// How the error names itself: its event, and its code if it has one.
+    refusal: Option<String>,
 }
 
 impl Heard {
     fn of(frame: &ServerFrame<'_>) -> Self {
         let data = frame.data();
         let is_error = matches!(&*frame.event, "pusher:error" | "pusher:subscription_error");
-        let error = is_error.then(|| {
-            let ErrorData { code, message } = ErrorData::from_data(&data);
+        let read = is_error.then(|| ErrorData::from_data(&data));
+        let error = read.as_ref().map(|ErrorData { code, message }| {
             let code = code.map_or(String::new(), |code| format!("{code} "));
-            let said: String = without_signatures(&message).chars().take(120).collect();
+            let said: String = without_signatures(message).chars().take(120).collect();
             format!("{code}{said}").trim().to_owned()
+        });
+        let refusal = read.map(|ErrorData { code, .. }| {
+            let code = code.map_or(String::new(), |code| format!(" {code}"));
+            format!("{}{code}", frame.event)
         });
         Self {
             event: frame.event.to_string(),
             channel: frame.channel.as_deref().map(str::to_owned),
             user_id: frame.user_id.as_deref().map(str::to_owned),
             data: data.json_text().to_owned(),
+            is_text: matches!(data, Data::Text(_)),
             error,
+            refusal,
         }
     }
 
@@ -92,27 +108,61 @@ impl Heard {
     }
 }
 
+/// What a cluster does about something that was sent to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// Whether it confirms it.
+    pub(super) is_taken: bool,
+    /// The last error that it answers with.
+    pub(super) refusal: Option<String>,
+    /// With what it closes the connection, if it does.
+    pub(super) closed: Option<u16>,
+}
+
+impl Fate {
+    /// In words.
+    pub(super) fn said(&self) -> String {
+        let closed = self.closed.map(|code| format!("closed with {code}"));
+        match (&self.refusal, self.is_taken, closed) {
+            (Some(refusal), _, Some(closed)) => format!("{refusal}, {closed}"),
+            (Some(refusal), _, None) => refusal.clone(),
+            (None, true, Some(closed)) => format!("taken, then {closed}"),
+            (None, true, None) => "taken".to_owned(),
+            (None, false, Some(closed)) => format!("{closed} without a word"),
+            (None, false, None) => "no answer".to_owned(),
+        }
+    }
+}
+
 /// See the module's documentation.
 pub(super) struct Client<'a> {
     site: &'a Site,
     socket: Socket,
     pub(super) id: SocketId,
+    /// After how many seconds of silence it is to ping.
+    pub(super) activity_timeout: Option<u64>,
 }
 
 impl<'a> Client<'a> {
-    /// A connection of its own.
-    pub(super) async fn connect(site: &'a Site) -> Result<Self, Fault> {
-        let dialled = dial::websocket(&site.socket, site.clock, WAIT).await;
+    /// A WebSocket there, which has said nothing and was told nothing yet.
+    pub(super) async fn open(site: &'a Site, target: &Target) -> Result<Self, Fault> {
+        site.turns.next().await;
+        let dialled = dial::websocket(target, site.clock, WAIT).await;
         let (socket, ..) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
         #[expect(clippy::expect_used, reason = "digits, a dot, digits: always a socket id")]
         let id = SocketId::new("1.1").expect("a socket id");
-        let mut client = Self { site, socket, id };
+        Ok(Self { site, socket, id, activity_timeout: None })
+    }
+
+    /// A connection of its own.
+    pub(super) async fn connect(site: &'a Site) -> Result<Self, Fault> {
+        let mut client = Self::open(site, &site.socket).await?;
         let heard = client.hear(WAIT, |h| h.event == "pusher:connection_established").await?;
         let data = heard.last().map_or("", |h| h.data.as_str());
-        let id = serde_json::from_str::<Established<'_>>(data)
-            .ok()
-            .and_then(|established| SocketId::new(&established.socket_id).ok());
+        let established = serde_json::from_str::<Established<'_>>(data).ok();
+        let id = established.as_ref().and_then(|of| SocketId::new(&of.socket_id).ok());
         client.id = id.ok_or_else(|| Fault::Lost("it gives no socket id".to_owned()))?;
+        client.activity_timeout = established.and_then(|of| of.activity_timeout);
         Ok(client)
     }
 
@@ -168,9 +218,19 @@ impl<'a> Client<'a> {
     pub(super) async fn hear(
         &mut self,
         within: Duration,
-        mut is_last: impl FnMut(&Heard) -> bool,
+        is_last: impl FnMut(&Heard) -> bool,
     ) -> Result<Vec<Heard>, Fault> {
         let mut heard = Vec::new();
+        self.hear_into(&mut heard, within, is_last).await.map(|()| heard)
+    }
+
+    /// The same; what came is there however it ends.
+    async fn hear_into(
+        &mut self,
+        heard: &mut Vec<Heard>,
+        within: Duration,
+        mut is_last: impl FnMut(&Heard) -> bool,
+    ) -> Result<(), Fault> {
         let hearing = async {
             while heard.len() < HEARD_MAX {
                 let message = self.socket.next().await;
@@ -189,23 +249,83 @@ impl<'a> Client<'a> {
                         }
                     }
                     Some(Ok(Message::Close(frame))) => {
-                        let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                        return Err(Fault::Lost(format!("closed with {code}")));
+                        return Err(Fault::Closed(frame.map_or(1005, |f| u16::from(f.code))));
                     }
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(Fault::Lost(error.to_string())),
-                    None => return Err(Fault::Lost("the connection was cut".to_owned())),
+                    Some(Err(_)) | None => return Err(Fault::Closed(1006)),
                 }
             }
             Err(Fault::Lost("it does not stop talking".to_owned()))
         };
         match tokio::time::timeout(within, hearing).await {
-            Ok(done) => done.map(|()| heard),
+            Ok(done) => done,
             Err(_) => {
                 let within = humantime::format_duration(within);
                 Err(Fault::Silent(format!("what must come did not come within {within}")))
             }
         }
+    }
+
+    /// What becomes of what was just sent: confirmed by a frame of which `is_taken` is true, or
+    /// not. Whoever answers a ping has dealt with what came before it.
+    pub(super) async fn fate(&mut self, is_taken: impl Fn(&Heard) -> bool) -> Result<Fate, Fault> {
+        self.send(PING.to_owned()).await?;
+        self.fate_up_to(WAIT, is_taken, |h| h.event == "pusher:pong").await
+    }
+
+    /// The same up to another frame than the answer to a ping.
+    pub(super) async fn fate_up_to(
+        &mut self,
+        within: Duration,
+        is_taken: impl Fn(&Heard) -> bool,
+        is_last: impl FnMut(&Heard) -> bool,
+    ) -> Result<Fate, Fault> {
+        let mut heard = Vec::new();
+        let ended = self.hear_into(&mut heard, within, is_last).await;
+        let closed = match ended {
+            Ok(()) | Err(Fault::Silent(_)) => None,
+            Err(Fault::Closed(code)) => Some(code),
+            Err(fault) => return Err(fault),
+        };
+        // A cluster that goes away closes connections, too: that is no answer.
+        if closed.is_some() {
+            Self::connect(self.site).await?.leave().await;
+        }
+        let refusal = heard.iter().rev().find_map(|h| h.refusal.clone());
+        Ok(Fate { is_taken: heard.iter().any(is_taken), refusal, closed })
+    }
+
+    /// A frame that may come or not: it has come with all that the cluster has dealt with by now,
+    /// or within as long as news may be held back.
+    pub(super) async fn news(
+        &mut self,
+        is_it: impl Fn(&Heard) -> bool,
+    ) -> Result<Option<Heard>, Fault> {
+        let heard = self.settle().await?;
+        if let Some(it) = heard.into_iter().find(&is_it) {
+            return Ok(Some(it));
+        }
+        match self.hear(self.site.news_within, is_it).await {
+            Ok(heard) => Ok(heard.into_iter().last()),
+            Err(Fault::Silent(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether it answers a ping frame of the WebSocket protocol.
+    pub(super) async fn answers_ping_frame(&mut self) -> Result<bool, Fault> {
+        let sent = self.socket.send(Message::Ping(Bytes::from_static(b"pc"))).await;
+        sent.map_err(|_| Fault::Closed(1006))?;
+        let hearing = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Pong(_))) => return Ok(true),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Fault::Closed(1006)),
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, hearing).await.unwrap_or(Ok(false))
     }
 
     /// All that comes within this time.

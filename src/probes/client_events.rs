@@ -23,7 +23,7 @@ struct Sent {
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let value = |text: &str| Reading::Value(text.to_owned());
     let (mut kinds, mut echoes, mut named, mut refused) = (Vec::new(), 0, None, None);
-    for kind in [ChannelKind::Private, ChannelKind::Presence] {
+    for kind in [ChannelKind::Public, ChannelKind::Private, ChannelKind::Presence] {
         let channel = site.channel(kind, "clients")?;
         let Sent { delivered, back } = send(site, &channel, 1).await?;
         refused = back.iter().find_map(|h| h.error().map(str::to_owned)).or(refused);

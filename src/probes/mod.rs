@@ -1,24 +1,40 @@
 //! Experiments on sacrificial channels that find out how an app behaves. One file each; each leaves
 //! nothing behind, and gives a reading for every one of its rows, whatever happens.
 
+mod batches;
 mod cache;
 mod client;
 mod client_events;
+mod clock;
+mod counts;
+mod data;
+mod heartbeat;
+mod idle;
+mod kinds;
+mod names;
 mod presence;
 mod publication;
+mod refusals;
+mod sizes;
+mod turns;
+mod users;
 
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::secret::without_signatures;
 use crate::model::{ChannelKind, ChannelName, Clock};
 use crate::net::dial::Target;
-use crate::net::http;
-use crate::pusher::rest::{self, Answer, Publication, Signer};
+use crate::net::http::{self, Connection, Response};
+use crate::pusher::rest::{self, Answer, Publication, Request, Signer};
 use crate::verify::parity::{Probe, Reading, Row};
 
 use client::Fault;
+
+pub use turns::Turns;
 
 /// Longest wait for what must come.
 const WAIT: Duration = Duration::from_secs(5);
@@ -30,11 +46,19 @@ const SLOW_MAX: Duration = Duration::from_secs(300);
 /// A hosted cluster holds the news of a leaving member back for three seconds.
 pub const NEWS_WITHIN: Duration = Duration::from_secs(4);
 
+/// A hosted cluster closes who does nothing after half a minute, where its app asks for that.
+pub const IDLE_FOR: Duration = Duration::from_secs(40);
+
+/// Requests and connections that experiments make of an app, per second.
+pub const TURNS_PER_SECOND: f64 = 20.0;
+
+/// What is said of a request that was not refused.
+const ACCEPTED: &str = "accepted";
 /// The event that ends an experiment: what was sent before it has come when it comes.
 const FENCE: &str = "pc-fence";
 
 /// The app that is probed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Site {
     /// Where WebSockets are.
     pub socket: Target,
@@ -46,8 +70,12 @@ pub struct Site {
     pub clock: Clock,
     /// What drives HTTP connections.
     pub tasks: TaskTracker,
+    /// When the next request or connection may be made.
+    pub turns: Turns,
     /// For how long a cluster may hold back the news that a member has left.
     pub news_within: Duration,
+    /// For how long a connection is watched that does nothing.
+    pub idle_for: Duration,
     /// What every channel's name has behind the prefix of its kind.
     pub tail: String,
 }
@@ -61,12 +89,14 @@ impl Site {
 
     /// Publishes; returns the answer's body. One that is refused says why.
     async fn publish(&self, publication: &Publication<'_>) -> Result<String, Fault> {
-        let lost = |why: String| Fault::Lost(format!("HTTP API: {why}"));
-        let connection = http::connect(&self.api, self.clock, WAIT, &self.tasks).await;
-        let connection = connection.map_err(|error| lost(error.to_string()))?;
         let request = self.signer.publish(publication, self.clock.wall_now().as_secs());
-        let (answer, _) = connection.send(&self.api, &request, WAIT).await;
-        let answer = answer.map_err(|error| lost(error.to_string()))?;
+        self.accepted(&request).await
+    }
+
+    /// The body of an answer to a publication. One that is refused says why.
+    async fn accepted(&self, request: &Request) -> Result<String, Fault> {
+        let lost = |why: String| Fault::Lost(format!("HTTP API: {why}"));
+        let answer = self.ask(request).await?;
         let said: String = without_signatures(&answer.body).chars().take(120).collect();
         // Too much of it, or not by us: that says nothing of what was tried.
         let is_barred = rest::is_throttled(answer.status, &answer.body)
@@ -81,6 +111,40 @@ impl Site {
         }
     }
 
+    /// Asks the HTTP API, whatever it answers.
+    async fn ask(&self, request: &Request) -> Result<Response, Fault> {
+        self.ask_keeping(request).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, with the connection where it can be used again.
+    async fn ask_keeping(
+        &self,
+        request: &Request,
+    ) -> Result<(Response, Option<Connection>), Fault> {
+        let lost = |why: String| Fault::Lost(format!("HTTP API: {why}"));
+        self.turns.next().await;
+        let connection = http::connect(&self.api, self.clock, WAIT, &self.tasks).await;
+        let connection = connection.map_err(|error| lost(error.to_string()))?;
+        let (answer, kept) = connection.send(&self.api, request, WAIT).await;
+        answer.map(|answer| (answer, kept)).map_err(|error| lost(error.to_string()))
+    }
+
+    /// How it answers a request that it ought to refuse: its status, which some servers have in the
+    /// body of a 200 alone.
+    async fn status(&self, request: &Request) -> Result<String, Fault> {
+        let Response { status, body, .. } = self.ask(request).await?;
+        Ok(match rest::error_in(&body) {
+            _ if status != 200 => format!("HTTP {status}"),
+            Some(code) => format!("HTTP 200 with an error {code} in its body"),
+            None => ACCEPTED.to_owned(),
+        })
+    }
+
+    /// Seconds since 1970 in UTC.
+    fn now(&self) -> u64 {
+        self.clock.wall_now().as_secs()
+    }
+
     /// Publishes the event that ends an experiment on a channel.
     async fn fence(&self, channel: &ChannelName) -> Result<(), Fault> {
         let channels = &[channel.as_str()];
@@ -93,17 +157,49 @@ impl Site {
 /// What an experiment found, or why it found nothing more.
 type Found = Vec<(Row, Reading)>;
 
+/// Makes these experiments, so many at once, and yields what they find. Those that `stop` overtakes
+/// find that they were not made.
+pub fn all<'a>(
+    site: &'a Site,
+    probes: &'a [Probe],
+    at_once: usize,
+    stop: &'a CancellationToken,
+) -> impl Stream<Item = (Row, Reading)> + Send + 'a {
+    let made = stream::iter(probes).map(async |of: &Probe| {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                let ended = || Reading::NotTested("it was ended before".to_owned());
+                of.rows().iter().map(|row| (*row, ended())).collect()
+            }
+            found = probe(site, *of) => found,
+        }
+    });
+    made.buffer_unordered(at_once).flat_map(stream::iter)
+}
+
 /// Makes an experiment, in a bounded time.
 pub async fn probe(site: &Site, probe: Probe) -> Found {
     let mut found = Vec::new();
     let bound = if probe.is_slow() { SLOW_MAX } else { PROBE_MAX };
     let experiment = async {
         match probe {
+            Probe::Kinds => kinds::probe(site, &mut found).await,
+            Probe::Data => data::probe(site, &mut found).await,
+            Probe::Sizes => sizes::probe(site, &mut found).await,
+            Probe::Batches => batches::probe(site, &mut found).await,
+            Probe::Names => names::probe(site, &mut found).await,
+            Probe::Refusals => refusals::probe(site, &mut found).await,
+            Probe::Clock => clock::probe(site, &mut found).await,
+            Probe::Heartbeat => heartbeat::probe(site, &mut found).await,
+            Probe::Idle => idle::probe(site, &mut found).await,
             Probe::Presence => presence::probe(site, &mut found).await,
             Probe::PresenceSilent => presence::probe_silent(site, &mut found).await,
             Probe::Cache => cache::probe(site, &mut found).await,
             Probe::ClientEvents => client_events::probe(site, &mut found).await,
             Probe::Publication => publication::probe(site, &mut found).await,
+            Probe::Counts => counts::probe(site, &mut found).await,
+            Probe::Users => users::probe(site, &mut found).await,
         }
     };
     let rest = match tokio::time::timeout(bound, experiment).await {

@@ -154,6 +154,12 @@ impl Signer {
         self.request("GET", &tail, &[("info", "cache")], String::new(), timestamp)
     }
 
+    /// `POST /users/ID/terminate_connections`: closes every connection of a signed-in user.
+    pub fn terminate(&self, user_id: &str, timestamp: u64) -> Request {
+        let tail = format!("users/{user_id}/terminate_connections");
+        self.request("POST", &tail, &[], "{}".to_owned(), timestamp)
+    }
+
     /// `GET /channels/NAME/users`: the members of a presence channel.
     pub fn users(&self, channel: &ChannelName, timestamp: u64) -> Request {
         let tail = format!("channels/{channel}/users");
@@ -231,18 +237,23 @@ pub fn classify(status: u16, body: &str) -> Answer {
 }
 
 fn classify_success(body: &str) -> Answer {
-    let value: Value = serde_json::from_str(body).unwrap_or_default();
-    if is_error(&value) {
-        // The status that the answer should have had; 400 stands for a text or none at all.
-        let status = value.get("code").and_then(Value::as_u64).unwrap_or(400);
+    if let Some(status) = error_in(body) {
         return if matches!(status, 408 | 500..=599) { Answer::Unknown } else { Answer::Rejected };
     }
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
     let items = batch_items(&value);
     match items.iter().filter(|item| is_error(item)).count() {
         0 => Answer::Accepted,
         refused if refused == items.len() => Answer::Rejected,
         _ => Answer::Unknown,
     }
+}
+
+/// The status that an answer should have had, where its body bears an error: soketi answers so.
+/// 400 stands for a text, or for none at all.
+pub fn error_in(body: &str) -> Option<u64> {
+    let value: Value = serde_json::from_str(body).ok().filter(is_error)?;
+    Some(value.get("code").and_then(Value::as_u64).unwrap_or(400))
 }
 
 /// Whether an API answer asks to slow down: soketi says so in the body of a 200.

@@ -1,7 +1,8 @@
 //! One cluster on sockets: a plain and a TLS listener, each serving WebSockets and the HTTP API
 //! on one port.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::habit::Habit;
 use crate::model::{Clock, RunTime};
 
 use super::core::{Core, Effect};
@@ -38,6 +40,8 @@ const CONNECTIONS_MAX: usize = 16_384;
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an orderly stop waits for its clients.
 const STOP_GRACE: Duration = Duration::from_millis(2500);
+/// How long a connection may ask for nothing, where that is a habit.
+const TALK_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait after a failed accept: descriptors have run out, or a client left early.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -56,6 +60,7 @@ pub struct Signals {
 /// One cluster, shared by its tasks.
 pub struct Cluster {
     app: App,
+    habits: BTreeSet<Habit>,
     clock: Clock,
     log: Option<Log>,
     webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
@@ -98,10 +103,10 @@ impl Cluster {
         log: Option<Log>,
         webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
     ) -> Arc<Self> {
-        let app = core.hub().app().clone();
+        let (app, habits) = (core.hub().app().clone(), core.hub().habits().clone());
         let state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
         let (state, sooner) = (Mutex::new(state), Notify::new());
-        Arc::new(Self { app, clock, log, webhooks, state, sooner })
+        Arc::new(Self { app, habits, clock, log, webhooks, state, sooner })
     }
 
     /// What was done on purpose so far.
@@ -273,6 +278,9 @@ impl Cluster {
         let Ok(upgraded) = upgrade.on.await else { return };
         let mut ws = socket::upgrade(TokioIo::new(upgraded)).await;
         if let Err((code, reason)) = upgrade.admission {
+            if self.habits.contains(&Habit::WordlessStrangers) {
+                return;
+            }
             return socket::refuse(ws, code, &reason).await;
         }
         let (queue, frames) = mpsc::channel(socket::QUEUE_MAX);
@@ -288,7 +296,11 @@ impl Cluster {
             conn
         };
         let text = |text: &str| self.drive(|core, now| ((), core.handle_text(now, conn, text)));
-        let end = socket::run(&mut ws, frames, overflow, self.clock, text).await;
+        let serving = socket::run(&mut ws, frames, overflow, self.clock, text);
+        let end = tokio::select! {
+            end = serving => end,
+            never = self.expect_talk(conn) => match never {},
+        };
         // Forgotten first, so that nothing is counted as sent to it that no longer is.
         self.lock().links.remove(&conn);
         self.drive(|core, now| match end {
@@ -298,6 +310,15 @@ impl Cluster {
         if let End::Close(code, reason) = end {
             socket::close(&mut ws, code, reason).await;
         }
+    }
+
+    /// Closes a connection that asks for nothing, where that is a habit.
+    async fn expect_talk(&self, conn: Conn) -> Infallible {
+        if self.habits.contains(&Habit::Talkers) {
+            sleep(TALK_WITHIN).await;
+            self.drive(|core, now| ((), core.close_idle(now, conn)));
+        }
+        std::future::pending().await
     }
 
     async fn answer(
@@ -319,7 +340,15 @@ impl Cluster {
         // A request whose connection is cut has never been answered.
         let reply = self.call(request, &arrived).await.ok_or(Cut)?;
         self.lock().core.request_answered(&arrived);
-        Ok(respond(reply))
+        let mut response = respond(reply);
+        if self.habits.contains(&Habit::ClosesHttp) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.habits.contains(&Habit::ClockAhead) {
+            let date = HeaderValue::from_static("Thu, 01 Jan 2099 00:00:00 GMT");
+            response.headers_mut().insert(header::DATE, date);
+        }
+        Ok(response)
     }
 
     /// An auth endpoint of the application.
@@ -358,7 +387,7 @@ impl Cluster {
             query: head.uri.query().unwrap_or_default(),
             body: &body,
         };
-        match rest::parse(&self.app, self.clock.wall_now().as_secs(), parts) {
+        match rest::parse(&self.app, &self.habits, self.clock.wall_now().as_secs(), parts) {
             Ok(call) => self.drive(|core, now| rest::apply(core, now, call, arrived)),
             Err(refusal) => Some(refusal),
         }

@@ -117,6 +117,16 @@ impl Core {
         out
     }
 
+    /// Closes a connection that has asked for nothing yet.
+    pub fn close_idle(&mut self, now: RunTime, conn: Conn) -> Vec<Effect> {
+        let mut out = Vec::new();
+        if self.hub.is_idle(conn) {
+            let outputs = self.hub.close(conn, 4009, "nothing was asked for in time");
+            self.carry(now, outputs, None, &mut out);
+        }
+        out
+    }
+
     /// A client opened a connection with the app's key.
     pub fn handle_connected(&mut self, now: RunTime) -> (Conn, Vec<Effect>) {
         let mut out = Vec::new();

@@ -14,12 +14,13 @@ use rand::{Rng, SeedableRng};
 
 use crate::model::channel::kind_of;
 use crate::model::habit::Habit;
-use crate::model::{AppId, AppKey, ChannelName, RunTime, Secret, SocketId};
+use crate::model::{AppId, AppKey, ChannelKind, ChannelName, RunTime, Secret, SocketId};
 use crate::pusher::auth;
 
+use super::alter::alter;
 use super::channel::{Caches, Channel, Member};
 use super::users::{SignIn, Users};
-use super::wire::{self, ClientEvent, ClientFrame, Data, Signin, Subscribe, Text};
+use super::wire::{self, ClientEvent, ClientFrame, Data, InvalidFrame, Signin, Subscribe, Text};
 
 /// Seconds of silence after which clients are told to ping.
 pub const ACTIVITY_TIMEOUT_S: u32 = 120;
@@ -29,8 +30,10 @@ pub const CLIENT_EVENTS_PER_SECOND_MAX: usize = 10;
 pub const EVENT_NAME_CHARS_MAX: usize = 200;
 /// Most bytes of an event's data (Channels docs: HTTP API reference).
 pub const DATA_BYTES_MAX: usize = 10_240;
+/// The same with the habit of small ones.
+pub const SMALL_DATA_BYTES_MAX: usize = 10_000;
 /// What the channel of one user's connections is called, before the user's id.
-const TO_USER: &str = "#server-to-user-";
+pub const TO_USER: &str = "#server-to-user-";
 
 /// A connection, as the hub and the owner of the links call it between themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +121,24 @@ pub struct Vacancy {
     pub is_occupied: bool,
 }
 
-type Refusal = String;
+/// Why a client is refused: a sentence, and a code where there is one.
+#[derive(Debug)]
+struct Refusal {
+    message: String,
+    code: Option<u16>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self { message, code: None }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
 
 impl Hub {
     /// An app nobody is connected to. The seed decides the socket ids.
@@ -147,6 +167,11 @@ impl Hub {
     pub fn with_habits(mut self, habits: BTreeSet<Habit>) -> Self {
         self.habits = habits;
         self
+    }
+
+    /// What it does otherwise than documented.
+    pub const fn habits(&self) -> &BTreeSet<Habit> {
+        &self.habits
     }
 
     /// Whether it does this otherwise than documented.
@@ -211,7 +236,8 @@ impl Hub {
                 _ => {}
             }
         };
-        let frame = wire::established(id.as_str(), ACTIVITY_TIMEOUT_S);
+        let timeout = if self.has(Habit::Activity30) { 30 } else { ACTIVITY_TIMEOUT_S };
+        let frame = wire::established(id.as_str(), timeout);
         self.by_id.insert(id.clone(), conn);
         let (channels, events) = (BTreeSet::new(), VecDeque::new());
         self.sockets.insert(conn, Socket { id, channels, user: None, events });
@@ -253,10 +279,11 @@ impl Hub {
             }
             Ok(ClientFrame::Signin(frame)) => self.sign_in(conn, frame, &mut out),
             Ok(ClientFrame::Event(frame)) => self.client_event(now, conn, frame, &mut out),
-            Err(error) => Err(error.to_string()),
+            Err(InvalidFrame::Malformed) if self.has(Habit::SilentMalformed) => Ok(()),
+            Err(error) => Err(error.to_string().into()),
         };
-        if let Err(message) = done {
-            out.push(Output::Send(conn, wire::error(&message, None)));
+        if let Err(Refusal { message, code }) = done {
+            out.push(Output::Send(conn, wire::error(&message, code)));
         }
         out
     }
@@ -264,7 +291,7 @@ impl Hub {
     /// Publishes an event through the HTTP API. The name must be sound, see [`is_channel`].
     pub fn publish(&mut self, now: RunTime, publication: Publication) -> Vec<Output> {
         let Publication { event, channel, data, except } = publication;
-        let data = Data::Text(data);
+        let data = Data::Text(alter(&self.habits, data));
         let channel: Arc<str> = match self.channels.get_key_value(channel.as_str()) {
             Some((name, _)) => Arc::clone(name),
             None => channel.into(),
@@ -298,6 +325,24 @@ impl Hub {
         out
     }
 
+    /// Whether the app has no channels of this kind.
+    fn lacks(&self, kind: ChannelKind) -> bool {
+        let habit = match kind {
+            ChannelKind::Encrypted => Habit::NoEncrypted,
+            ChannelKind::PrivateCache => Habit::NoPrivateCache,
+            ChannelKind::PresenceCache => Habit::NoPresenceCache,
+            ChannelKind::EncryptedCache => Habit::NoEncryptedCache,
+            _ => return false,
+        };
+        self.has(habit)
+    }
+
+    /// Whether a connection has asked for nothing yet.
+    pub fn is_idle(&self, conn: Conn) -> bool {
+        let socket = self.sockets.get(&conn);
+        socket.is_some_and(|socket| socket.channels.is_empty() && socket.user.is_none())
+    }
+
     fn fan_out(&self, message: Message, except: Option<Conn>) -> Vec<Output> {
         let to = match self.channels.get(&message.channel) {
             Some(channel) => channel.subscribers_except(except),
@@ -316,31 +361,44 @@ impl Hub {
         let Some(socket) = self.sockets.get(&conn) else { return Ok(()) };
         let name: Arc<str> = frame.channel.as_str().into();
         if socket.channels.contains(&name) {
-            return Err(format!("existing subscription to channel {name}"));
+            if self.has(Habit::Twice) {
+                out.push(Output::Send(conn, wire::subscribed(&name, Some("{}"))));
+                return Ok(());
+            }
+            return Err(format!("existing subscription to channel {name}").into());
+        }
+        if self.lacks(kind_of(&name)) {
+            return Err(format!("{name} is of a kind that this app does not have").into());
         }
         let member = match name.strip_prefix(TO_USER) {
             Some(id) if socket.user.as_ref().is_some_and(|user| &*user.id == id) => None,
             Some(_) => {
-                return Err(format!("the connection has not signed in as the user of {name}"));
+                return Err(
+                    format!("the connection has not signed in as the user of {name}").into()
+                );
             }
             None => self.authorize(socket, frame)?,
         };
         let announces_each = self.has(Habit::MemberPerConnection);
+        let is_bare = self.has(Habit::BareConfirmations);
         let tells_misses = !self.has(Habit::SilentMiss);
+        let tells_counts = self.has(Habit::TellsCounts) && !kind_of(&name).is_presence();
         if !self.channels.contains_key(&name) {
             let channel = name.to_string();
             self.vacancies.push(Vacancy { channel, is_occupied: true });
         }
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
         if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
-            return Err(format!("presence channel {name} has as many members as it may have"));
+            let message = format!("presence channel {name} has as many members as it may have");
+            return Err(message.into());
         }
         let came = channel.join(conn, member.clone());
         if kind_of(&name).is_presence() {
             let succeeded = wire::subscribed_presence(&name, channel.members());
             out.push(Output::Send(conn, succeeded));
         } else {
-            out.push(Output::Send(conn, wire::subscribed(&name)));
+            let data = (!is_bare).then_some("{}");
+            out.push(Output::Send(conn, wire::subscribed(&name, data)));
         }
         if let Some(member) = member.filter(|_| came || announces_each) {
             let frame = wire::member_added(&name, &member.id, member.info.as_deref());
@@ -354,6 +412,11 @@ impl Hub {
             };
             out.extend(frame.map(|frame| Output::Send(conn, frame)));
         }
+        if tells_counts {
+            let frame = wire::subscription_count(&name, channel.subscription_count());
+            let all = channel.subscribers_except(None).into_iter();
+            out.extend(all.map(|one| Output::Send(one, frame.clone())));
+        }
         if let Some(socket) = self.sockets.get_mut(&conn) {
             socket.channels.insert(name);
         }
@@ -362,7 +425,11 @@ impl Hub {
 
     /// Whether the socket may subscribe, and as whom on a presence channel.
     fn authorize(&self, socket: &Socket, frame: &Subscribe) -> Result<Option<Member>, Refusal> {
-        let name = ChannelName::new(frame.channel.as_str()).map_err(|e| e.to_string())?;
+        let name = match ChannelName::new(frame.channel.as_str()) {
+            Ok(name) => name,
+            Err(_) if self.has(Habit::AnyName) => return Ok(None),
+            Err(error) => return Err(error.to_string().into()),
+        };
         if !name.kind().needs_auth() {
             return Ok(None);
         }
@@ -375,22 +442,23 @@ impl Hub {
         // A signed-in user needs no channel_data; where both exist, the channel's own wins
         // (Channels docs: authorizing users).
         match data.or(socket.user.as_ref().map(|user| user.user_data.as_str())) {
-            Some(data) => Member::parse(data).map(Some),
-            None => Err(format!("channel_data is required to subscribe to {name}")),
+            Some(data) => Ok(Some(Member::parse(data)?)),
+            None => Err(format!("channel_data is required to subscribe to {name}").into()),
         }
     }
 
     fn verify(&self, auth: &str, signed: &str) -> Result<(), Refusal> {
         let Some((key, signature)) = auth.split_once(':') else {
-            return Err("auth info required, of the form key:signature".to_owned());
+            return Err("auth info required, of the form key:signature".into());
         };
         if key != self.app.key.as_str() {
-            return Err(format!("invalid key in subscription auth: {key}"));
+            return Err(format!("invalid key in subscription auth: {key}").into());
         }
         if auth::verify_hex(&self.app.secret, signed.as_bytes(), signature) {
             Ok(())
         } else {
-            Err(format!("invalid signature: expected HMAC SHA256 hex digest of {signed}"))
+            let message = format!("invalid signature: expected HMAC SHA256 hex digest of {signed}");
+            Err(Refusal { message, code: self.has(Habit::CodedRefusals).then_some(4009) })
         }
     }
 
@@ -435,9 +503,13 @@ impl Hub {
             );
         }
         let Some(channel) = socket.channels.get(channel.as_str()).map(Arc::clone) else {
-            return Err(format!("client event rejected: not subscribed to {channel}"));
+            return Err(format!("client event rejected: not subscribed to {channel}").into());
         };
-        if event.chars().count() > EVENT_NAME_CHARS_MAX || data.content().len() > DATA_BYTES_MAX {
+        let bytes_max = match self.habits.contains(&Habit::SmallClientEvents) {
+            true => SMALL_DATA_BYTES_MAX,
+            false => DATA_BYTES_MAX,
+        };
+        if event.chars().count() > EVENT_NAME_CHARS_MAX || data.content().len() > bytes_max {
             return Err("client event rejected: its name or its data is too long".into());
         }
         if self.habits.contains(&Habit::NoClientEvents) {
@@ -465,14 +537,27 @@ impl Hub {
 
     fn sign_in(&mut self, conn: Conn, frame: Signin, out: &mut Vec<Output>) -> Result<(), Refusal> {
         let Some(socket) = self.sockets.get(&conn) else { return Ok(()) };
+        if self.has(Habit::NoSignIn) {
+            return Err("sign-in rejected: it is not enabled for this app".into());
+        }
         let signed = auth::user_string(&socket.id, &frame.user_data);
-        self.verify(&frame.auth, &signed)?;
-        let Some(user) = SignIn::parse(frame.user_data) else {
-            return Err("sign-in rejected: user_data must be JSON with a string id".to_owned());
+        if let Err(Refusal { message, .. }) = self.verify(&frame.auth, &signed) {
+            if self.has(Habit::ShutsForgersOut) {
+                out.push(Output::Send(conn, wire::error(&message, None)));
+                out.extend(self.close(conn, 4009, "sign-in rejected"));
+                return Ok(());
+            }
+            return Err(message.into());
+        }
+        let Some(mut user) = SignIn::parse(frame.user_data) else {
+            return Err("sign-in rejected: user_data must be JSON with a string id".into());
         };
+        if self.has(Habit::NoWatchlist) {
+            user.watchlist.clear();
+        }
         let before = socket.user.clone();
         if before.as_ref().is_some_and(|before| before.id != user.id) {
-            return Err("sign-in rejected: the connection is another user's already".to_owned());
+            return Err("sign-in rejected: the connection is another user's already".into());
         }
         if let Some(before) = &before {
             self.users.leave(conn, before);

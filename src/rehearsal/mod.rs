@@ -16,6 +16,7 @@
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.
 //! - [`pair`]: two clusters on a thread and a runtime of their own. What others use.
 
+pub mod alter;
 pub mod application;
 pub mod canary;
 pub mod certs;

@@ -5,20 +5,23 @@
 //! [`apply`].
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use crate::model::RunTime;
 use crate::model::channel::kind_of;
 use crate::model::habit::Habit;
+use crate::model::{ChannelName, RunTime};
 use crate::pusher::{auth, rest};
 
 use super::core::{Core, Effect, Taken};
 use super::faults::Request;
-use super::hub::{App, DATA_BYTES_MAX, EVENT_NAME_CHARS_MAX, Hub, Publication, is_channel};
+use super::hub::{
+    App, DATA_BYTES_MAX, EVENT_NAME_CHARS_MAX, Hub, Publication, SMALL_DATA_BYTES_MAX, TO_USER,
+    is_channel,
+};
 
 /// Most bytes of a request's body: a full batch, every character of it escaped.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -107,11 +110,14 @@ impl Info {
     }
 }
 
+/// What an app's habits are.
+type Habits = BTreeSet<Habit>;
+
 /// Checks a request's signature and reads what it asks for. `unix_s` is the time of day.
 ///
 /// # Errors
 /// The answer that refuses it.
-pub fn parse(app: &App, unix_s: u64, parts: Parts<'_>) -> Result<Call, Reply> {
+pub fn parse(app: &App, habits: &Habits, unix_s: u64, parts: Parts<'_>) -> Result<Call, Reply> {
     let not_found = || Reply::text(404, "404 NOT FOUND\n");
     let path = percent_decode(parts.path);
     let tail = path.strip_prefix("/apps/").and_then(|rest| rest.split_once('/'));
@@ -120,18 +126,21 @@ pub fn parse(app: &App, unix_s: u64, parts: Parts<'_>) -> Result<Call, Reply> {
         return Err(Reply::text(404, format!("unknown app id: {app_id}\n")));
     }
     let params: BTreeMap<_, _> = form_urlencoded::parse(parts.query.as_bytes()).collect();
-    authenticate(app, unix_s, &parts, &path, &params)?;
+    authenticate((app, habits), unix_s, &parts, &path, &params)?;
     let info = || Info::parse(params.get("info").map(|text| &**text));
     let words: Vec<_> = tail.split('/').collect();
     match (parts.method, words.as_slice()) {
-        ("POST", ["events"]) => trigger(parts.body),
-        ("POST", ["batch_events"]) => batch(parts.body),
+        ("POST", ["events"]) => trigger(habits, parts.body),
+        ("POST", ["batch_events"]) => batch(habits, parts.body),
         ("GET", ["channels"]) => {
             let prefix = params.get("filter_by_prefix").map(|text| text.clone().into_owned());
             Ok(Call::Channels(prefix.unwrap_or_default(), info()?))
         }
         ("GET", ["channels", name]) => Ok(Call::Channel((*name).to_owned(), info()?)),
         ("GET", ["channels", name, "users"]) => Ok(Call::Users((*name).to_owned())),
+        ("POST", ["users", _, "terminate_connections"]) if habits.contains(&Habit::NoTerminate) => {
+            Err(not_found())
+        }
         ("POST", ["users", id, "terminate_connections"]) => Ok(Call::Terminate((*id).to_owned())),
         _ => Err(not_found()),
     }
@@ -148,7 +157,7 @@ fn percent_decode(path: &str) -> Cow<'_, str> {
 }
 
 fn authenticate(
-    app: &App,
+    (app, habits): (&App, &Habits),
     unix_s: u64,
     parts: &Parts<'_>,
     path: &str,
@@ -157,7 +166,7 @@ fn authenticate(
     let refuse = |text: String| Err(Reply::text(401, format!("{text}\n")));
     let param = |name: &str| params.get(name).map(|text| &**text).unwrap_or_default();
     let key = param("auth_key");
-    if key != app.key.as_str() {
+    if key != app.key.as_str() && !habits.contains(&Habit::AnyKey) {
         return refuse(format!("unknown auth_key: {key}"));
     }
     if param("auth_version") != "1.0" {
@@ -177,12 +186,15 @@ fn authenticate(
     });
     if !sound {
         let text = rest::string_to_sign(parts.method, path, &signed);
-        return refuse(format!(
+        let said = format!(
             "invalid signature: expected HMAC SHA256 hex digest of {text:?}, yet got {}",
             param("auth_signature")
-        ));
+        );
+        let forbids = habits.contains(&Habit::ForbidsForgeries);
+        return if forbids { Err(Reply::text(403, said)) } else { refuse(said) };
     }
-    if timestamp.abs_diff(unix_s) > TIMESTAMP_WINDOW_S {
+    let is_any_time = habits.contains(&Habit::AnyTime);
+    if timestamp.abs_diff(unix_s) > TIMESTAMP_WINDOW_S && !is_any_time {
         return refuse(format!(
             "timestamp expired: given {timestamp}, the server's time is {unix_s}, \
              they may differ by {TIMESTAMP_WINDOW_S} s"
@@ -213,7 +225,9 @@ struct WireEvent {
 }
 
 impl WireEvent {
-    fn check(self) -> Result<(Vec<Publication>, Info), Reply> {
+    /// Checks it; `small` is the habit that lets it have less data.
+    fn check(self, habits: &Habits, small: Habit) -> Result<(Vec<Publication>, Info), Reply> {
+        let has = |habit| habits.contains(&habit);
         let bad = |text: String| Err(Reply::text(400, format!("{text}\n")));
         let info = Info::parse(self.info.as_deref())?;
         let channels = match (self.channels, self.channel) {
@@ -221,19 +235,37 @@ impl WireEvent {
             (None, Some(channel)) => vec![channel],
             _ => return bad("either channels or channel is required".to_owned()),
         };
-        if !(1..=CHANNELS_MAX).contains(&channels.len()) {
+        let channels_max = if has(Habit::ManyChannels) { usize::MAX } else { CHANNELS_MAX };
+        if !(1..=channels_max).contains(&channels.len()) {
             return bad(format!("an event is published on 1 to {CHANNELS_MAX} channels"));
         }
-        if let Some(name) = channels.iter().find(|name| !is_channel(name)) {
+        let is_sound = |name: &String| {
+            is_channel(name)
+                || has(Habit::AnyCharacters) && name.len() <= ChannelName::LENGTH_MAX
+                || has(Habit::LongChannelNames)
+                    && name.len() <= 200
+                    && name.get(..ChannelName::LENGTH_MAX).is_some_and(is_channel)
+        };
+        if let Some(name) = channels.iter().find(|name| !is_sound(name)) {
             return bad(format!("invalid channel name: {name}"));
         }
-        if self.name.is_empty() || self.name.chars().count() > EVENT_NAME_CHARS_MAX {
+        let is_long =
+            self.name.chars().count() > EVENT_NAME_CHARS_MAX && !has(Habit::LongEventNames);
+        if self.name.is_empty() || is_long {
             return bad(format!("an event's name has 1 to {EVENT_NAME_CHARS_MAX} characters"));
         }
         if self.name.starts_with("pusher:") || self.name.starts_with("pusher_internal:") {
             return bad(format!("the event name {} is the service's own", self.name));
         }
-        if self.data.len() > DATA_BYTES_MAX {
+        if has(Habit::NoEmptyData) && self.data.is_empty() {
+            return bad("data is required".to_owned());
+        }
+        let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(&self.data).is_ok();
+        if has(Habit::NoText) && !self.data.is_empty() && !is_json() {
+            return bad("data must be JSON".to_owned());
+        }
+        let bytes_max = if has(small) { SMALL_DATA_BYTES_MAX } else { DATA_BYTES_MAX };
+        if self.data.len() > bytes_max {
             let text = format!("the data of an event has at most {DATA_BYTES_MAX} bytes\n");
             return Err(Reply::text(413, text));
         }
@@ -256,18 +288,18 @@ fn read_body<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Reply> {
         .map_err(|error| Reply::text(400, format!("invalid body: {error}\n")))
 }
 
-fn trigger(body: &[u8]) -> Result<Call, Reply> {
-    let (publications, info) = read_body::<WireEvent>(body)?.check()?;
+fn trigger(habits: &Habits, body: &[u8]) -> Result<Call, Reply> {
+    let (publications, info) = read_body::<WireEvent>(body)?.check(habits, Habit::SmallEvents)?;
     Ok(Call::Publish(publications, info))
 }
 
-fn batch(body: &[u8]) -> Result<Call, Reply> {
+fn batch(habits: &Habits, body: &[u8]) -> Result<Call, Reply> {
     #[derive(Deserialize)]
     struct Batch {
         batch: Vec<WireEvent>,
     }
     let Batch { batch } = read_body(body)?;
-    if batch.len() > BATCH_MAX {
+    if batch.len() > BATCH_MAX && !habits.contains(&Habit::ManyEvents) {
         return Err(Reply::text(400, format!("a batch has at most {BATCH_MAX} events\n")));
     }
     let (mut publications, mut infos) = (Vec::new(), Vec::new());
@@ -275,7 +307,7 @@ fn batch(body: &[u8]) -> Result<Call, Reply> {
         if event.channels.is_some() {
             return Err(Reply::text(400, "an event of a batch has one channel\n"));
         }
-        let (of_event, info) = event.check()?;
+        let (of_event, info) = event.check(habits, Habit::SmallBatches)?;
         publications.extend(of_event);
         infos.push(info);
     }
@@ -301,6 +333,10 @@ pub fn apply(
             return (Some(Reply::text(400, message)), Vec::new());
         }
         Call::Publish(events, info) => {
+            let mut events = events;
+            if core.hub().has(Habit::DeafUsers) {
+                events.retain(|event| !event.channel.starts_with(TO_USER));
+            }
             let answer = publish_answer(core.hub(), now, &events, info);
             (events, answer)
         }
@@ -380,6 +416,8 @@ fn read(hub: &Hub, now: RunTime, call: Call) -> Result<Reply, Reply> {
             Ok(Reply::json(&json!({ "channels": channels })))
         }
         Call::Channel(name, info) => {
+            let counts = info.subscription_count && !hub.has(Habit::NoCounts);
+            let info = Info { subscription_count: counts, ..info };
             let mut answer = attributes(hub, now, &name, info)?;
             answer.insert("occupied".to_owned(), hub.channel(&name).is_some().into());
             Ok(Reply::json(&Value::Object(answer)))

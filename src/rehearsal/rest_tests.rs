@@ -80,7 +80,7 @@ impl World {
         let path = format!("/apps/3/{tail}");
         let query = self.signed(method, &path, extra, body);
         let parts = Parts { method, path: &path, query: &query, body: body.as_bytes() };
-        let reply = match parse(&self.app, DOCS_TIME, parts) {
+        let reply = match parse(&self.app, &BTreeSet::new(), DOCS_TIME, parts) {
             Ok(call) => {
                 let request = self.core.request_arrived();
                 apply(&mut self.core, RunTime::ZERO, call, &request).0
@@ -104,13 +104,14 @@ fn the_documented_example_is_accepted() {
         except: None,
     };
     let call = Call::Publish(vec![event], Info::default());
-    assert_eq!(parse(&docs_app(), DOCS_TIME, docs_parts()), Ok(call.clone()));
-    assert_eq!(parse(&docs_app(), DOCS_TIME + 600, docs_parts()), Ok(call));
+    assert_eq!(parse(&docs_app(), &BTreeSet::new(), DOCS_TIME, docs_parts()), Ok(call.clone()));
+    assert_eq!(parse(&docs_app(), &BTreeSet::new(), DOCS_TIME + 600, docs_parts()), Ok(call));
 }
 
 #[test]
 fn whoever_signed_otherwise_is_refused() {
-    let refused = |unix_s, parts: Parts<'_>| parse(&docs_app(), unix_s, parts).unwrap_err();
+    let refused =
+        |unix_s, parts: Parts<'_>| parse(&docs_app(), &BTreeSet::new(), unix_s, parts).unwrap_err();
     let late = refused(DOCS_TIME + 601, docs_parts());
     assert_eq!(late.status, 401);
     assert!(late.body.contains("1353088179") && late.body.contains("1353088780"), "{}", late.body);

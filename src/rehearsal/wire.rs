@@ -183,9 +183,18 @@ pub fn error(message: &str, code: Option<u16>) -> Text {
     encode("pusher:error", None, Error { message, code })
 }
 
-/// `pusher_internal:subscription_succeeded` of a channel without members.
-pub fn subscribed(channel: &str) -> Text {
-    encode("pusher_internal:subscription_succeeded", Some(channel), "{}")
+/// `pusher_internal:subscription_succeeded` of a channel without members, with this data.
+pub fn subscribed(channel: &str, data: Option<&str>) -> Text {
+    #[derive(Serialize)]
+    struct Bare<'a> {
+        event: &'a str,
+        channel: &'a str,
+    }
+    let event = "pusher_internal:subscription_succeeded";
+    match data {
+        Some(data) => encode(event, Some(channel), data),
+        None => json(&Bare { event, channel }).into(),
+    }
 }
 
 /// `pusher_internal:subscription_succeeded` of a presence channel: each user's id and, as raw JSON,
@@ -228,6 +237,16 @@ pub fn member_removed(channel: &str, user_id: &str) -> Text {
         user_id: &'a str,
     }
     encode("pusher_internal:member_removed", Some(channel), json(&Removed { user_id }))
+}
+
+/// `pusher_internal:subscription_count`.
+pub fn subscription_count(channel: &str, count: usize) -> Text {
+    #[derive(Serialize)]
+    struct Count {
+        subscription_count: usize,
+    }
+    let data = json(&Count { subscription_count: count });
+    encode("pusher_internal:subscription_count", Some(channel), data)
 }
 
 /// `pusher:cache_miss`.
@@ -371,7 +390,7 @@ mod tests {
                 r#"{"event":"pusher:error","data":{"message":"Invalid signature","code":null}}"#,
             ),
             (
-                subscribed("canary-1"),
+                subscribed("canary-1", Some("{}")),
                 r#"{"event":"pusher_internal:subscription_succeeded","channel":"canary-1","data":"{}"}"#,
             ),
             (

@@ -27,7 +27,7 @@ use super::webhooks::WebhooksReport;
 use super::{
     Advice, AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport,
-    OccupancyReport, Report, SCHEMA, SlotReport, StratumReport, Summary, TOOL, TaintReport,
+    OccupancyReport, Report, SCHEMA, SlotReport, StratumReport, Summary, TaintReport,
     TimelineReport, Tool,
 };
 
@@ -75,7 +75,7 @@ impl Report {
         let reason = grounds.of_run(end);
         Self {
             schema: SCHEMA,
-            tool: Tool { name: TOOL.into(), version: begin.version.clone() },
+            tool: Tool::of(begin.version.clone()),
             run: begin.run,
             scenario: begin.scenario.clone(),
             scenario_digest: settings::digest(&begin.settings),

@@ -1,5 +1,7 @@
 //! The report as JSON: the form that other programs may rely on.
 
+use serde::de::DeserializeOwned;
+
 use super::{Report, SCHEMA};
 
 /// Why a text is no report.
@@ -27,14 +29,19 @@ impl Report {
     /// # Errors
     /// See [`ReadError`].
     pub fn from_json(text: &str) -> Result<Self, ReadError> {
-        #[derive(serde::Deserialize)]
-        struct Head {
-            schema: u32,
-        }
-        let Head { schema } = serde_json::from_str(text)?;
-        if schema != SCHEMA {
-            return Err(ReadError::Schema(schema));
-        }
-        Ok(serde_json::from_str(text)?)
+        read(text)
     }
+}
+
+/// Reads what says of itself that it has the schema of this version.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ReadError> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        schema: u32,
+    }
+    let Head { schema } = serde_json::from_str(text)?;
+    if schema != SCHEMA {
+        return Err(ReadError::Schema(schema));
+    }
+    Ok(serde_json::from_str(text)?)
 }

@@ -11,7 +11,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 use super::markup::entity;
 use super::outcome::Outcome;
 use super::text::{figure, on, printable, word};
-use super::{Pool, Report};
+use super::{Matrix, Pool, Report};
 
 /// How a test case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Case {
             ended: Ended::of_verdict(outcome.verdict),
             kind: match outcome.verdict {
                 Verdict::Inconclusive => Status::Inconclusive.as_str(),
-                verdict => verdict.as_str(),
+                _ => outcome.word,
             },
             message: outcome.reason.to_owned(),
             text: outcome.reason.to_owned(),
@@ -141,6 +141,22 @@ impl Pool {
     }
 }
 
+impl Matrix {
+    /// The matrix as JUnit XML, with a newline at its end: each row is a test case.
+    pub fn to_junit(&self) -> String {
+        let findings = self.findings();
+        let suite = Suite {
+            outcome: self.outcome(&findings),
+            seconds: 0.0,
+            timestamp: &self.started_at,
+            clusters: &self.clusters,
+            properties: &[("version", &self.tool.version)],
+            table: &self.to_text(),
+        };
+        suite.to_junit()
+    }
+}
+
 /// What a test suite is made of.
 struct Suite<'a> {
     outcome: Outcome<'a>,
@@ -165,7 +181,7 @@ impl Suite<'_> {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Outcome { verdict, scenario, reason, checks } = self.outcome;
+        let Outcome { word, scenario, reason, checks, .. } = self.outcome;
         // The verdict may rest on more than the checks: a record without its end, an agent that
         // failed. Were it no test case of its own, such a run would be green.
         let of_verdict = Case::of_verdict(self.outcome);
@@ -185,7 +201,7 @@ impl Suite<'_> {
             write!(out, " timestamp=\"{}\"", escape(self.timestamp))?;
         }
         writeln!(out, ">\n    <properties>")?;
-        let mut properties = vec![("verdict", verdict.as_str()), ("reason", reason)];
+        let mut properties = vec![("verdict", word), ("reason", reason)];
         properties.extend(self.clusters.iter().map(|(role, of)| (role.as_str(), of.as_str())));
         properties.extend(self.properties);
         for (name, value) in properties {

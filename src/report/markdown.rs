@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::model::ClusterRole;
+use crate::verify::parity::Likeness;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
+use super::matrix::status;
 use super::outcome::Outcome;
 use super::text::{faults_done, grouped, millis, on, printable, word};
-use super::{Excluded, IncidentReport, Pool, PooledRun, Report};
+use super::{Excluded, IncidentReport, Matrix, Pool, PooledRun, Report};
 
 /// GitHub takes 65,536 characters; below this there is room for what others write around it. The
 /// bounds below add up to less.
@@ -28,6 +30,10 @@ const CHECKS_MAX: usize = 40;
 const PASSED_MAX: usize = 40;
 /// Runs that are judged together, and runs that are left out.
 const RUNS_MAX: usize = 20;
+/// Readings that are not what they were.
+const DRIFT_MAX: usize = 20;
+/// Characters of a cell of a matrix, of which there is a row for each setting.
+const CELL_MAX: usize = 120;
 /// Incidents.
 const INCIDENTS_MAX: usize = 10;
 /// Characters of what the clusters of a rehearsal counted.
@@ -241,10 +247,54 @@ impl Pool {
     }
 }
 
+impl Matrix {
+    /// The matrix as Markdown, with a newline at its end and never more than 60,000 characters.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::new();
+        let facts: Vec<_> = addresses(&self.clusters).collect();
+        // Writing to a String cannot fail.
+        let _ = self.outcome(&[]).write_head(&mut out, &facts);
+        let _ = self.write_cells(&mut out);
+        out
+    }
+
+    fn write_cells(&self, out: &mut String) -> std::fmt::Result {
+        for drift in self.drift.iter().take(DRIFT_MAX) {
+            writeln!(out, "- not what it was: {}", inline(&drift.sentence(), DETAIL_MAX))?;
+        }
+        if !self.drift.is_empty() {
+            write_more(out, self.drift.len(), DRIFT_MAX, "such")?;
+        }
+        let (same, others): (Vec<_>, Vec<_>) =
+            self.rows.iter().partition(|row| row.likeness == Likeness::Same);
+        if !others.is_empty() {
+            writeln!(out, "| | row | old | new | why, or what helps |\n|:--|:--|:--|:--|:--|")?;
+            for row in others {
+                let (sign, word) = (sign(status(row.likeness)), row.likeness.as_str());
+                let [old, new] = ClusterRole::ALL.map(|on| inline(&row.shown(on), CELL_MAX));
+                let (name, why) = (row.row.as_str(), inline(row.why(), CELL_MAX));
+                writeln!(out, "| {sign} {word} | {name} | {old} | {new} | {why} |")?;
+            }
+            writeln!(out)?;
+        }
+        if same.is_empty() {
+            return Ok(());
+        }
+        let rows = if same.len() == 1 { "row is" } else { "rows are" };
+        writeln!(out, "<details><summary>{} {rows} the same</summary>\n", same.len())?;
+        writeln!(out, "| row | on both |\n|:--|:--|")?;
+        for row in same {
+            let value = inline(&row.shown(ClusterRole::Old), CELL_MAX);
+            writeln!(out, "| {} | {value} |", row.row.as_str())?;
+        }
+        writeln!(out, "\n</details>\n")
+    }
+}
+
 impl Outcome<'_> {
     fn write_head(&self, out: &mut String, facts: &[String]) -> std::fmt::Result {
         let (sign, name) = (sign(self.status()), inline(self.scenario, NAME_MAX));
-        writeln!(out, "## {sign} {}: {name}\n", self.verdict.as_str())?;
+        writeln!(out, "## {sign} {}: {name}\n", self.word)?;
         writeln!(out, "{}\n", inline(self.reason, REASON_MAX))?;
         writeln!(out, "{}\n", facts.join(" · "))
     }

@@ -11,6 +11,7 @@ mod json;
 mod junit;
 mod markdown;
 mod markup;
+mod matrix;
 mod mirror;
 mod occupancy;
 mod outcome;
@@ -48,8 +49,9 @@ use crate::verify::webhook::Refusal;
 use endpoint::EndpointReport;
 use handover::HandoverReport;
 pub use json::ReadError;
+pub use matrix::{Drift, Matrix, MatrixHead};
 use mirror::RealEventsReport;
-use parity::ParityRow;
+pub use parity::ParityRow;
 use providers::ProviderReport;
 use webhooks::WebhooksReport;
 
@@ -159,6 +161,13 @@ pub struct Tool {
     pub name: Cow<'static, str>,
     /// The version that measured, whichever wrote the report.
     pub version: String,
+}
+
+impl Tool {
+    /// This program, in a version.
+    fn of(version: String) -> Self {
+        Self { name: TOOL.into(), version }
+    }
 }
 
 /// A negative control on one cluster.

@@ -10,6 +10,8 @@ use super::{Pool, Report};
 pub(super) struct Outcome<'a> {
     /// The verdict.
     pub(super) verdict: Verdict,
+    /// The verdict in a word.
+    pub(super) word: &'static str,
     /// The scenario's name.
     pub(super) scenario: &'a str,
     /// The verdict's reasons, in one paragraph.
@@ -21,14 +23,14 @@ pub(super) struct Outcome<'a> {
 impl Report {
     pub(super) fn outcome(&self) -> Outcome<'_> {
         let Self { verdict, scenario, reason, checks, .. } = self;
-        Outcome { verdict: *verdict, scenario, reason, checks }
+        Outcome { verdict: *verdict, word: verdict.as_str(), scenario, reason, checks }
     }
 }
 
 impl Pool {
     pub(super) fn outcome(&self) -> Outcome<'_> {
         let Self { verdict, scenario, reason, checks, .. } = self;
-        Outcome { verdict: *verdict, scenario, reason, checks }
+        Outcome { verdict: *verdict, word: verdict.as_str(), scenario, reason, checks }
     }
 }
 

@@ -9,7 +9,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
-use super::{Pool, Report};
+use super::{Matrix, Pool, Report};
 
 /// The schema of a report: what `--report-json` writes.
 pub fn report() -> Schema {
@@ -19,6 +19,11 @@ pub fn report() -> Schema {
 /// The schema of several runs judged together: what `gate --report-json` writes.
 pub fn gate() -> Schema {
     of::<Pool>()
+}
+
+/// The schema of two apps compared: what `parity --report-json` writes.
+pub fn parity() -> Schema {
+    of::<Matrix>()
 }
 
 fn of<T: JsonSchema>() -> Schema {

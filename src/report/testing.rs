@@ -33,8 +33,7 @@ use super::providers::{ComponentReport, ProviderReport, SpanReport};
 use super::{
     AuthorisedReport, BlindReport, BlindWindowReport, ClusterReport, ConnectionsReport,
     ControlReport, EventsReport, IncidentReport, InstrumentReport, ObligationsReport,
-    OccupancyPoint, OccupancyReport, Report, SCHEMA, SlotReport, Summary, TOOL, TimelineReport,
-    Tool,
+    OccupancyPoint, OccupancyReport, Report, SCHEMA, SlotReport, Summary, TimelineReport, Tool,
 };
 
 /// Text that tries to leave wherever it is put.
@@ -166,7 +165,7 @@ pub(super) fn report() -> Report {
         |cluster, until, cause| BlindWindowReport { cluster, witness: 1, from: 3.25, until, cause };
     Report {
         schema: SCHEMA,
-        tool: Tool { name: TOOL.into(), version: "0.1.0".to_owned() },
+        tool: Tool::of("0.1.0".to_owned()),
         run: RunId(Uuid::from_u128(0x01a2_0437_b28f_7614_831d_82bb_3eff_32ce)),
         scenario: "cutover".to_owned(),
         scenario_digest: "0123456789abcdef".to_owned(),

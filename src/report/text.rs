@@ -33,7 +33,7 @@ const fn coloured(color: AnsiColor) -> Style {
     Style::new().bold().fg_color(Some(anstyle::Color::Ansi(color)))
 }
 
-fn status_style(status: Status) -> Style {
+pub(super) fn status_style(status: Status) -> Style {
     match status {
         Status::Pass => coloured(AnsiColor::Green),
         Status::Inconclusive => coloured(AnsiColor::Yellow),
@@ -110,15 +110,23 @@ pub(super) fn write_addresses(
     Ok(())
 }
 
+/// What each of these clusters is by a run's settings: its socket's address and its app.
+pub(super) fn addresses<'a>(
+    settings: &serde_json::Value,
+    roles: impl IntoIterator<Item = &'a ClusterRole>,
+) -> BTreeMap<ClusterRole, String> {
+    let of = |role: &ClusterRole| {
+        let cluster = settings.get("clusters")?.get(role.as_str())?;
+        let said = |key| cluster.get(key).and_then(serde_json::Value::as_str);
+        Some((*role, format!("{}, app {}", said("ws_url")?, said("app_id")?)))
+    };
+    roles.into_iter().filter_map(of).collect()
+}
+
 impl Report {
-    /// What each cluster is: its socket's address and its app. Empty for a rehearsal's own.
+    /// What each cluster is. Empty for a rehearsal's own.
     pub(super) fn addresses(&self) -> BTreeMap<ClusterRole, String> {
-        let of = |role: &ClusterRole| {
-            let cluster = self.settings.get("clusters")?.get(role.as_str())?;
-            let said = |key| cluster.get(key).and_then(serde_json::Value::as_str);
-            Some((*role, format!("{}, app {}", said("ws_url")?, said("app_id")?)))
-        };
-        self.clusters.keys().filter_map(of).collect()
+        addresses(&self.settings, self.clusters.keys())
     }
 
     /// The report as text. Styled; whoever prints it strips that where colour is not wanted.
@@ -506,7 +514,11 @@ fn p99_or_max(summary: &Summary) -> Option<f64> {
 }
 
 /// Writes a text, the first line of it behind one indent and the others behind another.
-fn write_wrapped(out: &mut String, text: &str, (first, further): (&str, &str)) -> std::fmt::Result {
+pub(super) fn write_wrapped(
+    out: &mut String,
+    text: &str,
+    (first, further): (&str, &str),
+) -> std::fmt::Result {
     for (at, part) in wrap(text, WIDTH - further.len()).into_iter().enumerate() {
         writeln!(out, "{}{part}", if at == 0 { first } else { further })?;
     }
@@ -514,13 +526,13 @@ fn write_wrapped(out: &mut String, text: &str, (first, further): (&str, &str)) -
 }
 
 /// What somebody else may have written, on one line.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
 /// Breaks a text at blanks into lines of at most `width` characters; a percent sign stays with its
 /// number.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let glued = text.replace(" %", "\u{a0}%");
     for word in glued.split(' ') {

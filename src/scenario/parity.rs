@@ -46,8 +46,7 @@ pub(super) fn read(
         section.problem_as_a_whole(message);
     }
     let known = Probe::ALL.map(|probe| (probe.as_str(), probe));
-    // Those that take no minutes.
-    let usual: Vec<_> = Probe::ALL.into_iter().filter(|probe| !probe.is_slow()).collect();
+    let usual: Vec<_> = Probe::brief().collect();
     let probes = section.choices("probes", "probe", &known, &usual);
     let accept = read_accept(section);
     for row in accept.keys() {
@@ -89,7 +88,7 @@ fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {
             }
             (None, _) => match closest(&names, name) {
                 Some(meant) => format!("names no row; did you mean {meant}?"),
-                None => format!("names no row; use one of {}", names.join(", ")),
+                None => "names no row; docs/parity.md lists them".to_owned(),
             },
         };
         section.problem("accept", format!("{text:?} {problem}"));

@@ -43,8 +43,6 @@ const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Copies and ids of real events that are kept in mind at most: about 60 MB, enough for two
 /// thousand events a second.
 const EVENTS_KEPT_MAX: usize = 200_000;
-/// What the slow probes may take.
-const SLOW_PROBES: Duration = Duration::from_secs(240);
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -331,12 +329,11 @@ impl Plan {
 
     /// Why some of the probes cannot be done in time, if that is so.
     pub fn cannot_probe(&self) -> Option<String> {
-        let slow = self.parity.as_ref()?.probes.iter().find(|probe| probe.is_slow())?;
-        let duration = self.schedule.duration();
-        (duration < SLOW_PROBES).then(|| {
-            let (slow, show) = (slow.as_str(), humantime::format_duration);
-            let (needs, duration) = (show(SLOW_PROBES), show(duration));
-            format!("the probe {slow} may take {needs}, and publishing takes {duration}")
+        let (duration, show) = (self.schedule.duration(), humantime::format_duration);
+        let needs: Duration = self.parity.as_ref()?.probes.iter().map(|probe| probe.takes()).sum();
+        (duration < needs).then(|| {
+            let (needs, duration) = (show(needs), show(duration));
+            format!("the probes of [parity] may take {needs}, and publishing takes {duration}")
         })
     }
 

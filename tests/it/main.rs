@@ -25,6 +25,8 @@ mod handover;
 mod journal;
 // The page is complete, declared, and ends as the report says.
 mod metrics;
+// Two apps compared: outcome, forms, drift.
+mod matrix;
 mod mirror;
 // Runs that are kept, listed, shown and added up by day.
 mod history;

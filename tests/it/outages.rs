@@ -22,16 +22,34 @@ struct State {
     streams: Vec<TcpStream>,
 }
 
+impl State {
+    fn throw_out(&mut self) {
+        for stream in self.streams.drain(..) {
+            // The peer may have left by itself.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 impl Door {
     /// An open one before `target`, an authority.
     pub fn before(target: String) -> Self {
+        Self::for_so_many(target, usize::MAX)
+    }
+
+    /// One that lets so many through; at the next one, everybody is thrown out, and it is shut.
+    pub fn for_so_many(target: String, many: usize) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
-            for client in listener.incoming() {
+            for (before, client) in listener.incoming().enumerate() {
                 let (client, mut state) = (client.unwrap(), shared.lock().unwrap());
+                if before == many {
+                    state.is_shut = true;
+                    state.throw_out();
+                }
                 if state.is_shut {
                     continue;
                 }
@@ -57,10 +75,7 @@ impl Door {
 
     /// Whoever is inside is thrown out.
     pub fn empty(&self) {
-        for stream in self.state.lock().unwrap().streams.drain(..) {
-            // The peer may have left by itself.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.state.lock().unwrap().throw_out();
     }
 
     fn open(&self) {

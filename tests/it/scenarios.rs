@@ -215,19 +215,13 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-parity.toml",
         &[
-            "2: parity.probes: \"weather\" is no probe; use presence, presence-silent, cache, \
-             client-events, publication",
+            "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, idle, presence, presence-silent, cache, client-events, publication, counts, users",
             "3: parity.accept: \"cache-mis: wanted\" names no row; did you mean cache-miss?",
             "3: parity.accept: \"cache-miss\" gives no reason in one line; write \"cache-miss: why\"",
             "3: parity.accept: \"cache-miss: \" gives no reason in one line; write \"cache-miss: why\"",
-            "3: parity.accept: \"colour: red\" names no row; use one of presence-user, \
-             presence-cut, presence-silent, cache-miss, cache-replay, client-events, \
-             client-events-echo, client-events-user-id, client-events-rate, sender-exclusion, \
-             several-channels, publication-info",
+            "3: parity.accept: \"temperature: hot\" names no row; docs/parity.md lists them",
             "4: parity.colour: is not a known key; known here: accept, probes",
-            "7: rehearsal.habits: \"new:shout\": is no habit; use one of member-per-connection, \
-             ghosts, silent-miss, no-cache, no-client-events, echo, anonymous, unlimited, \
-             no-exclusion, one-channel, no-info, silent-vacancy",
+            "7: rehearsal.habits: \"new:shout\": is no habit; docs/scenario.md lists them",
             "7: rehearsal.habits: \"echo\": write CLUSTER:HABIT: new:no-cache",
         ],
     ),

@@ -16,6 +16,7 @@ use crate::util::canary;
 
 static REPORT: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::report().into()));
 static GATE: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::gate().into()));
+static PARITY: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::parity().into()));
 static SCENARIO: LazyLock<Validator> = LazyLock::new(|| validator(&scenario::schema::scenario()));
 
 fn validator(schema: &Value) -> Validator {
@@ -31,8 +32,19 @@ fn errors(validator: &Validator, value: &Value) -> Vec<String> {
 /// Whatever `--report-json` wrote keeps its schema.
 #[track_caller]
 pub fn assert_report(text: &str, is_of_gate: bool) {
+    assert_keeps(if is_of_gate { &GATE } else { &REPORT }, text);
+}
+
+/// So does what `parity --report-json` wrote.
+#[track_caller]
+pub fn assert_matrix(text: &str) {
+    assert_keeps(&PARITY, text);
+}
+
+#[track_caller]
+fn assert_keeps(schema: &Validator, text: &str) {
     let value: Value = serde_json::from_str(text).expect("a JSON report");
-    let errors = errors(if is_of_gate { &GATE } else { &REPORT }, &value);
+    let errors = errors(schema, &value);
     assert!(errors.is_empty(), "the report breaks its schema: {}", errors.join("\n"));
 }
 
@@ -53,6 +65,7 @@ fn what_is_printed_is_a_schema_by_the_standard_it_names() {
         ("scenario", scenario::schema::scenario()),
         ("report", report::schema::report().into()),
         ("gate", report::schema::gate().into()),
+        ("parity", report::schema::parity().into()),
     ] {
         let outcome = canary(["schema", name]).run();
         outcome.assert_code(0);

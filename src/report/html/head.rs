@@ -19,7 +19,7 @@ impl Outcome<'_> {
             Verdict::NoGo => "no-go",
             Verdict::Inconclusive => "inconclusive",
         };
-        let (sign, verdict) = (sign(self.status()), self.verdict.as_str());
+        let (sign, verdict) = (sign(self.status()), self.word);
         let name = clipped(self.scenario, NAME_MAX);
         writeln!(
             out,

@@ -9,6 +9,7 @@ mod findings;
 mod handover;
 mod head;
 mod latency;
+mod matrix;
 mod mirror;
 mod occupancy;
 mod parity;
@@ -86,7 +87,8 @@ impl Report {
 }
 
 impl Outcome<'_> {
-    /// The whole page: the verdict, these facts, the checks, these sections, what the words mean.
+    /// The page of a verdict that rests on checks: the verdict, these facts, the checks, these
+    /// sections, what the words mean.
     fn html_page(&self, out: &mut String, facts: &str, between: Vec<Section>) -> fmt::Result {
         let (mut checks, mut words) = (String::new(), String::new());
         self.html_checks(&mut checks)?;
@@ -94,8 +96,13 @@ impl Outcome<'_> {
         let mut sections = vec![("checks", "Checks", checks)];
         sections.extend(between);
         sections.push(("words", "What the words mean", words));
+        self.write_page(out, facts, sections)
+    }
+
+    /// A page: the verdict, these facts, these sections.
+    fn write_page(&self, out: &mut String, facts: &str, mut sections: Vec<Section>) -> fmt::Result {
         sections.retain(|(_, _, body)| !body.is_empty());
-        write_begin(out, &format!("{}: {}", self.verdict.as_str(), self.scenario), STYLE)?;
+        write_begin(out, &format!("{}: {}", self.word, self.scenario), STYLE)?;
         writeln!(out, "<a class=\"skip\" href=\"#verdict\">To the verdict</a>")?;
         chart::write_patterns(out)?;
         writeln!(out, "<header>pusher-canary</header>\n<main id=\"verdict\" tabindex=\"-1\">")?;
@@ -150,8 +157,13 @@ const fn sign(status: Status) -> &'static str {
 }
 
 fn badge(status: Status) -> String {
-    let (sign, word) = (sign(status), word(status));
-    format!("<span class=\"status {word}\"><span aria-hidden=\"true\">{sign}</span> {word}</span>")
+    badge_saying(status, word(status))
+}
+
+/// The look of a status, with another word.
+fn badge_saying(status: Status, said: &str) -> String {
+    let (sign, class) = (sign(status), word(status));
+    format!("<span class=\"status {class}\"><span aria-hidden=\"true\">{sign}</span> {said}</span>")
 }
 
 /// So many of something.

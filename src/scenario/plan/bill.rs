@@ -9,8 +9,6 @@ use super::Plan;
 
 /// Messages that negative controls take on each app at most: publications and deliveries.
 const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
-/// Messages that probes take on each app at most.
-const PROBE_MESSAGES_MAX: u64 = 200;
 /// Connections that they have to each app at a time, at most.
 const PROBE_CONNECTIONS: usize = 3;
 /// The negative controls' connection, and one that is there for a moment.
@@ -56,7 +54,8 @@ impl Plan {
     pub fn messages(&self, events: u64, time: Duration) -> u64 {
         let delivered = events.saturating_mul(1 + self.witnesses_per_channel());
         let moved = self.handover.as_ref().map_or(0, |handover| handover.messages(time));
-        let probed = self.parity.as_ref().map_or(0, |_| PROBE_MESSAGES_MAX);
+        let probes = self.parity.iter().flat_map(|parity| &parity.probes);
+        let probed: u64 = probes.map(|probe| probe.messages()).sum();
         delivered.saturating_add(moved).saturating_add(probed + CONTROL_MESSAGES_MAX)
     }
 

@@ -1,0 +1,65 @@
+//! What ought to be refused: with which words and codes it is, and whether the connection stays.
+//!
+//! No subscription without a channel's name is among them: it kills every version of soketi.
+
+use crate::model::{AppKey, ChannelKind, Secret};
+use crate::pusher::rest::{Publication, Signer};
+use crate::pusher::{self, auth, frame};
+use crate::verify::parity::{Reading, Row};
+
+use super::client::{Client, Fate, Fault, Heard};
+use super::{FENCE, Found, Site, WAIT};
+
+const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
+/// A secret that no app has.
+const WRONG: &str = "pc-not-the-secret";
+
+pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
+    let said = |fate: &Fate| Reading::Value(fate.said());
+    let another = AppKey::new("pc-no-such-key").map_err(|error| Fault::Lost(error.to_string()))?;
+
+    let target = site.socket.at(&pusher::socket_target(&another));
+    let mut stranger = Client::open(site, &target).await?;
+    let is_in = |h: &Heard| h.event == "pusher:connection_established";
+    found.push((Row::KeyUnknown, said(&stranger.fate_up_to(WAIT, is_in, is_in).await?)));
+    stranger.leave().await;
+
+    let nowhere = format!("{}-forged", site.tail);
+    let channels = &[nowhere.as_str()];
+    let publication = Publication { name: FENCE, channels, data: "{}", ..Publication::default() };
+    let forged = |signer: &Signer| signer.publish(&publication, site.now());
+    let signer = Signer { key: another, ..site.signer.clone() };
+    found.push((Row::HttpKeyUnknown, Reading::Value(site.status(&forged(&signer)).await?)));
+    let signer = Signer { secret: Secret::new(WRONG), ..site.signer.clone() };
+    found.push((Row::HttpSignature, Reading::Value(site.status(&forged(&signer)).await?)));
+
+    let channel = site.channel(ChannelKind::Private, "refused")?;
+    let mut client = Client::connect(site).await?;
+    let wrong = Secret::new(WRONG);
+    let auth = auth::channel(&site.signer.key, &wrong, &client.id, channel.as_str(), None);
+    client.send(frame::subscribe(channel.as_str(), &auth, None)).await?;
+    let fate = client.fate(|h| h.is(SUBSCRIBED, &channel)).await?;
+    found.push((Row::ChannelSignature, said(&fate)));
+    client.leave().await;
+
+    let name = format!("{}-bad name!", site.tail);
+    let mut client = Client::connect(site).await?;
+    client.send(frame::subscribe(&name, "", None)).await?;
+    let fate = client.fate(|h| h.event == SUBSCRIBED).await?;
+    found.push((Row::ChannelName, said(&fate)));
+    client.leave().await;
+
+    let mut client = Client::connect(site).await?;
+    client.send("{".to_owned()).await?;
+    found.push((Row::FrameMalformed, said(&client.fate(|_| false).await?)));
+    client.leave().await;
+
+    let channel = site.channel(ChannelKind::Public, "twice")?;
+    let mut client = Client::connect(site).await?;
+    client.subscribe(&channel, "").await?;
+    client.send(frame::subscribe(channel.as_str(), "", None)).await?;
+    let fate = client.fate(|h| h.is(SUBSCRIBED, &channel)).await?;
+    found.push((Row::SubscriptionTwice, said(&fate)));
+    client.leave().await;
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! What is compared of two apps, and which experiment finds it: one table.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Makes the rows and the probes of one table: each probe with its name, how long it takes and how
+/// many messages, and under it each of its rows with its name, what is compared, and what to change
+/// where new differs.
+macro_rules! rows {
+    ($(
+        $(#[$of_probe:meta])*
+        $probe:ident $probe_name:literal $time:ident $messages:literal {
+            $($row:ident $name:literal $meaning:literal $advice:literal)+
+        }
+    )+) => {
+        /// One setting or habit of an app that shows from outside.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            JsonSchema,
+        )]
+        pub enum Row {
+            $($(
+                #[doc = $meaning]
+                #[serde(rename = $name)]
+                $row,
+            )+)+
+        }
+
+        impl Row {
+            /// Every row, in the order in which they are shown.
+            pub const ALL: [Self; [$($($name),+),+].len()] = [$($(Self::$row),+),+];
+
+            /// Its name in scenarios and reports.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($(Self::$row => $name,)+)+
+                }
+            }
+
+            /// For people: what is compared.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $($(Self::$row => $meaning,)+)+
+                }
+            }
+
+            /// For people: what to change where the new app differs.
+            pub const fn advice(self) -> &'static str {
+                match self {
+                    $($(Self::$row => $advice,)+)+
+                }
+            }
+
+            /// What finds it.
+            pub const fn probe(self) -> Probe {
+                match self {
+                    $($(Self::$row => Probe::$probe,)+)+
+                }
+            }
+        }
+
+        /// What finds rows: one connected experiment.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+            JsonSchema,
+        )]
+        pub enum Probe {
+            $(
+                $(#[$of_probe])*
+                #[serde(rename = $probe_name)]
+                $probe,
+            )+
+        }
+
+        impl Probe {
+            /// Every probe.
+            pub const ALL: [Self; [$($probe_name),+].len()] = [$(Self::$probe),+];
+
+            /// Its name in scenarios.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$probe => $probe_name,)+
+                }
+            }
+
+            /// What it finds.
+            pub const fn rows(self) -> &'static [Row] {
+                match self {
+                    $(Self::$probe => &[$(Row::$row),+],)+
+                }
+            }
+
+            const fn time(self) -> Time {
+                match self {
+                    $(Self::$probe => Time::$time,)+
+                }
+            }
+
+            /// Messages that it is billed for on each app, at most.
+            pub const fn messages(self) -> u64 {
+                match self {
+                    $(Self::$probe => $messages,)+
+                }
+            }
+        }
+    };
+}
+
+/// How long a probe takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Time {
+    /// Seconds.
+    Seconds,
+    /// Most of a minute.
+    Minute,
+    /// So long that it must be asked for.
+    Minutes,
+}
+
+impl Probe {
+    /// Those that are tried if nobody says which, beside a run.
+    pub fn brief() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|probe| probe.time() == Time::Seconds)
+    }
+
+    /// Whether it takes so long that it must be asked for.
+    pub const fn is_slow(self) -> bool {
+        matches!(self.time(), Time::Minutes)
+    }
+
+    /// How long it takes as a rule, on a cluster of which an answer takes a tenth of a second.
+    pub const fn takes(self) -> Duration {
+        Duration::from_secs(match self.time() {
+            Time::Seconds => 2,
+            Time::Minute => 45,
+            Time::Minutes => 240,
+        })
+    }
+}
+
+rows! {
+    /// Which kinds of channel there are.
+    Kinds "kinds" Seconds 60 {
+        KindPublic "kind-public"
+            "public channels"
+            "find out why the new app lets nobody in; every app has public channels"
+        KindPrivate "kind-private"
+            "private channels"
+            "enable private channels, or see why the signature is refused"
+        KindPresence "kind-presence"
+            "presence channels"
+            "enable presence channels, or see why the signature is refused"
+        KindEncrypted "kind-encrypted"
+            "encrypted channels"
+            "clients of private-encrypted- channels must be able to do without them"
+        KindCache "kind-cache"
+            "cache channels"
+            "clients of cache- channels must be able to do without them"
+        KindPrivateCache "kind-private-cache"
+            "private cache channels"
+            "clients of private-cache- channels must be able to do without them"
+        KindPresenceCache "kind-presence-cache"
+            "presence cache channels"
+            "clients of presence-cache- channels must be able to do without them"
+        KindEncryptedCache "kind-encrypted-cache"
+            "encrypted cache channels"
+            "clients of private-encrypted-cache- channels must be able to do without them"
+        Confirmation "confirmation"
+            "a confirmed subscription to a public channel bears"
+            "official clients take either; one of your own must, too"
+    }
+    /// What data looks like on arrival.
+    Data "data" Seconds 40 {
+        DataText "data-text"
+            "data that is no JSON arrives"
+            "publish JSON texts alone"
+        DataObject "data-object"
+            "an object's JSON text arrives"
+            "let no client rely on the bytes of the data, such as for a signature"
+        DataNumber "data-number"
+            "a number's JSON text arrives"
+            "let no client rely on how a number is written"
+        DataNull "data-null"
+            "null arrives"
+            "publish an object that says that there is nothing"
+        DataEmpty "data-empty"
+            "empty data arrives"
+            "publish {} where there is nothing to say"
+        DataUnicode "data-unicode"
+            "letters beyond ASCII arrive"
+            "escape them in the JSON text that is published"
+        DataEscapes "data-escapes"
+            "escaped letters arrive"
+            "let no client rely on how a letter is escaped"
+        DataIntegers "data-integers"
+            "large integers arrive"
+            "publish large integers as strings"
+    }
+    /// How large an event may be.
+    Sizes "sizes" Seconds 50 {
+        SizeTrigger "size-trigger"
+            "the data of an event may have"
+            "raise the new app's limit on the size of events, or publish smaller ones"
+        SizeBatch "size-batch"
+            "the data of an event in a batch may have"
+            "raise the new app's limit on the size of events, or publish smaller ones"
+        SizeClientEvent "size-client-event"
+            "the data of a client event may have"
+            "raise the new app's limit on the size of client events, or send smaller ones"
+    }
+    /// How many channels and events a request may have. A publication to 101 channels is billed as
+    /// so many.
+    Batches "batches" Seconds 230 {
+        ChannelsPerEvent "channels-per-event"
+            "the channels of a publication may be"
+            "raise the new app's limit, or publish to fewer channels at a time"
+        EventsPerBatch "events-per-batch"
+            "the events of a batch may be"
+            "raise the new app's limit, or publish smaller batches"
+    }
+    /// What names may be.
+    Names "names" Seconds 20 {
+        ChannelNameLength "channel-name-length"
+            "a channel's name may have"
+            "raise the new app's limit, or use shorter names"
+        EventNameLength "event-name-length"
+            "an event's name may have"
+            "raise the new app's limit, or use shorter names"
+        ChannelNameCharacters "channel-name-characters"
+            "a channel's name may have, beside letters and digits"
+            "use none of the characters that one of them refuses"
+    }
+    /// What ought to be refused.
+    Refusals "refusals" Seconds 10 {
+        KeyUnknown "key-unknown"
+            "who connects with an unknown key is told"
+            "a client with a mistyped key will see something else; look for that in its logs"
+        HttpKeyUnknown "http-key-unknown"
+            "a request with an unknown key is answered"
+            "let the backend's error handling know both answers"
+        HttpSignature "http-signature"
+            "a request with a wrong signature is answered"
+            "let the backend's error handling know both answers; a 200 may bear an error"
+        ChannelSignature "channel-signature"
+            "a subscription with a wrong signature is answered"
+            "let clients treat both answers as a failed subscription"
+        ChannelName "channel-name"
+            "a subscription to a malformed name is answered"
+            "use no such names; what one lets through the other may not"
+        FrameMalformed "frame-malformed"
+            "a frame that is no JSON is answered"
+            "only clients of your own making will notice"
+        SubscriptionTwice "subscription-twice"
+            "a second subscription to the same channel is answered"
+            "let clients subscribe once, or take both answers"
+    }
+    /// What time it is there, and how requests are taken.
+    Clock "clock" Seconds 1 {
+        Clock "clock"
+            "the server's clock is"
+            "let the new server's clock be set by NTP"
+        TimestampWindow "timestamp-window"
+            "a request's timestamp may differ by"
+            "let the backend's clock be set by NTP: what one takes the other may refuse"
+        KeepAlive "keep-alive"
+            "the API keeps a connection open behind a publication"
+            "let the backend reckon with a new connection for each request"
+    }
+    /// How a connection shows that it lives.
+    Heartbeat "heartbeat" Seconds 0 {
+        ActivityTimeout "activity-timeout"
+            "clients are told to ping after"
+            "dead connections are noticed sooner or later; set it as old has it"
+        PingEvent "ping-event"
+            "pusher:ping is"
+            "clients that do not hear a pong reconnect all the time"
+        PingFrame "ping-frame"
+            "a ping frame of the WebSocket protocol is"
+            "let what stands before the new server pass ping frames on"
+    }
+    /// What becomes of a connection that does nothing.
+    Idle "idle" Minute 0 {
+        Idle "idle"
+            "a connection that neither subscribes nor signs in is"
+            "set the new app's requirement that connections authorise as old has it"
+    }
+    /// Who is present.
+    Presence "presence" Seconds 30 {
+        PresenceUser "presence-user"
+            "a user of two connections"
+            "member lists and their events will differ; count users by id in the application"
+        PresenceCut "presence-cut"
+            "a member whose connection is cut leaves after"
+            "members will seem present for longer or shorter; see the server's activity timeout"
+    }
+    /// Who is present without a word.
+    PresenceSilent "presence-silent" Minutes 10 {
+        PresenceSilent "presence-silent"
+            "a member whose connection falls silent leaves after"
+            "members will seem present for longer or shorter; see the server's activity timeout"
+    }
+    /// What cache channels keep.
+    Cache "cache" Seconds 20 {
+        CacheMiss "cache-miss"
+            "a cache channel without an event tells of it"
+            "clients that load their state on pusher:cache_miss must not wait for it"
+        CacheReplay "cache-replay"
+            "a cache channel repeats"
+            "clients must fetch the last state themselves, or the server must cache"
+    }
+    /// What clients send each other.
+    ClientEvents "client-events" Seconds 100 {
+        ClientEvents "client-events"
+            "client events are delivered on"
+            "enable client events in the new app's settings"
+        ClientEventsEcho "client-events-echo"
+            "a client event goes to its sender"
+            "senders must be ready to get, or not to get, their own events"
+        ClientEventsUserId "client-events-user-id"
+            "a client event names its sender"
+            "put the sender's id into the event's data"
+        ClientEventsRate "client-events-rate"
+            "of 20 client events at once are delivered"
+            "set the new app's limit on client events as old has it"
+    }
+    /// What a publication may ask for.
+    Publication "publication" Seconds 30 {
+        SenderExclusion "sender-exclusion"
+            "a connection that a publication excludes"
+            "clients must know their own events by an id and drop them"
+        SeveralChannels "several-channels"
+            "a publication to three channels arrives"
+            "publish to each channel by a request of its own"
+        PublicationInfo "publication-info"
+            "a publication's answer counts rightly"
+            "what reads counts from the answer must ask the channel instead, or the new app must have \
+             subscription counts enabled"
+    }
+    /// Who is told how many subscriptions there are.
+    Counts "counts" Seconds 0 {
+        CountEvent "count-event"
+            "subscribers are told how many they are"
+            "set the new app's subscription counting as old has it"
+        CountApi "count-api"
+            "the API's count of subscriptions is"
+            "set the new app's subscription counting as old has it"
+    }
+    /// Users who sign in.
+    Users "users" Seconds 10 {
+        SignIn "sign-in"
+            "signing in"
+            "enable user authentication in the new app's settings"
+        SignInForged "sign-in-forged"
+            "signing in with a wrong signature is answered"
+            "let clients treat both answers as a failed sign-in"
+        ToUser "to-user"
+            "an event for a user"
+            "publish to a private channel of each user instead"
+        Watchlist "watchlist"
+            "a watchlist"
+            "enable watchlist events in the new app's settings, or use a presence channel"
+        Terminate "terminate"
+            "a user whose connections the backend terminates"
+            "let the backend shut users out by refusing to authorise them as well"
+    }
+}
