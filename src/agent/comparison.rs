@@ -15,7 +15,7 @@ use crate::verify::parity::{Probe, Reading, Row};
 use super::RunError;
 
 /// Experiments that are made on a cluster at a time.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 
 /// Makes each experiment once on each cluster, and hands on what it finds. What `stop` keeps from
 /// being tried is not tested.

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::model::{Clock, ClusterRole};
 use crate::report::{Matrix, MatrixHead};
 use crate::scenario::file::{Clusters, Scenario};
-use crate::scenario::plan::{Overrides, Plan};
+use crate::scenario::plan::{Bill, Overrides, Plan};
 use crate::verify::parity::{Likeness, ParityBegin, ParityFigures, Probe};
 
 use super::live::{listen_for_signals, obey, runtime};
@@ -29,6 +29,9 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let probes = chosen(args, &scenario)?;
     let run = new_run();
     let plan = Plan::new(&scenario, Overrides::default(), run, 0)
+        .map_err(|error| Stop::new(Exit::Usage, error))?;
+    Bill::of_probes(&probes, comparison::AT_ONCE)
+        .check(&scenario.budget, plan.clusters.len(), "leave probes out or raise the budget")
         .map_err(|error| Stop::new(Exit::Usage, error))?;
     let baselines = args.baseline.iter().map(|path| baseline(path));
     let baselines: Vec<_> = baselines.collect::<Result<_, _>>()?;

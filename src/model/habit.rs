@@ -155,7 +155,7 @@ impl FromStr for HabitOf {
         let (cluster, habit) = text.split_once(':').ok_or("write CLUSTER:HABIT: new:no-cache")?;
         let cluster = cluster.parse().map_err(|_| format!("`{cluster}` is neither old nor new"))?;
         let habit = Habit::ALL.into_iter().find(|known| known.as_str() == habit);
-        let habit = habit.ok_or("is no habit; docs/scenario.md lists them")?;
+        let habit = habit.ok_or("is no habit; docs/parity.md lists them")?;
         Ok(Self(cluster, habit))
     }
 }

@@ -27,14 +27,11 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let mut second = Client::connect(site).await?;
     second.subscribe(&channel, "").await?;
     let is_answer = |h: &Heard| h.is(CACHED, &channel) || h.is(MISS, &channel);
-    let replayed = match second.hear(WAIT, is_answer).await {
-        Ok(heard) => match heard.last() {
-            Some(last) if last.is(MISS, &channel) => "nothing (it says so)",
-            Some(last) if last.data == "2" => "the last event",
-            _ => "another event than the last",
-        },
-        Err(Fault::Silent(_)) => "nothing",
-        Err(fault) => return Err(fault),
+    let replayed = match second.awaited(is_answer).await? {
+        Some(answer) if answer.is(MISS, &channel) => "nothing (it says so)",
+        Some(answer) if answer.data == "2" => "the last event",
+        Some(_) => "another event than the last",
+        None => "nothing",
     };
     found.push((Row::CacheReplay, Reading::Value(replayed.to_owned())));
     first.leave().await;

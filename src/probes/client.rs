@@ -6,19 +6,20 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, SocketId};
 use crate::net::dial::{self, Socket, Target};
 use crate::pusher::auth;
 use crate::pusher::frame::{self, Data, ErrorData, Established, PING, PONG, ServerFrame};
 
-use super::{FENCE, Site, WAIT};
+use super::{FENCE, Site, WAIT, shown};
 use crate::verify::parity::Reading;
 
 /// Longest wait for the connection to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(200);
 /// Frames of one answer at most: a cluster that says more than that says nothing of use.
 const HEARD_MAX: usize = 10_000;
+/// Bytes of them at most.
+const HEARD_BYTES_MAX: usize = 8 << 20;
 
 /// Why an experiment ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +74,7 @@ impl Heard {
         let read = is_error.then(|| ErrorData::from_data(&data));
         let error = read.as_ref().map(|ErrorData { code, message }| {
             let code = code.map_or(String::new(), |code| format!("{code} "));
-            let said: String = without_signatures(message).chars().take(120).collect();
-            format!("{code}{said}").trim().to_owned()
+            format!("{code}{}", shown(message)).trim().to_owned()
         });
         let refusal = read.map(|ErrorData { code, .. }| {
             let code = code.map_or(String::new(), |code| format!(" {code}"));
@@ -232,10 +232,12 @@ impl<'a> Client<'a> {
         mut is_last: impl FnMut(&Heard) -> bool,
     ) -> Result<(), Fault> {
         let hearing = async {
-            while heard.len() < HEARD_MAX {
+            let mut bytes = 0;
+            while heard.len() < HEARD_MAX && bytes < HEARD_BYTES_MAX {
                 let message = self.socket.next().await;
                 match message {
                     Some(Ok(Message::Text(text))) => {
+                        bytes += text.len();
                         let Ok(frame) = ServerFrame::parse(&text) else { continue };
                         if frame.event == "pusher:ping" {
                             self.send(PONG.to_owned()).await?;
@@ -267,23 +269,68 @@ impl<'a> Client<'a> {
     }
 
     /// What becomes of what was just sent: confirmed by a frame of which `is_taken` is true, or
-    /// not. Whoever answers a ping has dealt with what came before it.
+    /// not. Whoever answers a ping has dealt with what came before it, unless it does that on the
+    /// side: so what is open then may still come.
     pub(super) async fn fate(&mut self, is_taken: impl Fn(&Heard) -> bool) -> Result<Fate, Fault> {
-        self.send(PING.to_owned()).await?;
-        self.fate_up_to(WAIT, is_taken, |h| h.event == "pusher:pong").await
+        // Where the connection is closed already, that is what is heard.
+        let _ = self.send(PING.to_owned()).await;
+        let mut heard = Vec::new();
+        let mut ended = self.hear_into(&mut heard, WAIT, |h| h.event == "pusher:pong").await;
+        let is_refused = |h: &Heard| h.refusal.is_some();
+        let is_open = !heard.iter().any(|h| is_taken(h) || is_refused(h));
+        if ended.is_ok() && is_open {
+            let is_last = |h: &Heard| is_taken(h) || is_refused(h);
+            ended = match self.hear_into(&mut heard, self.site.news_within, is_last).await {
+                // That nothing came says something only of a cluster that is still there.
+                Err(Fault::Silent(_)) => self.settle().await.map(|more| heard.extend(more)),
+                ended => ended,
+            };
+        }
+        if ended.is_ok() && heard.iter().any(is_refused) {
+            // A refusal may end in a close.
+            ended = match self.hear_into(&mut heard, self.site.soon(), |_| false).await {
+                Err(Fault::Silent(_)) => Ok(()),
+                ended => ended,
+            };
+        }
+        self.judge(&heard, ended, is_taken).await
     }
 
-    /// The same up to another frame than the answer to a ping.
-    pub(super) async fn fate_up_to(
+    /// What becomes of a connection that was not let in yet: nobody answers pings there.
+    pub(super) async fn fate_of_a_stranger(
         &mut self,
-        within: Duration,
-        is_taken: impl Fn(&Heard) -> bool,
-        is_last: impl FnMut(&Heard) -> bool,
+        is_in: impl Fn(&Heard) -> bool,
     ) -> Result<Fate, Fault> {
         let mut heard = Vec::new();
-        let ended = self.hear_into(&mut heard, within, is_last).await;
+        let is_told = |h: &Heard| is_in(h) || h.refusal.is_some();
+        let mut ended = self.hear_into(&mut heard, WAIT, is_told).await;
+        if ended.is_ok() && !heard.iter().any(&is_in) {
+            ended = match self.hear_into(&mut heard, self.site.soon(), |_| false).await {
+                Err(Fault::Silent(_)) => Ok(()),
+                ended => ended,
+            };
+        }
+        self.judge(&heard, ended, is_in).await
+    }
+
+    /// What becomes of the connection within this time, of which nothing is to be heard.
+    pub(super) async fn fate_within(&mut self, time: Duration) -> Result<Fate, Fault> {
+        let mut heard = Vec::new();
+        let ended = match self.hear_into(&mut heard, time, |_| false).await {
+            Err(Fault::Silent(_)) => self.settle().await.map(|_| ()),
+            ended => ended,
+        };
+        self.judge(&heard, ended, |_| false).await
+    }
+
+    async fn judge(
+        &self,
+        heard: &[Heard],
+        ended: Result<(), Fault>,
+        is_taken: impl Fn(&Heard) -> bool,
+    ) -> Result<Fate, Fault> {
         let closed = match ended {
-            Ok(()) | Err(Fault::Silent(_)) => None,
+            Ok(()) => None,
             Err(Fault::Closed(code)) => Some(code),
             Err(fault) => return Err(fault),
         };
@@ -305,9 +352,10 @@ impl<'a> Client<'a> {
         if let Some(it) = heard.into_iter().find(&is_it) {
             return Ok(Some(it));
         }
-        match self.hear(self.site.news_within, is_it).await {
+        match self.hear(self.site.news_within, &is_it).await {
             Ok(heard) => Ok(heard.into_iter().last()),
-            Err(Fault::Silent(_)) => Ok(None),
+            // That nothing came says something only of a cluster that is still there.
+            Err(Fault::Silent(_)) => Ok(self.settle().await?.into_iter().find(is_it)),
             Err(fault) => Err(fault),
         }
     }
@@ -331,14 +379,20 @@ impl<'a> Client<'a> {
     /// All that comes within this time.
     pub(super) async fn hear_for(&mut self, time: Duration) -> Result<Vec<Heard>, Fault> {
         let mut heard = Vec::new();
-        match self
-            .hear(time, |frame| {
-                heard.push(frame.clone());
-                false
-            })
-            .await
-        {
-            Ok(_) | Err(Fault::Silent(_)) => Ok(heard),
+        match self.hear_into(&mut heard, time, |_| false).await {
+            Ok(()) | Err(Fault::Silent(_)) => Ok(heard),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A frame that must come, if anything does; `None` if the cluster is there and it did not.
+    pub(super) async fn awaited(
+        &mut self,
+        is_it: impl Fn(&Heard) -> bool,
+    ) -> Result<Option<Heard>, Fault> {
+        match self.hear(WAIT, &is_it).await {
+            Ok(heard) => Ok(heard.into_iter().last()),
+            Err(Fault::Silent(_)) => Ok(self.settle().await?.into_iter().find(is_it)),
             Err(fault) => Err(fault),
         }
     }

@@ -5,7 +5,7 @@ use crate::pusher::frame;
 use crate::verify::parity::{Reading, Row};
 
 use super::client::{Client, Fault, Heard};
-use super::{Found, Site};
+use super::{Found, Site, sizes};
 
 const EVENT: &str = "client-pc-probe";
 /// Events of a burst. A hosted cluster takes ten a second.
@@ -41,7 +41,12 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         (false, _) => value(&kinds.join(", ")),
     };
     if kinds.is_empty() {
-        for row in [Row::ClientEventsEcho, Row::ClientEventsUserId, Row::ClientEventsRate] {
+        for row in [
+            Row::ClientEventsEcho,
+            Row::ClientEventsUserId,
+            Row::ClientEventsRate,
+            Row::SizeClientEvent,
+        ] {
             let why = "client events are not delivered".to_owned();
             found.push((row, Reading::NotApplicable(why)));
         }
@@ -58,6 +63,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
             None => Reading::NotApplicable("not delivered on presence channels".to_owned()),
         },
     ));
+    found.push((Row::SizeClientEvent, sizes::client_event(site).await?));
     let channel = site.channel(ChannelKind::Private, "burst")?;
     let burst = send(site, &channel, BURST).await?.delivered.len();
     // By how much it is limited depends on where in a second the burst falls.

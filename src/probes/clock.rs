@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pusher::rest::Publication;
+use crate::pusher::rest::{self, Publication};
 use crate::verify::parity::{Reading, Row};
 
 use super::client::Fault;
@@ -16,16 +16,19 @@ const AGES: [i64; 5] = [590, 610, 3_600, -590, -610];
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let asked = site.clock.wall_now();
     let answer = site.ask(&site.signer.channels(&site.tail, asked.as_secs())).await?;
+    if rest::probe(answer.status, &answer.body) != rest::Probe::Sound {
+        return Err(Fault::Barred(format!("HTTP {} to GET /channels", answer.status)));
+    }
     found.push((
         Row::Clock,
         match answer.date {
-            None => Reading::NotApplicable("its answers bear no date".to_owned()),
-            Some(date) => Reading::Value(difference(date, asked)),
+            None => Reading::NotTested("its answers bear no date".to_owned()),
+            Some(date) => Reading::Skew(skew(date, [asked, site.clock.wall_now()])),
         },
     ));
     let mut taken = Vec::new();
     for age in AGES {
-        let at = asked.as_secs().saturating_add_signed(-age);
+        let at = site.now().saturating_add_signed(-age);
         taken.push(site.status(&site.signer.channels(&site.tail, at)).await? == ACCEPTED);
     }
     let said = match *taken {
@@ -40,20 +43,21 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     found.push((Row::TimestampWindow, Reading::Value(said)));
     let channels = &[site.tail.as_str()];
     let publication = Publication { name: FENCE, channels, data: "{}", ..Publication::default() };
-    let (_, kept) = site.ask_keeping(&site.signer.publish(&publication, site.now())).await?;
+    let request = site.signer.publish(&publication, site.now());
+    let (answer, kept) = site.ask_keeping(&request).await?;
+    if rest::classify(answer.status, &answer.body) != rest::Answer::Accepted {
+        return Err(Fault::Barred(format!("HTTP {} to a publication", answer.status)));
+    }
     let said = if kept.is_some() { "yes" } else { "no" };
     found.push((Row::KeepAlive, Reading::Value(said.to_owned())));
     Ok(())
 }
 
-fn difference(theirs: Duration, ours: Duration) -> String {
-    if theirs.abs_diff(ours) <= RIGHT {
-        "right".to_owned()
-    } else if theirs > ours {
-        format!("{} s ahead", (theirs - ours).as_secs())
-    } else {
-        format!("{} s behind", (ours - theirs).as_secs())
-    }
+/// By how many seconds their time is ahead of ours, who asked at the one and heard at the other.
+fn skew(theirs: Duration, [asked, heard]: [Duration; 2]) -> i64 {
+    let (ahead, behind) = (theirs.saturating_sub(heard), asked.saturating_sub(theirs));
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    if ahead.max(behind) <= RIGHT { 0 } else { seconds(ahead) - seconds(behind) }
 }
 
 #[cfg(test)]
@@ -63,8 +67,14 @@ mod tests {
     #[test]
     fn a_clock_is_right_to_the_second() {
         let at = Duration::from_millis;
-        assert_eq!(difference(at(10_000), at(10_999)), "right");
-        assert_eq!(difference(at(10_000), at(12_500)), "2 s behind");
-        assert_eq!(difference(at(95_000), at(12_500)), "82 s ahead");
+        for (theirs, asked, heard, said) in [
+            (10_000, 10_999, 11_000, 0),
+            (10_000, 12_500, 12_600, -2),
+            (95_000, 12_400, 12_500, 82),
+            // The answer took its time.
+            (14_000, 9_000, 14_500, 0),
+        ] {
+            assert_eq!(skew(at(theirs), [at(asked), at(heard)]), said);
+        }
     }
 }

@@ -18,6 +18,9 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let told = if told.is_some() { "yes" } else { "no" };
     found.push((Row::CountEvent, Reading::Value(told.to_owned())));
     let answer = site.ask(&site.signer.subscription_count(&channel, site.now())).await?;
+    if matches!(answer.status, 401 | 403) {
+        return Err(Fault::Barred(format!("HTTP {} to GET /channels", answer.status)));
+    }
     let said = match rest::counted(answer.status, &answer.body) {
         Some(2) => "right".to_owned(),
         Some(wrong) => format!("{wrong} instead of 2"),

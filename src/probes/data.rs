@@ -7,7 +7,6 @@ use crate::verify::parity::{Reading, Row};
 use super::client::{Client, Fault, Heard};
 use super::{Found, Site};
 
-const EVENT: &str = "pc-probe";
 /// Characters of altered data that are shown.
 const SHOWN_MAX: usize = 60;
 
@@ -29,15 +28,15 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     client.subscribe(&channel, "").await?;
     let channels = &[channel.as_str()];
     for (row, data) in CASES {
-        let publication = Publication { name: EVENT, channels, data, ..Publication::default() };
+        // A late copy of one must not be taken for another.
+        let event = format!("pc-{}", row.as_str());
+        let publication = Publication { name: &event, channels, data, ..Publication::default() };
         let reading = match site.publish(&publication).await {
             Err(fault @ Fault::Refused(_)) => fault.reading(),
             Err(fault) => return Err(fault),
             Ok(_) => {
-                site.fence(&channel).await?;
-                let heard = client.until_fence(&channel).await?;
-                let came = heard.iter().find(|h| h.is(EVENT, &channel));
-                Reading::Value(came.map_or("nothing".to_owned(), |h| arrived(data, h)))
+                let came = client.awaited(|h| h.is(&event, &channel)).await?;
+                Reading::Value(came.map_or("nothing".to_owned(), |came| arrived(data, &came)))
             }
         };
         found.push((row, reading));
@@ -50,9 +49,10 @@ fn arrived(data: &str, came: &Heard) -> String {
     match (came.data == data, came.is_text) {
         (true, true) => "as published".to_owned(),
         (true, false) => "as published, but not as a string".to_owned(),
-        (false, _) => {
+        (false, is_text) => {
             let shown: String = came.data.chars().take(SHOWN_MAX).collect();
-            format!("altered: {shown}")
+            let form = if is_text { "" } else { ", and not as a string" };
+            format!("altered{form}: {shown}")
         }
     }
 }

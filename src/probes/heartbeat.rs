@@ -10,15 +10,17 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let mut client = Client::connect(site).await?;
     let told = client.activity_timeout.map_or("none".to_owned(), |seconds| format!("{seconds} s"));
     found.push((Row::ActivityTimeout, Reading::Value(told)));
-    found.push((
-        Row::PingEvent,
-        match client.settle().await {
-            Ok(_) => value("answered"),
-            Err(Fault::Silent(_)) => value("not answered"),
-            Err(fault) => return Err(fault),
-        },
-    ));
+    let hears_event = match client.settle().await {
+        Ok(_) => true,
+        Err(Fault::Silent(_)) => false,
+        Err(fault) => return Err(fault),
+    };
     let is_answered = client.answers_ping_frame().await?;
+    if !(hears_event && is_answered) {
+        // That nothing came says something only of a cluster that is still there.
+        Client::connect(site).await?.leave().await;
+    }
+    found.push((Row::PingEvent, value(if hears_event { "answered" } else { "not answered" })));
     found.push((Row::PingFrame, value(if is_answered { "answered" } else { "not answered" })));
     client.leave().await;
     Ok(())

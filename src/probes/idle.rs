@@ -8,16 +8,16 @@ use super::{Found, Site};
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let mut client = Client::connect(site).await?;
     let begun = site.clock.now();
-    let fate = client.fate_up_to(site.idle_for, |_| false, |_| false).await?;
+    let fate = client.fate_within(site.idle_for).await?;
     let took = site.clock.now().since(begun);
-    found.push((
-        Row::Idle,
-        Reading::Value(match fate.closed {
-            // To ten seconds: when a sweep comes by is chance.
-            Some(_) => format!("{} within {} s", fate.said(), took.as_secs().div_ceil(10) * 10),
-            None => format!("kept for {}", humantime::format_duration(site.idle_for)),
-        }),
-    ));
+    let took = Reading::Millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let kept = format!("kept for {}", humantime::format_duration(site.idle_for));
+    let (fate, took) = match fate.closed {
+        Some(_) => (fate.said(), took),
+        None => (kept.clone(), Reading::NotApplicable(kept)),
+    };
+    found.push((Row::Idle, Reading::Value(fate)));
+    found.push((Row::IdleTime, took));
     client.leave().await;
     Ok(())
 }

@@ -8,6 +8,8 @@ use super::client::{Client, Fault};
 use super::{Found, Site};
 
 const EVENT: &str = "pc-probe";
+/// Characters of a confirmation's data that are shown.
+const SHOWN_MAX: usize = 60;
 /// What an encrypted channel carries: only clients look into it.
 const SEALED: &str = r#"{"nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","ciphertext":"AAAA"}"#;
 
@@ -26,41 +28,44 @@ const fn row(kind: ChannelKind) -> Row {
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     for kind in ChannelKind::ALL {
-        let reading = match works(site, kind).await {
-            // Whoever is refused on one kind may still be let in on another.
-            Err(Fault::Barred(why) | Fault::Refused(why)) => Reading::Unsupported(why),
-            Err(fault @ Fault::Silent(_)) => fault.reading(),
-            Err(fault) => return Err(fault),
-            Ok(said) => Reading::Value(said.to_owned()),
-        };
-        found.push((row(kind), reading));
+        found.push((row(kind), works(site, kind).await?));
     }
     let mut client = Client::connect(site).await?;
     let channel = site.channel(ChannelKind::Public, "confirmed")?;
     let confirmed = client.subscribe(&channel, "").await?;
     let said = match (confirmed.data.as_str(), confirmed.is_text) {
         ("null", false) => "no data".to_owned(),
-        (data, _) => format!("{data} as its data"),
+        (data, _) => format!("{} as its data", data.chars().take(SHOWN_MAX).collect::<String>()),
     };
     found.push((Row::Confirmation, Reading::Value(said)));
     client.leave().await;
     Ok(())
 }
 
-async fn works(site: &Site, kind: ChannelKind) -> Result<&'static str, Fault> {
+async fn works(site: &Site, kind: ChannelKind) -> Result<Reading, Fault> {
     let channel = site.channel(kind, "kind")?;
     let mut client = Client::connect(site).await?;
-    client.subscribe(&channel, "pc-one").await?;
+    match client.subscribe(&channel, "pc-one").await {
+        Ok(_) => {}
+        // Every app has public channels: one that lets nobody in says nothing of the others.
+        Err(fault) if kind == ChannelKind::Public => return Err(fault),
+        Err(Fault::Barred(why)) => return Ok(Reading::Unsupported(why)),
+        Err(Fault::Closed(code)) => {
+            Client::connect(site).await?.leave().await;
+            return Ok(Reading::Unsupported(format!("closed with {code}")));
+        }
+        Err(fault @ Fault::Silent(_)) => return Ok(fault.reading()),
+        Err(fault) => return Err(fault),
+    }
     let channels = &[channel.as_str()];
     site.publish(&Publication { name: EVENT, channels, data: SEALED, ..Default::default() })
         .await?;
-    site.fence(&channel).await?;
-    let heard = client.until_fence(&channel).await?;
+    let came = client.awaited(|h| h.is(EVENT, &channel)).await?;
     client.leave().await;
-    let came = heard.iter().find(|h| h.is(EVENT, &channel));
-    Ok(match came {
+    let said = match came {
         Some(came) if came.data == SEALED => "works",
         Some(_) => "alters what it carries",
         None => "delivers nothing",
-    })
+    };
+    Ok(Reading::Value(said.to_owned()))
 }

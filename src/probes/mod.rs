@@ -11,6 +11,7 @@ mod data;
 mod heartbeat;
 mod idle;
 mod kinds;
+mod largest;
 mod names;
 mod presence;
 mod publication;
@@ -52,6 +53,8 @@ pub const IDLE_FOR: Duration = Duration::from_secs(40);
 /// Requests and connections that experiments make of an app, per second.
 pub const TURNS_PER_SECOND: f64 = 20.0;
 
+/// Characters of what a cluster says that are shown.
+const SHOWN_MAX: usize = 120;
 /// What is said of a request that was not refused.
 const ACCEPTED: &str = "accepted";
 /// The event that ends an experiment: what was sent before it has come when it comes.
@@ -95,23 +98,33 @@ impl Site {
 
     /// The body of an answer to a publication. One that is refused says why.
     async fn accepted(&self, request: &Request) -> Result<String, Fault> {
-        let lost = |why: String| Fault::Lost(format!("HTTP API: {why}"));
-        let answer = self.ask(request).await?;
-        let said: String = without_signatures(&answer.body).chars().take(120).collect();
-        // Too much of it, or not by us: that says nothing of what was tried.
-        let is_barred = rest::is_throttled(answer.status, &answer.body)
-            || matches!(answer.status, 401 | 403 | 429);
-        match rest::classify(answer.status, &answer.body) {
-            Answer::Accepted => Ok(answer.body),
-            Answer::Rejected if is_barred => {
-                Err(Fault::Barred(format!("HTTP {}: {said}", answer.status)))
+        let Response { status, body, .. } = self.ask(request).await?;
+        let said = shown(&body);
+        // Not by us: that says nothing of what was tried.
+        let is_barred = matches!(rest::error_in(&body), Some(401 | 403));
+        match rest::classify(status, &body) {
+            Answer::Accepted => Ok(body),
+            // What stands before a server may refuse a large body in its own words.
+            _ if status == 413 => Err(Fault::Refused(format!("HTTP {status}"))),
+            Answer::Rejected if is_barred || matches!(status, 401 | 403) => {
+                Err(Fault::Barred(format!("HTTP {status}: {said}")))
             }
-            Answer::Rejected => Err(Fault::Refused(format!("HTTP {}: {said}", answer.status))),
-            Answer::Unknown => Err(lost(format!("HTTP {}: {said}", answer.status))),
+            Answer::Rejected => Err(Fault::Refused(format!("HTTP {status}: {said}"))),
+            Answer::Unknown => Err(Fault::Lost(format!("HTTP API: HTTP {status}: {said}"))),
         }
     }
 
-    /// Asks the HTTP API, whatever it answers.
+    /// Whether a publication is taken.
+    async fn takes(&self, request: &Request) -> Result<bool, Fault> {
+        match self.accepted(request).await {
+            Ok(_) => Ok(true),
+            Err(Fault::Refused(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Asks the HTTP API. An answer that says nothing of what was asked is none: too much of it, a
+    /// failure, or something that stands in between.
     async fn ask(&self, request: &Request) -> Result<Response, Fault> {
         self.ask_keeping(request).await.map(|(answer, _)| answer)
     }
@@ -126,7 +139,18 @@ impl Site {
         let connection = http::connect(&self.api, self.clock, WAIT, &self.tasks).await;
         let connection = connection.map_err(|error| lost(error.to_string()))?;
         let (answer, kept) = connection.send(&self.api, request, WAIT).await;
-        answer.map(|answer| (answer, kept)).map_err(|error| lost(error.to_string()))
+        let answer = answer.map_err(|error| lost(error.to_string()))?;
+        let Response { status, body, .. } = &answer;
+        if rest::is_throttled(*status, body) {
+            return Err(Fault::Barred(format!("HTTP {status}: it asks to slow down")));
+        }
+        let is_page = body.trim_start().starts_with('<') && *status != 413;
+        let has_failed = |status: u64| matches!(status, 300..=399 | 407 | 408 | 500..);
+        if is_page || has_failed(u64::from(*status)) || rest::error_in(body).is_some_and(has_failed)
+        {
+            return Err(lost(format!("HTTP {status}: {}", shown(body))));
+        }
+        Ok((answer, kept))
     }
 
     /// How it answers a request that it ought to refuse: its status, which some servers have in the
@@ -134,10 +158,15 @@ impl Site {
     async fn status(&self, request: &Request) -> Result<String, Fault> {
         let Response { status, body, .. } = self.ask(request).await?;
         Ok(match rest::error_in(&body) {
-            _ if status != 200 => format!("HTTP {status}"),
-            Some(code) => format!("HTTP 200 with an error {code} in its body"),
+            _ if !(200..300).contains(&status) => format!("HTTP {status}"),
+            Some(code) => format!("HTTP {status} with an error {code} in its body"),
             None => ACCEPTED.to_owned(),
         })
+    }
+
+    /// For how long what belongs together may be apart: a twentieth of what news may take.
+    fn soon(&self) -> Duration {
+        self.news_within / 20
     }
 
     /// Seconds since 1970 in UTC.
@@ -152,6 +181,11 @@ impl Site {
             .await
             .map(|_| ())
     }
+}
+
+/// What a cluster says, as far as it is shown.
+fn shown(text: &str) -> String {
+    without_signatures(text).chars().take(SHOWN_MAX).collect()
 }
 
 /// What an experiment found, or why it found nothing more.

@@ -4,60 +4,42 @@ use crate::pusher::rest::Publication;
 use crate::verify::parity::{Reading, Row};
 
 use super::client::Fault;
-use super::{ACCEPTED, Found, Site};
+use super::largest::Largest;
+use super::{Found, Site};
 
 const EVENT: &str = "pc-probe";
-/// Lengths of a channel's name, in characters. Documents say 164, and servers 200.
-const CHANNEL_LENGTHS: [usize; 4] = [164, 165, 200, 201];
-const EVENT_LENGTHS: [usize; 2] = [200, 201];
-/// Characters that documents allow in a channel's name, beside letters and digits.
-const ALLOWED: &str = "_-=@,.;";
-/// Others, each tried by itself.
+/// Lengths that are tried, in characters. Documents say 164 for channels, and servers 200.
+const CHANNEL_LENGTHS: [usize; 4] = [100, 164, 200, 255];
+const EVENT_LENGTHS: [usize; 3] = [100, 200, 255];
+/// Characters that documents allow in a channel's name, beside letters and digits, and others.
+const ALLOWED: [char; 7] = ['_', '-', '=', '@', ',', '.', ';'];
 const OTHERS: [char; 8] = [':', '#', '!', ' ', '/', '+', '*', 'é'];
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
-    let is_taken = async |channel: &str, event: &str| {
-        let channels = &[channel];
-        let publication = Publication { name: event, channels, data: "{}", ..Default::default() };
-        let said = site.status(&site.signer.publish(&publication, site.now())).await?;
-        Ok::<_, Fault>(said == ACCEPTED)
-    };
-    let mut longest = None;
-    for length in CHANNEL_LENGTHS {
-        if !is_taken(&format!("{:x<length$}", site.tail), EVENT).await? {
-            break;
-        }
-        longest = Some(length);
+    let mut largest = Largest::of(&CHANNEL_LENGTHS);
+    while let Some(length) = largest.next() {
+        let is_taken = takes(site, &format!("{:x<length$}", site.tail), EVENT).await?;
+        largest.note(length, is_taken);
     }
-    found.push((Row::ChannelNameLength, up_to(longest, &CHANNEL_LENGTHS)));
-    longest = None;
-    for length in EVENT_LENGTHS {
-        if !is_taken(&site.tail, &format!("{EVENT:x<length$}")).await? {
-            break;
-        }
-        longest = Some(length);
+    found.push((Row::ChannelNameLength, Reading::Value(largest.said(" characters"))));
+    let mut largest = Largest::of(&EVENT_LENGTHS);
+    while let Some(length) = largest.next() {
+        let is_taken = takes(site, &site.tail, &format!("{EVENT:x<length$}")).await?;
+        largest.note(length, is_taken);
     }
-    found.push((Row::EventNameLength, up_to(longest, &EVENT_LENGTHS)));
-    let usual = is_taken(&format!("{}{ALLOWED}", site.tail), EVENT).await?;
-    let mut others = String::new();
-    for other in OTHERS {
-        if is_taken(&format!("{}-{other}-", site.tail), EVENT).await? {
-            others.push(other);
+    found.push((Row::EventNameLength, Reading::Value(largest.said(" characters"))));
+    let mut taken = String::new();
+    for c in ALLOWED.into_iter().chain(OTHERS) {
+        if takes(site, &format!("{}-{c}-", site.tail), EVENT).await? {
+            taken.push(c);
         }
     }
-    let said = match (usual, others.as_str()) {
-        (true, "") => ALLOWED.to_owned(),
-        (true, others) => format!("{ALLOWED} and {others:?}"),
-        (false, _) => format!("not all of {ALLOWED}"),
-    };
-    found.push((Row::ChannelNameCharacters, Reading::Value(said)));
+    found.push((Row::ChannelNameCharacters, Reading::Value(taken)));
     Ok(())
 }
 
-fn up_to(longest: Option<usize>, tried: &[usize]) -> Reading {
-    Reading::Value(match longest {
-        Some(length) if tried.last() == Some(&length) => format!("{length} characters and more"),
-        Some(length) => format!("{length} characters"),
-        None => format!("fewer than {} characters", tried.first().copied().unwrap_or_default()),
-    })
+async fn takes(site: &Site, channel: &str, event: &str) -> Result<bool, Fault> {
+    let channels = &[channel];
+    let publication = Publication { name: event, channels, data: "{}", ..Publication::default() };
+    site.takes(&site.signer.publish(&publication, site.now())).await
 }

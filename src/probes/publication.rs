@@ -8,7 +8,7 @@ use crate::pusher::rest::Publication;
 use crate::verify::parity::{Reading, Row};
 
 use super::client::{Client, Fault};
-use super::{Found, Site};
+use super::{Found, Site, shown};
 
 const EVENT: &str = "pc-probe";
 
@@ -99,7 +99,12 @@ async fn info(site: &Site) -> Result<Reading, Fault> {
                 match of.and_then(|of| of.get(attribute)) {
                     None | Some(Value::Null) => {}
                     Some(count) if count.as_u64() == Some(2) => right.push(attribute.to_owned()),
-                    Some(wrong) => right.push(format!("{attribute} as {wrong} instead of 2")),
+                    Some(wrong) => {
+                        right.push(format!(
+                            "{attribute} as {} instead of 2",
+                            shown(&wrong.to_string())
+                        ));
+                    }
                 }
             }
             Err(Fault::Refused(_)) => {}

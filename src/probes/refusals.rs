@@ -7,8 +7,8 @@ use crate::pusher::rest::{Publication, Signer};
 use crate::pusher::{self, auth, frame};
 use crate::verify::parity::{Reading, Row};
 
-use super::client::{Client, Fate, Fault, Heard};
-use super::{FENCE, Found, Site, WAIT};
+use super::client::{Client, Fate, Fault};
+use super::{FENCE, Found, Site};
 
 const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
 /// A secret that no app has.
@@ -18,11 +18,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let said = |fate: &Fate| Reading::Value(fate.said());
     let another = AppKey::new("pc-no-such-key").map_err(|error| Fault::Lost(error.to_string()))?;
 
-    let target = site.socket.at(&pusher::socket_target(&another));
-    let mut stranger = Client::open(site, &target).await?;
-    let is_in = |h: &Heard| h.event == "pusher:connection_established";
-    found.push((Row::KeyUnknown, said(&stranger.fate_up_to(WAIT, is_in, is_in).await?)));
-    stranger.leave().await;
+    found.push((Row::KeyUnknown, stranger(site, &another).await?));
 
     let nowhere = format!("{}-forged", site.tail);
     let channels = &[nowhere.as_str()];
@@ -62,4 +58,21 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     found.push((Row::SubscriptionTwice, said(&fate)));
     client.leave().await;
     Ok(())
+}
+
+/// Who connects with a key that no app has.
+async fn stranger(site: &Site, key: &AppKey) -> Result<Reading, Fault> {
+    let target = site.socket.at(&pusher::socket_target(key));
+    let Ok(mut stranger) = Client::open(site, &target).await else {
+        // A cluster that is not there lets nobody connect.
+        Client::connect(site).await?.leave().await;
+        return Ok(Reading::Value("no WebSocket".to_owned()));
+    };
+    let fate = stranger.fate_of_a_stranger(|h| h.event == "pusher:connection_established").await;
+    stranger.leave().await;
+    match fate {
+        Ok(fate) => Ok(Reading::Value(fate.said())),
+        Err(fault @ Fault::Silent(_)) => Ok(fault.reading()),
+        Err(fault) => Err(fault),
+    }
 }

@@ -25,6 +25,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         for row in [Row::SignInForged, Row::ToUser, Row::Watchlist, Row::Terminate] {
             found.push((row, Reading::NotApplicable("nobody can sign in".to_owned())));
         }
+        one.leave().await;
         return Ok(());
     }
     found.push((Row::SignIn, value("works")));
@@ -54,8 +55,14 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     ));
 
     let mut other = Client::connect(site).await?;
-    sign_in(site, &mut other, &json!({ "id": watched }).to_string(), &site.signer.secret).await?;
-    let tells = |h: &Heard| h.data.contains(&watched);
+    let data = json!({ "id": watched }).to_string();
+    if !sign_in(site, &mut other, &data, &site.signer.secret).await?.is_taken {
+        return Err(Fault::Barred("a second user could not sign in".to_owned()));
+    }
+    // Whom nobody knows yet is offline first.
+    let tells = |h: &Heard| {
+        h.data.contains(&watched) && (h.data.contains("online") || h.event.contains("online"))
+    };
     found.push((
         Row::Watchlist,
         match one.news(tells).await? {
@@ -73,7 +80,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
             Ok(_) => {
                 let mut fate = other.fate(|_| false).await?;
                 if fate.closed.is_none() {
-                    fate = other.fate_up_to(site.news_within, |_| false, |_| false).await?;
+                    fate = other.fate_within(site.news_within).await?;
                 }
                 match fate.closed {
                     Some(_) => Reading::Value(fate.said()),

@@ -295,7 +295,8 @@ impl Plan {
             instrument: scenario.instrument,
             settings: settings::of(scenario, duration, rate, seed),
         };
-        plan.bill().check(&scenario.budget, plan.clusters.len())?;
+        let cure = "shorten the run, lower the rate or raise the budget";
+        plan.bill().check(&scenario.budget, plan.clusters.len(), cure)?;
         Ok(plan)
     }
 

@@ -138,6 +138,13 @@ fn what_keeps_it_from_starting_is_said_in_one_sentence() {
     let outcome = canary(["parity", "scenario.toml"]).envs(wrong).within(folder.path()).run();
     outcome.assert_code(2);
     assert!(outcome.sentence().contains("belong together and to this cluster"), "{outcome}");
+    let budget =
+        format!("{text}[budget]\nmessages_max = 600\n").replace("rate = 160.0", "rate = 16.0");
+    folder.write("scenario.toml", &budget);
+    let outcome =
+        canary(["parity", "scenario.toml"]).envs(clusters.variables()).within(folder.path()).run();
+    outcome.assert_code(2);
+    assert!(outcome.sentence().contains("leave probes out or raise the budget"), "{outcome}");
     let one = text.replace(&clusters.sections[0], "").replace("dual-publish", "steady");
     folder.write("scenario.toml", &one);
     let outcome =

@@ -128,6 +128,7 @@ fn a_pair_that_agrees_is_the_same_in_every_row_and_as_documented() {
         (Row::PingEvent, "answered"),
         (Row::PingFrame, "answered"),
         (Row::Idle, "kept for 50ms"),
+        (Row::IdleTime, "not applicable (kept for 50ms)"),
         (Row::CountEvent, "no"),
         (Row::CountApi, "right"),
         (Row::SignIn, "works"),
@@ -215,6 +216,8 @@ fn a_pair_that_differs_in_one_habit_differs_in_that_row_alone() {
         Row::PingEvent,
         Row::PingFrame,
         Row::PresenceSilent,
+        // Where it is kept, there is none.
+        Row::IdleTime,
     ];
     assert_eq!(rows, BTreeSet::from(never));
 }
@@ -262,7 +265,7 @@ fn a_run_rests_on_what_its_probes_find() {
     assert_eq!(check["status"], "fail");
     assert_eq!(
         check["detail"],
-        "both behave alike in 10 of 11 rows; cache-replay differs: the last event on old, nothing \
+        "both behave alike in 11 of 12 rows; cache-replay differs: the last event on old, nothing \
          (it says so) on new"
     );
     // Its channels are gone when it ends.

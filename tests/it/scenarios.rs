@@ -221,7 +221,7 @@ const INVALID: &[(&str, &[&str])] = &[
             "3: parity.accept: \"cache-miss: \" gives no reason in one line; write \"cache-miss: why\"",
             "3: parity.accept: \"temperature: hot\" names no row; docs/parity.md lists them",
             "4: parity.colour: is not a known key; known here: accept, probes",
-            "7: rehearsal.habits: \"new:shout\": is no habit; docs/scenario.md lists them",
+            "7: rehearsal.habits: \"new:shout\": is no habit; docs/parity.md lists them",
             "7: rehearsal.habits: \"echo\": write CLUSTER:HABIT: new:no-cache",
         ],
     ),

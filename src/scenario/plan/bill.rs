@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::verify::control;
+use crate::verify::parity::Probe;
 
 use super::super::file::Budget;
 use super::Plan;
@@ -66,18 +67,22 @@ impl Plan {
 }
 
 impl Bill {
+    /// What a comparison by these probes costs, so many of them at once.
+    pub fn of_probes(probes: &[Probe], at_once: usize) -> Self {
+        let messages = probes.iter().map(|probe| probe.messages()).sum();
+        let connections = (PROBE_CONNECTIONS * at_once.min(probes.len())) as u64;
+        Self { events: 0, messages, control_messages: 0, connections }
+    }
+
     /// # Errors
-    /// What exceeds the budget, on so many clusters.
-    pub(super) fn check(&self, budget: &Budget, clusters: usize) -> Result<(), OverBudget> {
+    /// What exceeds the budget, on so many clusters; `cure` says what helps.
+    pub fn check(&self, budget: &Budget, clusters: usize, cure: &str) -> Result<(), OverBudget> {
         let Self { messages, connections, .. } = *self;
         let both = messages.saturating_mul(clusters.max(1) as u64);
         let mut over = Vec::new();
         let mut compare = |what: &str, plan: u64, limit: u64, key: &str| {
             if plan > limit {
-                over.push(format!(
-                    "{plan} {what} where budget.{key} allows {limit}; shorten the run, lower the \
-                     rate or raise the budget"
-                ));
+                over.push(format!("{plan} {what} where budget.{key} allows {limit}; {cure}"));
             }
         };
         compare("messages per app", messages, budget.messages_max, "messages_max");

@@ -17,6 +17,11 @@ const TIME_RATIO_MAX: f64 = 2.0;
 /// or so much longer.
 const TIME_SLACK: Duration = Duration::from_secs(5);
 
+/// Clocks may differ by so many seconds more: what is told of them are whole ones.
+const SKEW_SLACK_S: u64 = 3;
+/// Characters of a reading. What is longer is a server's, and is cut.
+const READING_CHARS_MAX: usize = 300;
+
 /// What a probe found on one cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -25,6 +30,8 @@ pub enum Reading {
     Value(String),
     /// This took so long, in milliseconds.
     Millis(u64),
+    /// A clock is ahead by so many seconds, or behind if they are negative.
+    Skew(i64),
     /// It took longer than this, in milliseconds: nobody waited any longer.
     Longer(u64),
     /// The cluster refuses it, in these words.
@@ -42,10 +49,25 @@ impl Reading {
             Self::Value(value) => value.clone(),
             Self::Millis(millis) if *millis < 10_000 => format!("{millis} ms"),
             Self::Millis(millis) => format!("{} s", millis / 1_000),
+            Self::Skew(0) => "right".to_owned(),
+            Self::Skew(seconds @ ..0) => format!("{} s behind", seconds.unsigned_abs()),
+            Self::Skew(seconds) => format!("{seconds} s ahead"),
             Self::Longer(millis) => format!("not within {} s", millis / 1_000),
             Self::Unsupported(why) => format!("unsupported ({why})"),
             Self::NotApplicable(why) => format!("not applicable ({why})"),
             Self::NotTested(why) => format!("not tested ({why})"),
+        }
+    }
+
+    /// The same, with no more text than is shown.
+    fn bounded(&self) -> Self {
+        let cut = |text: &str| text.chars().take(READING_CHARS_MAX).collect();
+        match self {
+            Self::Value(text) => Self::Value(cut(text)),
+            Self::Unsupported(text) => Self::Unsupported(cut(text)),
+            Self::NotApplicable(text) => Self::NotApplicable(cut(text)),
+            Self::NotTested(text) => Self::NotTested(cut(text)),
+            Self::Millis(_) | Self::Skew(_) | Self::Longer(_) => self.clone(),
         }
     }
 
@@ -55,8 +77,9 @@ impl Reading {
         let near = |millis: u64| millis as f64 * TIME_RATIO_MAX + TIME_SLACK.as_millis() as f64;
         match (self, other) {
             (Self::NotTested(_), _) | (_, Self::NotTested(_)) => Likeness::NotTested,
-            // What is not there cannot differ; another row says that it is not there.
-            (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => Likeness::Same,
+            (Self::NotApplicable(_), Self::NotApplicable(_)) => Likeness::Same,
+            (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => Likeness::NotTested,
+            (Self::Skew(one), Self::Skew(two)) => alike(one.abs_diff(*two) <= SKEW_SLACK_S),
             (Self::Millis(one), Self::Millis(two)) => {
                 alike(*one.max(two) as f64 <= near(*one.min(two)))
             }
@@ -126,11 +149,14 @@ pub struct RowFigures {
 }
 
 impl RowFigures {
-    fn judge(&mut self) {
+    fn judge(&mut self, is_told_of: bool) {
         let of = |role| self.readings.get(&role);
         let Some((old, new)) = of(ClusterRole::Old).zip(of(ClusterRole::New)) else { return };
+        let is_not = |of: &Reading| matches!(of, Reading::NotApplicable(_));
         self.likeness = match old.compared(new) {
             Likeness::Differs if self.accepted.is_some() => Likeness::Accepted,
+            // What is not there cannot differ, where another row says that it is not there.
+            _ if is_told_of && is_not(old) != is_not(new) => Likeness::Same,
             likeness => likeness,
         };
     }
@@ -157,8 +183,17 @@ impl ParityFigures {
     /// Takes in a reading; the last one counts.
     pub fn note(&mut self, role: ClusterRole, row: Row, reading: &Reading) {
         if let Some(figures) = self.rows.get_mut(&row) {
-            figures.readings.insert(role, reading.clone());
-            figures.judge();
+            figures.readings.insert(role, reading.bounded());
+        }
+        let dependent = self.rows.keys().copied().filter(|of| of.rests_on() == Some(row));
+        for row in std::iter::once(row).chain(dependent).collect::<Vec<_>>() {
+            let told = row.rests_on().and_then(|told| self.rows.get(&told));
+            let is_told_of = told.is_some_and(|told| {
+                matches!(told.likeness, Likeness::Differs | Likeness::Accepted)
+            });
+            if let Some(figures) = self.rows.get_mut(&row) {
+                figures.judge(is_told_of);
+            }
         }
     }
 

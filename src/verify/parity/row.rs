@@ -119,6 +119,22 @@ enum Time {
     Minutes,
 }
 
+impl Row {
+    /// The row that says whether there is what this one is about.
+    pub const fn rests_on(self) -> Option<Self> {
+        Some(match self {
+            Self::ChannelsPerEvent => Self::SeveralChannels,
+            Self::SizeClientEvent
+            | Self::ClientEventsEcho
+            | Self::ClientEventsUserId
+            | Self::ClientEventsRate => Self::ClientEvents,
+            Self::SignInForged | Self::ToUser | Self::Watchlist | Self::Terminate => Self::SignIn,
+            Self::IdleTime => Self::Idle,
+            _ => return None,
+        })
+    }
+}
+
 impl Probe {
     /// Those that are tried if nobody says which, beside a run.
     pub fn brief() -> impl Iterator<Item = Self> {
@@ -133,7 +149,7 @@ impl Probe {
     /// How long it takes as a rule, on a cluster of which an answer takes a tenth of a second.
     pub const fn takes(self) -> Duration {
         Duration::from_secs(match self.time() {
-            Time::Seconds => 2,
+            Time::Seconds => 6,
             Time::Minute => 45,
             Time::Minutes => 240,
         })
@@ -206,9 +222,6 @@ rows! {
         SizeBatch "size-batch"
             "the data of an event in a batch may have"
             "raise the new app's limit on the size of events, or publish smaller ones"
-        SizeClientEvent "size-client-event"
-            "the data of a client event may have"
-            "raise the new app's limit on the size of client events, or send smaller ones"
     }
     /// How many channels and events a request may have. A publication to 101 channels is billed as
     /// so many.
@@ -221,7 +234,7 @@ rows! {
             "raise the new app's limit, or publish smaller batches"
     }
     /// What names may be.
-    Names "names" Seconds 20 {
+    Names "names" Seconds 40 {
         ChannelNameLength "channel-name-length"
             "a channel's name may have"
             "raise the new app's limit, or use shorter names"
@@ -285,6 +298,9 @@ rows! {
         Idle "idle"
             "a connection that neither subscribes nor signs in is"
             "set the new app's requirement that connections authorise as old has it"
+        IdleTime "idle-time"
+            "it is closed after"
+            "set the new app's requirement that connections authorise as old has it"
     }
     /// Who is present.
     Presence "presence" Seconds 30 {
@@ -311,7 +327,7 @@ rows! {
             "clients must fetch the last state themselves, or the server must cache"
     }
     /// What clients send each other.
-    ClientEvents "client-events" Seconds 100 {
+    ClientEvents "client-events" Seconds 150 {
         ClientEvents "client-events"
             "client events are delivered on"
             "enable client events in the new app's settings"
@@ -321,6 +337,9 @@ rows! {
         ClientEventsUserId "client-events-user-id"
             "a client event names its sender"
             "put the sender's id into the event's data"
+        SizeClientEvent "size-client-event"
+            "the data of a client event may have"
+            "raise the new app's limit on the size of client events, or send smaller ones"
         ClientEventsRate "client-events-rate"
             "of 20 client events at once are delivered"
             "set the new app's limit on client events as old has it"

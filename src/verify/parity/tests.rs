@@ -27,8 +27,37 @@ fn a_row_is_the_same_or_differs_by_what_was_found() {
     let refused = |why: &str| Reading::Unsupported(why.to_owned());
     assert_eq!(likeness(row, &refused("4301"), &refused("no such thing")), Likeness::Same);
     assert_eq!(likeness(row, &value("told"), &refused("4301")), Likeness::Differs);
-    let moot = Reading::NotApplicable("no cache".to_owned());
-    assert_eq!(likeness(row, &value("told"), &moot), Likeness::Same);
+    let skew = |old, new| likeness(row, &Reading::Skew(old), &Reading::Skew(new));
+    assert_eq!(skew(82, 83), Likeness::Same);
+    assert_eq!(skew(0, -4), Likeness::Differs);
+}
+
+#[test]
+fn what_is_not_there_is_the_same_only_where_another_row_says_that_it_is_not_there() {
+    let moot = Reading::NotApplicable("client events are not delivered".to_owned());
+    let row = Row::ClientEventsEcho;
+    let judged = |told: [&str; 2], old: &Reading, new: &Reading| {
+        let rows = [row, Row::ClientEvents].into();
+        let mut figures = ParityFigures::new(&ParityBegin { rows, ..ParityBegin::default() });
+        // In whatever order they come.
+        figures.note(Old, row, old);
+        figures.note(New, row, new);
+        figures.note(Old, Row::ClientEvents, &value(told[0]));
+        figures.note(New, Row::ClientEvents, &value(told[1]));
+        figures.rows[&row].likeness
+    };
+    assert_eq!(judged(["private", "nothing"], &value("no"), &moot), Likeness::Same);
+    assert_eq!(judged(["private", "private"], &value("no"), &moot), Likeness::NotTested);
+    assert_eq!(judged(["nothing", "nothing"], &moot, &moot), Likeness::Same);
+    assert_eq!(judged(["private", "nothing"], &value("no"), &value("yes")), Likeness::Differs);
+}
+
+#[test]
+fn a_reading_has_a_bounded_text() {
+    let mut figures = ParityFigures::new(&begin());
+    figures.note(Old, Row::CacheMiss, &value(&"ü".repeat(100_000)));
+    let kept = &figures.rows[&Row::CacheMiss].readings[&Old];
+    assert_eq!(*kept, value(&"ü".repeat(READING_CHARS_MAX)));
 }
 
 #[test]
@@ -98,6 +127,10 @@ fn every_row_is_found_by_one_probe() {
 fn readings_are_shown_as_people_write_them() {
     assert_eq!(Reading::Millis(42).shown(), "42 ms");
     assert_eq!(Reading::Millis(120_400).shown(), "120 s");
+    assert_eq!(
+        [0, 82, -3].map(|s| Reading::Skew(s).shown()),
+        ["right", "82 s ahead", "3 s behind"]
+    );
     assert_eq!(Reading::Unsupported("4301".to_owned()).shown(), "unsupported (4301)");
     assert_eq!(Reading::NotTested("silent".to_owned()).shown(), "not tested (silent)");
 }

@@ -1,0 +1,78 @@
+//! The search for the largest number that is taken. Pure.
+
+/// Asks for numbers that rise, up to the first that is not taken, and then for those in between.
+#[derive(Debug)]
+pub(super) struct Largest {
+    tried: &'static [usize],
+    taken: Option<usize>,
+    refused: Option<usize>,
+}
+
+impl Largest {
+    /// Nothing was asked for yet.
+    pub(super) const fn of(tried: &'static [usize]) -> Self {
+        Self { tried, taken: None, refused: None }
+    }
+
+    /// What to ask for next; `None` at the end.
+    pub(super) fn next(&self) -> Option<usize> {
+        match (self.taken, self.refused) {
+            (None, None) => self.tried.first().copied(),
+            (Some(taken), None) => self.tried.iter().copied().find(|number| *number > taken),
+            (None, Some(_)) => None,
+            (Some(taken), Some(refused)) => {
+                (refused - taken > 1).then_some(taken.midpoint(refused))
+            }
+        }
+    }
+
+    /// Whether this number is taken.
+    pub(super) const fn note(&mut self, number: usize, is_taken: bool) {
+        if is_taken {
+            self.taken = Some(number);
+        } else {
+            self.refused = Some(number);
+        }
+    }
+
+    /// Whether none of those that were tried is taken.
+    pub(super) const fn is_none(&self) -> bool {
+        self.taken.is_none()
+    }
+
+    /// In words.
+    pub(super) fn said(&self, what: &str) -> String {
+        match (self.taken, self.refused) {
+            (Some(number), Some(_)) => format!("{number}{what}"),
+            (Some(number), None) => format!("{number}{what} and more"),
+            (None, _) => {
+                format!("fewer than {}{what}", self.tried.first().copied().unwrap_or_default())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_found_to_the_unit() {
+        for (limit, said) in [
+            (10_240, "10240 bytes"),
+            (12_345, "12345 bytes"),
+            (10_000, "10000 bytes"),
+            (9_999, "fewer than 10000 bytes"),
+            (20_480, "20480 bytes and more"),
+        ] {
+            let mut largest = Largest::of(&[10_000, 10_240, 20_480]);
+            while let Some(number) = largest.next() {
+                largest.note(number, number <= limit);
+            }
+            assert_eq!(
+                (largest.said(" bytes").as_str(), largest.is_none()),
+                (said, limit < 10_000)
+            );
+        }
+    }
+}
