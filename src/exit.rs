@@ -56,6 +56,7 @@ impl From<&RunError> for Exit {
             RunError::Start(StartError::Refused { .. })
             | RunError::Tls(..)
             | RunError::Listen(..)
+            | RunError::ReceiverTls(_)
             | RunError::Descriptors { .. } => Self::Usage,
             RunError::Start(
                 StartError::Unreachable { .. } | StartError::Timeout { .. } | StartError::Stopped,

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
+use crate::probes::webhooks::Arrived;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
 use crate::scenario::plan::{ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
@@ -128,6 +129,7 @@ impl Builder<'_> {
     pub(super) fn build(
         &self,
         tracker: &TaskTracker,
+        arrivals: Option<mpsc::Receiver<Arrived>>,
     ) -> Result<(ClusterParts, Watchers), RunError> {
         let (plan, cluster, role) = (self.plan, self.cluster, self.cluster.role);
         let tls = tls::client_config(cluster.ca_pem.as_deref());
@@ -223,17 +225,23 @@ impl Builder<'_> {
         let movers = MoverSides { role, gate: Arc::clone(&gate), sides: sides.collect() };
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
         let link = link_to(names, String::new(), self.session_config(2 << 32));
-        let prober = self.prober(&socket, &wire);
+        let prober = self.prober(&socket, &wire, arrivals);
         let controls = self.controls(link, socket, &wire);
         let watchers = Watchers { witnesses, senders, controls, movers };
         let parts = ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints, prober };
         Ok((parts, watchers))
     }
 
-    fn prober(&self, socket: &Target, wire: &Wire) -> Option<Prober> {
+    fn prober(
+        &self,
+        socket: &Target,
+        wire: &Wire,
+        arrivals: Option<mpsc::Receiver<Arrived>>,
+    ) -> Option<Prober> {
         let parity = self.plan.parity.as_ref()?;
         let targets = (socket.clone(), wire.target.clone());
-        let site = comparison::site(self.cluster, targets, self.plan.run, self.clock, &wire.tasks);
+        let (run, tasks) = (self.plan.run, &wire.tasks);
+        let site = comparison::site(self.cluster, targets, run, self.clock, tasks, arrivals);
         let (role, probes, facts) = (wire.role, parity.probes.clone(), self.facts.clone());
         Some(Prober { role, site, probes, facts })
     }

@@ -7,6 +7,7 @@ mod collector;
 pub mod comparison;
 mod controls;
 mod endpoint;
+pub mod keeper;
 mod link;
 mod mover;
 mod occupancy;
@@ -39,7 +40,6 @@ use crate::net::http::{self, Connection};
 use crate::net::tls::TlsError;
 use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, SamplePlan};
-use crate::scenario::webhooks::Webhooks;
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
@@ -49,9 +49,11 @@ use crate::verify::record::Second;
 
 use build::{Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
 use collector::Standing;
+use keeper::Keeper;
 use publisher::Wire;
 use sampler::{Sampler, Side};
 use start::{StartError, Started};
+use webhooks::{Arrivals, Receiver};
 
 /// How often ledgers and publishers hand on what they counted.
 pub const TALLY_PERIOD: Duration = Duration::from_secs(1);
@@ -179,6 +181,9 @@ pub enum RunError {
     /// Nobody can listen where webhooks are to arrive.
     #[error("webhooks.listen: cannot listen on {0}: {1}; choose a free port of this machine")]
     Listen(SocketAddr, std::io::Error),
+    /// What proves who receives webhooks is of no use.
+    #[error("webhooks.tls: {0}")]
+    ReceiverTls(TlsError),
     /// A task panicked, and nothing could be kept.
     #[error("the agent itself failed: its {} panicked; please report this", .0.as_str())]
     Panicked(Task),
@@ -210,6 +215,8 @@ pub struct Hooks<O> {
     /// What real events and redacted names are digested with: to be drawn for the run, for whoever
     /// knows it can find out what a digest is of.
     pub digest_key: [u8; 32],
+    /// Who keeps in mind which channels are occupied, where webhooks are received.
+    pub keeper: Option<Arc<Keeper>>,
     /// A task that shall panic once publishing has begun, to prove that this is found.
     pub sabotage: Option<Task>,
 }
@@ -304,7 +311,8 @@ pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
     let (stop, observe) = (CancellationToken::new(), |_: &Account, _: Option<&Second>| {});
     let enough = stop.child_token();
     let (clusters_within, digest_key, sabotage) = (false, [0; 32], None);
-    let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, sabotage };
+    let keeper = Keeper::of(plan, digest_key);
+    let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, keeper, sabotage };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
     finish(&mut tasks, None).await;
@@ -320,6 +328,7 @@ where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let (stop, enough) = (hooks.stop.clone(), hooks.enough.clone());
+    let keeper = hooks.keeper.clone();
     let running = begin(plan, clock, hooks).await?;
     let Running { mut tasks, parts, warm, facts, identifier, .. } = running;
     let Running { standing, collector, phases, tracker, .. } = running;
@@ -329,12 +338,14 @@ where
     let (slow_down, slow_down_in) = mpsc::channel(1);
     let mut outlets = Vec::new();
     let wires: Vec<_> = parts.iter().map(|part| Arc::clone(&part.wire)).collect();
-    if let Some(Watching { refresh }) = plan.watching {
+    let refresh = plan.watching.map(|Watching { refresh }| refresh);
+    let is_shown = refresh.is_some();
+    if let Some(refresh) = refresh.or(plan.webhooks.as_ref().map(|webhooks| webhooks.refresh)) {
         for wire in &wires {
-            let known = plan.requirements.phase.subscribes_on(wire.role);
+            let known = is_shown && plan.requirements.phase.subscribes_on(wire.role);
             let known = known.then(|| plan.controls.channel.clone());
-            let (wire, facts) = (Arc::clone(wire), facts.clone());
-            let reader = occupancy::Reader { wire, refresh, known, facts };
+            let (wire, facts, keeper) = (Arc::clone(wire), facts.clone(), keeper.clone());
+            let reader = occupancy::Reader { wire, refresh, known, is_shown, keeper, facts };
             tasks.spawn(Task::Reader, reader.run(phases.clone()));
         }
     }
@@ -420,7 +431,7 @@ async fn begin<O>(plan: &Plan, clock: Clock, hooks: Hooks<O>) -> Result<Running,
 where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
-    let Hooks { clusters_within, stop, observe, digest_key, sabotage, .. } = hooks;
+    let Hooks { clusters_within, stop, observe, digest_key, keeper, sabotage, .. } = hooks;
     check_descriptors(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
@@ -455,10 +466,18 @@ where
     let mut parts = Vec::new();
     let mut sides = Vec::new();
     let mut connections = 0;
+    let mut arrivals = Arrivals::new();
+    if let Some((webhooks, keeper)) = plan.webhooks.as_ref().zip(keeper.clone()) {
+        let books = webhooks::Books { keeper, facts: facts.clone() };
+        let receiver = Receiver::open(webhooks, &plan.clusters, clock, Some(books)).await?;
+        let receiving = receiver.0.run(phases.leave.clone());
+        tasks.spawn(Task::Receiver, receiving);
+        arrivals = receiver.1;
+    }
     for cluster in &plan.clusters {
         let builder =
             Builder { plan, cluster, clock, books: &books, identifier: &identifier, facts: &facts };
-        let (part, watchers) = builder.build(&tracker)?;
+        let (part, watchers) = builder.build(&tracker, arrivals.remove(&cluster.role))?;
         connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
             let run = witness.run(started.clone(), phases.clone());
@@ -480,9 +499,6 @@ where
         tasks.spawn(Task::Mover, mover.run(started.clone(), phases.clone()));
     }
     drop(started);
-    if let Some(receiver) = receiver(plan, clock, &facts).await? {
-        tasks.spawn(Task::Receiver, receiver.run(phases.clone()));
-    }
     for reader in status_page::readers(plan, clock, &facts, &tracker) {
         tasks.spawn(Task::StatusPage, reader.run(phases.clone()));
     }
@@ -511,24 +527,6 @@ where
             Err(error.into())
         }
     }
-}
-
-/// Who receives webhooks, where they are to be received.
-async fn receiver(
-    plan: &Plan,
-    clock: Clock,
-    facts: &mpsc::Sender<Fact>,
-) -> Result<Option<webhooks::Receiver>, RunError> {
-    let Some(Webhooks { listen, path }) = &plan.webhooks else { return Ok(None) };
-    let listener = tokio::net::TcpListener::bind(listen).await;
-    let listener = listener.map_err(|error| RunError::Listen(*listen, error))?;
-    let apps = plan.clusters.iter().map(|cluster| webhooks::App {
-        role: cluster.role,
-        key: cluster.signer.key.clone(),
-        secret: cluster.signer.secret.clone(),
-    });
-    let (apps, path, facts) = (apps.collect(), path.clone(), facts.clone());
-    Ok(Some(webhooks::Receiver { listener, path, apps, clock, facts }))
 }
 
 /// Waits until everything has ended that can end; returns the task that panicked, if one did.

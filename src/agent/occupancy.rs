@@ -15,6 +15,7 @@ use crate::scenario::plan::is_of_a_canary;
 use crate::verify::fact::{Control, ControlStatus, Fact};
 use crate::verify::occupancy::{Occupancy, Reading};
 
+use super::keeper::Keeper;
 use super::publisher::{Wire, quote};
 use super::{CONNECT_TIMEOUT, Phases};
 
@@ -32,6 +33,10 @@ pub(super) struct Reader {
     /// A channel to which the run itself is subscribed on this cluster: finding it proves the
     /// reader's eyes. `None` where the run subscribes to nothing.
     pub(super) known: Option<ChannelName>,
+    /// Whether the readings themselves are wanted.
+    pub(super) is_shown: bool,
+    /// Who holds webhooks against them.
+    pub(super) keeper: Option<Arc<Keeper>>,
     /// Where facts go.
     pub(super) facts: mpsc::Sender<Fact>,
 }
@@ -60,8 +65,8 @@ impl Reader {
     }
 
     async fn read(&self) {
-        let Self { wire, known, facts, .. } = self;
-        let read = list(wire).await;
+        let Self { wire, known, is_shown, keeper, facts, .. } = self;
+        let read = list(wire, *is_shown).await;
         let at: RunTime = wire.clock.now();
         if let (Ok((all, _)), Some(known)) = (&read, known)
             && all.iter().any(|listed| listed.name == known.as_str())
@@ -69,6 +74,13 @@ impl Reader {
             let seen = Fact::Control(wire.role, Control::SeesOccupancy, ControlStatus::Pass);
             // The collector outlives this; if it is gone, the run has failed already.
             let _ = facts.send(seen).await;
+        }
+        if let (Ok((all, _)), Some(keeper)) = (&read, keeper) {
+            let second = Box::new(keeper.list(wire.role, all, at));
+            let _ = facts.send(Fact::Webhook(wire.role, at, second)).await;
+        }
+        if !is_shown {
+            return;
         }
         let reading = match read {
             Ok((all, presence)) => Reading::Seen(occupancy(&all, presence.as_deref())),
@@ -79,12 +91,15 @@ impl Reader {
 }
 
 /// Every occupied channel, and where there is a presence channel among them, those with their
-/// members, if the API says it.
-async fn list(wire: &Wire) -> Result<(Vec<Listed>, Option<Vec<Listed>>), String> {
+/// members, if the API says it and they are wanted.
+async fn list(
+    wire: &Wire,
+    with_members: bool,
+) -> Result<(Vec<Listed>, Option<Vec<Listed>>), String> {
     let now = || wire.clock.wall_now().as_secs();
     let mut connection = None;
     let all = ask(wire, &mut connection, wire.signer.all_channels(now())).await?;
-    if !all.iter().any(|listed| kind_of(&listed.name).is_presence()) {
+    if !with_members || !all.iter().any(|listed| kind_of(&listed.name).is_presence()) {
         return Ok((all, Some(Vec::new())));
     }
     // Whether anybody is there is known; who it is, is not worth a failed reading.

@@ -1,7 +1,8 @@
 //! Receives the apps' webhooks, and believes those that are signed.
 
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,54 +10,141 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
-use crate::model::{AppKey, Clock, ClusterRole, Secret};
+use crate::model::{AppKey, Clock, ClusterRole, RunTime, Secret};
+use crate::net::tls;
+use crate::probes::webhooks::{Arrived, Signature};
 use crate::pusher::webhook::{self, Event};
-use crate::scenario::plan::is_of_a_canary;
+use crate::scenario::plan::{ClusterPlan, is_of_a_canary};
+use crate::scenario::webhooks::Webhooks;
 use crate::verify::fact::Fact;
-use crate::verify::webhook::{Refusal, Vacancy, WebhookFact};
+use crate::verify::webhook::{Refusal, Told, WebhookSecond};
 
-use super::Phases;
+use super::RunError;
+use super::keeper::Keeper;
 
 /// Most connections at once; a further one waits.
 const CONNECTIONS_MAX: usize = 64;
 /// Pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Longest wait for a request's head, and for its body.
+/// Longest wait for a TLS handshake, for a request's head, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a webhook: a hosted one has at most twenty events.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// A webhook is tried again for five minutes; what is older is a repetition.
 const AGE_MAX: Duration = Duration::from_secs(600);
+/// Webhooks that are kept in mind, so that one that comes again is known.
+const REMEMBERED_MAX: usize = 100_000;
+/// What is told of sacrificial channels and may wait.
+const ARRIVED_MAX: usize = 1_000;
 
 /// One of the apps whose webhooks are believed.
-pub(super) struct App {
-    pub(super) role: ClusterRole,
-    pub(super) key: AppKey,
-    pub(super) secret: Secret,
+struct App {
+    role: ClusterRole,
+    key: AppKey,
+    secret: Secret,
+    path: String,
+    /// Where those go that tell of sacrificial channels.
+    arrived: mpsc::Sender<Arrived>,
+}
+
+/// What a run makes of webhooks.
+#[derive(Clone)]
+pub(super) struct Books {
+    /// Which channels are occupied.
+    pub(super) keeper: Arc<Keeper>,
+    /// Where facts go.
+    pub(super) facts: mpsc::Sender<Fact>,
 }
 
 /// See the module's documentation.
 pub(super) struct Receiver {
-    pub(super) listener: TcpListener,
-    pub(super) path: String,
-    pub(super) apps: Vec<App>,
-    pub(super) clock: Clock,
-    pub(super) facts: mpsc::Sender<Fact>,
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    apps: Vec<App>,
+    clock: Clock,
+    books: Option<Books>,
+    remembered: Mutex<Remembered>,
 }
 
+/// Signatures of webhooks that were taken, which no two of them share.
+#[derive(Default)]
+struct Remembered {
+    by_signature: HashMap<String, RunTime>,
+    in_order: VecDeque<String>,
+}
+
+impl Remembered {
+    /// Whether it is new. It is remembered from now on.
+    fn is_new(&mut self, signature: &str, now: RunTime) -> bool {
+        let is_old = |at: &RunTime| now.since(*at) > AGE_MAX;
+        while let Some(first) = self.in_order.front()
+            && (self.in_order.len() >= REMEMBERED_MAX
+                || self.by_signature.get(first).is_none_or(is_old))
+        {
+            self.by_signature.remove(first);
+            self.in_order.pop_front();
+        }
+        if self.by_signature.contains_key(signature) {
+            return false;
+        }
+        self.by_signature.insert(signature.to_owned(), now);
+        self.in_order.push_back(signature.to_owned());
+        true
+    }
+}
+
+/// What is told of each app's sacrificial channels.
+pub(super) type Arrivals = HashMap<ClusterRole, mpsc::Receiver<Arrived>>;
+
 impl Receiver {
-    /// Receives until `phases.leave`.
-    pub(super) async fn run(self, phases: Phases) {
+    /// Listens where the scenario says.
+    ///
+    /// # Errors
+    /// Nobody can listen there, or certificate and key are of no use.
+    pub(super) async fn open(
+        webhooks: &Webhooks,
+        clusters: &[ClusterPlan],
+        clock: Clock,
+        books: Option<Books>,
+    ) -> Result<(Self, Arrivals), RunError> {
+        let Webhooks { listen, paths, tls: identity, .. } = webhooks;
+        let config = identity.as_ref().map(|of| tls::server_config(&of.chain, &of.key));
+        let config = config.transpose().map_err(RunError::ReceiverTls)?;
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.map_err(|error| RunError::Listen(*listen, error))?;
+        let mut arrivals = HashMap::new();
+        let apps = clusters.iter().map(|cluster| {
+            let (arrived, arrivals_in) = mpsc::channel(ARRIVED_MAX);
+            arrivals.insert(cluster.role, arrivals_in);
+            App {
+                role: cluster.role,
+                key: cluster.signer.key.clone(),
+                secret: cluster.signer.secret.clone(),
+                path: paths.get(&cluster.role).cloned().unwrap_or_default(),
+                arrived,
+            }
+        });
+        let apps = apps.collect();
+        let acceptor = config.map(TlsAcceptor::from);
+        let remembered = Mutex::default();
+        Ok((Self { listener, acceptor, apps, clock, books, remembered }, arrivals))
+    }
+
+    /// Receives until `leave`.
+    pub(super) async fn run(self, leave: CancellationToken) {
         let receiver = Arc::new(self);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
-                () = phases.leave.cancelled() => return,
+                () = leave.cancelled() => return,
                 accepted = receiver.accept(&places) => accepted,
             };
             // An accept fails when descriptors run out, which vital signs tell.
@@ -66,13 +154,16 @@ impl Receiver {
             };
             let receiver = Arc::clone(&receiver);
             connections.spawn(async move {
-                let service = service_fn(|request| receiver.answer(request));
-                // A sender that goes away early is its own affair.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(READ_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                match &receiver.acceptor {
+                    None => receiver.serve(stream).await,
+                    Some(acceptor) => {
+                        let handshake = acceptor.accept(stream);
+                        let shaken = tokio::time::timeout(READ_TIMEOUT, handshake).await;
+                        if let Ok(Ok(stream)) = shaken {
+                            receiver.serve(stream).await;
+                        }
+                    }
+                }
                 drop(place);
             });
             while connections.try_join_next().is_some() {}
@@ -85,14 +176,25 @@ impl Receiver {
         Some((stream, place))
     }
 
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
+        let service = service_fn(|request| self.answer(request));
+        // A sender that goes away early is its own affair.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READ_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let status = match (request.method(), request.uri().path()) {
-            (&Method::POST, path) if path == self.path => self.receive(request).await,
-            (_, path) if path == self.path => StatusCode::METHOD_NOT_ALLOWED,
-            _ => StatusCode::NOT_FOUND,
+        let is_ours = self.apps.iter().any(|app| app.path == request.uri().path());
+        let status = match (request.method(), is_ours) {
+            (&Method::POST, true) => self.receive(request).await,
+            (_, true) => StatusCode::METHOD_NOT_ALLOWED,
+            (_, false) => StatusCode::NOT_FOUND,
         };
         let mut response = Response::new(Full::new(Bytes::new()));
         *response.status_mut() = status;
@@ -105,57 +207,116 @@ impl Receiver {
             value.unwrap_or_default().to_owned()
         };
         let (key, signature) = (header("x-pusher-key"), header("x-pusher-signature"));
+        let path = request.uri().path().to_owned();
         let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
         let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
             Err(_) => return StatusCode::REQUEST_TIMEOUT,
         };
-        let (fact, status) = self.judge(&key, &signature, &body);
-        // The collector outlives this; if it is gone, the run has failed already.
-        let _ = self.facts.send(Fact::Webhook(self.clock.now(), fact)).await;
+        match self.take(&path, (&key, &signature), &body) {
+            Ok(status) => status,
+            Err((refusal, status)) => self.refuse(refusal, status),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal, status: StatusCode) -> StatusCode {
+        // What is refused is only counted: what finds no room is not worth holding anybody up.
+        if let Some(books) = &self.books {
+            let _ = books.facts.try_send(Fact::WebhookRefused(refusal));
+        }
         status
     }
 
-    fn judge(&self, key: &str, signature: &str, body: &[u8]) -> (WebhookFact, StatusCode) {
-        let refused = |refusal, status| (WebhookFact::Refused(refusal), status);
-        let apps: Vec<_> = self.apps.iter().map(|app| (&app.key, &app.secret)).collect();
-        let verified = webhook::verify(&apps, key, signature, body);
-        let Some(app) = verified.and_then(|at| self.apps.get(at)) else {
-            return refused(Refusal::Forged, StatusCode::UNAUTHORIZED);
-        };
-        let Some(read) = webhook::read(body) else {
-            return refused(Refusal::Unreadable, StatusCode::BAD_REQUEST);
-        };
-        let age = self.clock.wall_now().saturating_sub(Duration::from_millis(read.time_ms));
+    fn take(
+        &self,
+        path: &str,
+        (key, signature): (&str, &str),
+        body: &[u8],
+    ) -> Result<StatusCode, (Refusal, StatusCode)> {
+        let forged = (Refusal::Forged, StatusCode::UNAUTHORIZED);
+        // Where both apps have one key, the path tells them apart.
+        let mut apps: Vec<_> = self.apps.iter().filter(|app| app.key.as_str() == key).collect();
+        apps.sort_by_key(|app| app.path != path);
+        let app = *apps.first().ok_or(forged)?;
+        let is_genuine = webhook::verify(&[(&app.key, &app.secret)], key, signature, body);
+        let is_genuine = is_genuine.is_some();
+        if app.path != path {
+            return Err(match is_genuine {
+                true => (Refusal::Misdirected, StatusCode::NOT_FOUND),
+                false => forged,
+            });
+        }
+        let at = self.clock.now();
+        let read = webhook::read(body);
+        if let Some(read) = &read {
+            let signature = match signature {
+                "" => Signature::Missing,
+                _ if is_genuine => Signature::Right,
+                _ => Signature::Wrong,
+            };
+            tell_of_own(app, signature, at, &read.events, body);
+        }
+        if !is_genuine {
+            return Err(forged);
+        }
+        let read = read.ok_or((Refusal::Unreadable, StatusCode::BAD_REQUEST))?;
+        let sent = Duration::from_millis(read.time_ms);
+        let age = self.clock.wall_now().saturating_sub(sent);
         if age > AGE_MAX {
             // Whoever repeats it shall not go on: it was taken once.
-            return refused(Refusal::Stale, StatusCode::OK);
+            return Err((Refusal::Stale, StatusCode::OK));
         }
-        let (mut vacancies, mut alive, mut own, mut others) = (Vec::new(), 0, 0, 0);
-        for event in read.events {
-            let (channel, is_occupied) = match event {
-                Event::Occupied(channel) => (channel, true),
-                Event::Vacated(channel) => (channel, false),
-                Event::Alive(channel) if is_of_a_canary(&channel) => {
-                    own += 1;
-                    continue;
-                }
-                Event::Alive(_) => {
-                    alive += 1;
-                    continue;
-                }
-                Event::Other => {
-                    others += 1;
-                    continue;
-                }
-            };
-            match is_of_a_canary(&channel) {
-                true => own += 1,
-                false => vacancies.push(Vacancy { channel, is_occupied }),
-            }
+        let Some(Books { keeper, facts }) = &self.books else { return Ok(StatusCode::OK) };
+        // The sender tries again. Nobody is held up by a collector that is.
+        let Ok(place) = facts.try_reserve() else { return Ok(StatusCode::SERVICE_UNAVAILABLE) };
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = if remembered.is_new(signature, at) {
+            let told = read.events.into_iter().map(|event| Told {
+                kind: event.kind,
+                is_own: is_of_a_canary(&event.channel),
+                channel: event.channel,
+            });
+            let told: Vec<_> = told.collect();
+            let mut second = keeper.note(app.role, read.time_ms, &told, at);
+            second.delays.record(age);
+            second
+        } else {
+            WebhookSecond { repeated: 1, ..keeper.now(app.role) }
+        };
+        place.send(Fact::Webhook(app.role, at, Box::new(second)));
+        Ok(StatusCode::OK)
+    }
+}
+
+/// Whoever scripts something on sacrificial channels wants to know of every webhook that tells of
+/// them: nobody else knows their names, so even one with a wrong signature is the app's.
+fn tell_of_own(app: &App, signature: Signature, at: RunTime, events: &[Event], body: &[u8]) {
+    let own: Vec<_> =
+        events.iter().filter(|event| is_of_a_canary(&event.channel)).cloned().collect();
+    if !own.is_empty() {
+        let id = webhook::sign(&app.secret, body);
+        // Nobody listens where nothing is scripted.
+        let _ = app.arrived.try_send(Arrived { at, signature, id, events: own });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_that_comes_again_is_known_for_as_long_as_it_can_be_believed() {
+        let mut remembered = Remembered::default();
+        let at = |seconds: u64| RunTime::from_millis(seconds * 1_000);
+        assert!(remembered.is_new("a", at(0)));
+        assert!(!remembered.is_new("a", at(600)));
+        assert!(remembered.is_new("b", at(1)));
+        assert!(remembered.is_new("a", at(602)), "what is that old is stale by itself");
+        for n in 0..REMEMBERED_MAX {
+            assert!(remembered.is_new(&n.to_string(), at(603)));
         }
-        let (role, sent_ms) = (app.role, read.time_ms);
-        (WebhookFact::Genuine { role, sent_ms, vacancies, alive, own, others }, StatusCode::OK)
+        assert!(remembered.is_new("a", at(603)), "the oldest makes room");
+        assert_eq!(remembered.in_order.len(), REMEMBERED_MAX);
     }
 }

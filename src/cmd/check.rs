@@ -135,7 +135,12 @@ fn describe_apps(plan: &Plan, out: &mut String) -> std::fmt::Result {
         }
     }
     if let Some(webhooks) = &plan.webhooks {
-        writeln!(out, "webhooks       arrive at {}{}", webhooks.listen, webhooks.path)?;
+        let mut paths: Vec<_> = webhooks.paths.values().collect();
+        paths.dedup();
+        let scheme = if webhooks.tls.is_some() { "https" } else { "http" };
+        let at = paths.iter().map(|path| format!("{scheme}://{}{path}", webhooks.listen));
+        let at = at.collect::<Vec<_>>().join(" and ");
+        writeln!(out, "webhooks       arrive at {at}")?;
     }
     Ok(())
 }

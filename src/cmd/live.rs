@@ -16,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::keeper::Keeper;
 use crate::agent::{self, Hooks, Task, vitals};
 use crate::cli::OutputArgs;
 use crate::exit::Exit;
@@ -222,7 +223,13 @@ impl Measured<'_> {
         let horizon = humantime::format_duration(plan.horizon);
         let stopping = format!("waiting up to {horizon} for what is under way");
         let obeying = obey(listen_for_signals()?, stop.clone(), stopping);
+        let digest_key = draw_key()?;
+        let keeper = Keeper::of(plan, digest_key);
         let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
+        let occupancy = keeper
+            .clone()
+            .map(|keeper| -> serve::Occupancy { Arc::new(move |prefix| keeper.page(prefix)) });
+        let pages = serve::Pages { metrics: page_in, occupancy };
         let serving = CancellationToken::new();
         let server = match listen {
             None => None,
@@ -233,7 +240,7 @@ impl Measured<'_> {
                 if let Ok(address) = listener.local_addr() {
                     complain(&format!("metrics on http://{address}/metrics"));
                 }
-                Some(tokio::spawn(serve::run(listener, page_in, serving.clone())))
+                Some(tokio::spawn(serve::run(listener, pages, serving.clone())))
             }
         };
         let mut progress = Progress::new(plan, clock, quiet);
@@ -253,8 +260,7 @@ impl Measured<'_> {
                 page.send_replace(registry::render(account).into());
             }
         };
-        let digest_key = draw_key()?;
-        let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, sabotage };
+        let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, keeper, sabotage };
         let finished = tokio::select! {
             finished = agent::run(plan, clock, hooks) => finished,
             never = obeying => match never {},

@@ -62,14 +62,23 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
 
 /// What the command line asks for; else what the scenario does.
 fn chosen(args: &Args, scenario: &Scenario) -> Result<Vec<Probe>, Stop> {
+    let is_given = |needed: &str| scenario.has(needed);
+    let can_be = |probe: &Probe| probe.needs().is_none_or(is_given);
     // What a run tries by default leaves out what would hold it up.
     let asked = scenario.parity.as_ref().map(|parity| parity.probes.clone());
-    let asked = asked.filter(|probes| !probes.iter().copied().eq(Probe::brief()));
-    let usual = || Probe::ALL.into_iter().filter(|probe| !probe.is_slow()).collect();
+    let asked = asked.filter(|probes| !probes.iter().copied().eq(Probe::brief().filter(can_be)));
+    let usual =
+        || Probe::ALL.into_iter().filter(|probe| !probe.is_slow() && can_be(probe)).collect();
     let mut probes =
         if args.only.is_empty() { asked.unwrap_or_else(usual) } else { args.only.clone() };
     if args.slow {
         probes.extend(Probe::ALL.into_iter().filter(|probe| probe.is_slow()));
+    }
+    if let Some(probe) = probes.iter().find(|probe| !can_be(probe)) {
+        let (probe, needed) = (probe.as_str(), probe.needs().unwrap_or_default());
+        let message =
+            format!("--only {probe} needs {needed} in the scenario; see docs/scenario.md");
+        return Err(Stop::new(Exit::Usage, message));
     }
     probes.retain(|probe| !args.skip.contains(probe));
     probes.sort();

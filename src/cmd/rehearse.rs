@@ -54,7 +54,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let master_key = application.map(|_| MasterKey(MASTER_KEY));
     let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run, seed)).0);
     let habits = std::mem::take(&mut scenario.habits);
-    let webhooks = scenario.webhooks.as_mut().map(receiver).transpose()?;
+    let webhooks = scenario.webhooks.as_mut().map(receiver).transpose()?.unwrap_or_default();
     let config = PairConfig { seed, faults, fault_log, habits, webhooks, peek_key, application };
     let mut pair = Pair::start(config).map_err(failed)?;
     if args.hold {
@@ -77,13 +77,16 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     })
 }
 
-/// Where the pair posts webhooks to: a port that is free now, where the scenario leaves it open.
-fn receiver(webhooks: &mut Webhooks) -> Result<Address, Stop> {
+/// Where the pair posts webhooks to: a port that is free now, where the scenario leaves it open. It
+/// posts them without TLS.
+fn receiver(webhooks: &mut Webhooks) -> Result<BTreeMap<ClusterRole, Address>, Stop> {
+    webhooks.tls = None;
     if webhooks.listen.port() == 0 {
         let listener = std::net::TcpListener::bind(webhooks.listen).map_err(failed)?;
         webhooks.listen = listener.local_addr().map_err(failed)?;
     }
-    Ok(Address { authority: webhooks.listen, path: webhooks.path.clone() })
+    let at = |path: &String| Address { authority: webhooks.listen, path: path.clone() };
+    Ok(webhooks.paths.iter().map(|(role, path)| (*role, at(path))).collect())
 }
 
 fn failed(error: impl std::fmt::Display) -> Stop {

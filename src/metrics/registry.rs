@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::proto;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::model::{ChannelKind, ClusterRole, RunTime};
+use crate::model::{ChannelKind, ClusterRole, RunTime, WebhookKind};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks;
 use crate::verify::coverage::UncoveredCause;
@@ -18,6 +18,7 @@ use crate::verify::mirror::{MirrorFigures, Outcome};
 use crate::verify::status_page::{ComponentStatus, Watched};
 use crate::verify::tally::{BlindCause, Obligations, Route};
 use crate::verify::verdict::{Status, Verdict};
+use crate::verify::webhook::Refusal;
 
 use super::table::{self, Kind, Metric, PREFIX};
 
@@ -115,6 +116,7 @@ pub fn render(account: &Account) -> String {
     deliveries(&mut page, &labels, &clusters, account);
     connections(&mut page, &clusters, account.at());
     occupancy(&mut page, &clusters, account.figures());
+    webhooks(&mut page, &clusters, account.figures());
     mirror(&mut page, account.figures());
     conclusions(&mut page, account);
     providers(&mut page, &clusters);
@@ -353,6 +355,34 @@ fn conclusions(page: &mut Page, account: &Account) {
 }
 
 /// The components of a page are at most as many as are watched, and each has a label of its own.
+fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
+    let told = || clusters.iter().filter_map(|(role, of, _)| Some((role, of.webhooks.as_ref()?)));
+    if told().next().is_none() {
+        return;
+    }
+    for (role, of) in told() {
+        page.gauge(table::OCCUPIED_BY_WEBHOOKS, &[role.as_str()], of.open as f64);
+    }
+    let occupied = figures.occupied.unwrap_or_default();
+    page.gauge(table::OCCUPIED_BY_WEBHOOKS, &["any"], occupied as f64);
+    for (role, of) in told() {
+        for kind in WebhookKind::ALL {
+            let labels = [role.as_str(), kind.as_str(), "received"];
+            page.count(table::WEBHOOKS, &labels, of.kinds.get(&kind).copied().unwrap_or_default());
+        }
+        for kind in [WebhookKind::ChannelOccupied, WebhookKind::ChannelVacated] {
+            let labels = [role.as_str(), kind.as_str(), "lost"];
+            page.count(table::WEBHOOKS, &labels, of.lost.get(&kind).copied().unwrap_or_default());
+        }
+        page.count(table::WEBHOOKS, &[role.as_str(), "any", "repeated"], of.repeated);
+        page.histogram(table::WEBHOOK_DELAY, &[role.as_str()], &of.delays);
+    }
+    for reason in Refusal::ALL {
+        let count = figures.webhooks_refused.get(&reason).copied().unwrap_or_default();
+        page.count(table::WEBHOOKS_REFUSED, &[reason.as_str()], count);
+    }
+}
+
 fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
     for (role, figures, _) in clusters {
         let Some(said) = &figures.status_page else { continue };

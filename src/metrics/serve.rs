@@ -1,4 +1,4 @@
-//! Serves the metrics page over HTTP. Nothing can be changed over it.
+//! Serves metrics, and who is on which channel, over HTTP. Nothing can be changed over it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,8 +22,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for a request's head, so that a slow one holds no place for ever.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the latest page until `stop`.
-pub async fn run(listener: TcpListener, page: watch::Receiver<Arc<str>>, stop: CancellationToken) {
+/// The channels whose names start so, as JSON.
+pub type Occupancy = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// What is served.
+#[derive(Clone)]
+pub struct Pages {
+    /// `/metrics`: the latest page.
+    pub metrics: watch::Receiver<Arc<str>>,
+    /// `/api/occupancy`, where anybody knows.
+    pub occupancy: Option<Occupancy>,
+}
+
+/// Serves the latest pages until `stop`.
+pub async fn run(listener: TcpListener, pages: Pages, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -37,9 +49,9 @@ pub async fn run(listener: TcpListener, page: watch::Receiver<Arc<str>>, stop: C
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let page = page.clone();
+        let pages = pages.clone();
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, page.clone()));
+            let service = service_fn(|request| answer(request, pages.clone()));
             // A scraper that goes away early is its own affair.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -63,9 +75,17 @@ async fn accept(
 
 async fn answer(
     request: Request<Incoming>,
-    mut page: watch::Receiver<Arc<str>>,
+    pages: Pages,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let Pages { metrics: mut page, occupancy } = pages;
     let (status, kind, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/api/occupancy") if let Some(occupancy) = occupancy => {
+            let query = request.uri().query().unwrap_or_default();
+            let mut query = url::form_urlencoded::parse(query.as_bytes());
+            let prefix = query.find(|(name, _)| name == "prefix").map(|(_, prefix)| prefix);
+            let page = occupancy(prefix.as_deref().unwrap_or_default());
+            (StatusCode::OK, "application/json", page)
+        }
         (&Method::GET | &Method::HEAD, "/metrics") => {
             // The first page is there a moment after the listener. An empty one would be taken for
             // the truth, and every series for gone.

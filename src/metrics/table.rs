@@ -83,6 +83,14 @@ metrics! {
         "HTTP answers to publications by class of status.";
     OCCUPIED_CHANNELS = Gauge "occupied_channels" ["cluster"]
         "Occupied channels as the API lists them, those of canaries left out; of sampled prefixes only where a sample is taken; NaN where not read.";
+    OCCUPIED_BY_WEBHOOKS = Gauge "occupied_channels_by_webhooks" ["cluster"]
+        "Occupied channels as webhooks tell, those of canaries left out: of one cluster, and of either (any), where a channel counts as vacated only when both apps have said so; only where webhooks are received.";
+    WEBHOOKS = Counter "webhooks_total" ["cluster", "event", "outcome"]
+        "Events of an app's webhooks by outcome: received, or lost, as the API shows; and webhooks that came again (event any, outcome repeated); only where webhooks are received.";
+    WEBHOOKS_REFUSED = Counter "webhooks_refused_total" ["reason"]
+        "Requests to the webhook receiver that were no webhooks that count; only where webhooks are received.";
+    WEBHOOK_DELAY = Histogram "webhook_delay_seconds" ["cluster"]
+        "From when an app says that it sent a webhook to its arrival, the difference of two clocks; only where webhooks are received.";
     CHANNEL_SUBSCRIBERS = Gauge "channel_subscribers" ["cluster"]
         "Subscriptions to occupied channels; NaN where they are not read or not listed.";
     PRESENCE_MEMBERS = Gauge "presence_members" ["cluster"]

@@ -54,8 +54,6 @@ habits! {
     OneChannel "one-channel"
     /// The answer to a publication says nothing of its channels.
     NoInfo "no-info"
-    /// No webhook tells that a channel was vacated.
-    SilentVacancy "silent-vacancy"
     /// Encrypted channels are refused.
     NoEncrypted "no-encrypted"
     /// Private cache channels are refused.
@@ -136,6 +134,38 @@ habits! {
     NoWatchlist "no-watchlist"
     /// Nobody's connections can be terminated.
     NoTerminate "no-terminate"
+    /// No webhook tells that a channel was occupied.
+    SilentOccupancy "silent-occupancy"
+    /// No webhook tells that a channel was vacated.
+    SilentVacancy "silent-vacancy"
+    /// No webhook tells of a member who comes.
+    SilentComers "silent-comers"
+    /// No webhook tells of a member who leaves.
+    SilentLeavers "silent-leavers"
+    /// No webhook tells of a client event.
+    SilentClients "silent-clients"
+    /// No webhook tells that a cache channel had nothing to repeat.
+    SilentMisses "silent-misses"
+    /// No webhook tells how many subscriptions there are.
+    SilentCounts "silent-counts"
+    /// The webhook of a client event does not name the sender's user.
+    NamelessHooks "nameless-hooks"
+    /// No webhook is sent.
+    NoHooks "no-hooks"
+    /// Webhooks come three seconds late, but for those of who leaves.
+    LateHooks "late-hooks"
+    /// Webhooks that a channel was vacated or a member left come three seconds late.
+    LateLeavings "late-leavings"
+    /// Each event has a webhook of its own.
+    SingleHooks "single-hooks"
+    /// What webhooks tell of one channel comes in the wrong order.
+    ShuffledHooks "shuffled-hooks"
+    /// Each webhook is sent twice.
+    DoubledHooks "doubled-hooks"
+    /// Webhooks have a wrong signature.
+    ForgedHooks "forged-hooks"
+    /// Webhooks have no signature.
+    UnsignedHooks "unsigned-hooks"
 }
 
 /// A habit of one cluster.

@@ -8,8 +8,10 @@ pub mod id;
 pub mod known;
 pub mod secret;
 pub mod time;
+pub mod webhook;
 
 pub use channel::{ChannelKind, ChannelName};
 pub use id::{AppId, AppKey, ClusterRole, RunId, Seq, SocketId, StreamIx, WitnessIx};
 pub use secret::{MasterKey, Secret};
 pub use time::{Clock, RunTime};
+pub use webhook::WebhookKind;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::model::Secret;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,12 @@ pub enum TlsError {
     /// The system has no roots.
     #[error("the system has no root certificates; install them, or set tls.ca_file")]
     NoSystemRoots,
+    /// The file of a server's own certificates holds none.
+    #[error("cert_file holds no certificate in PEM form")]
+    NoOwnCertificate,
+    /// The file of a server's key holds none.
+    #[error("key_file holds no private key in PEM form")]
+    NoKey,
     /// rustls refused the configuration.
     #[error("TLS cannot be configured: {0}")]
     Config(rustls::Error),
@@ -49,5 +57,27 @@ pub fn client_config(ca_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError
         .map_err(TlsError::Config)?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// A server configuration that shows the certificates of `chain` and owns `key`, both PEM.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn server_config(chain: &str, key: &Secret) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes()).flatten().collect();
+    if chain.is_empty() {
+        return Err(TlsError::NoOwnCertificate);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes());
+    let key = key.map_err(|_| TlsError::NoKey)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Config)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Config)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -19,6 +19,7 @@ mod refusals;
 mod sizes;
 mod turns;
 mod users;
+pub mod webhooks;
 
 use std::time::Duration;
 
@@ -79,6 +80,10 @@ pub struct Site {
     pub news_within: Duration,
     /// For how long a connection is watched that does nothing.
     pub idle_for: Duration,
+    /// Where the app's webhooks come from, if anybody receives them.
+    pub arrivals: Option<webhooks::Arrivals>,
+    /// How long to wait for one.
+    pub told_within: Duration,
     /// What every channel's name has behind the prefix of its kind.
     pub tail: String,
 }
@@ -234,6 +239,7 @@ pub async fn probe(site: &Site, probe: Probe) -> Found {
             Probe::Publication => publication::probe(site, &mut found).await,
             Probe::Counts => counts::probe(site, &mut found).await,
             Probe::Users => users::probe(site, &mut found).await,
+            Probe::Webhooks => webhooks::probe(site, &mut found).await,
         }
     };
     let rest = match tokio::time::timeout(bound, experiment).await {

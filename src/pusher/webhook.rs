@@ -1,9 +1,10 @@
 //! A webhook's signature: HMAC-SHA256 of the raw body, under the secret of the app that
 //! `X-Pusher-Key` names (Channels docs: webhooks).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::model::{AppKey, Secret};
+use crate::model::{AppKey, Secret, WebhookKind};
 
 use super::auth;
 
@@ -26,48 +27,54 @@ pub fn verify(
 }
 
 /// What a webhook says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Webhook {
     /// When it was sent: milliseconds since the Unix epoch.
     pub time_ms: u64,
-    /// What happened.
+    /// What happened, in order.
     pub events: Vec<Event>,
 }
 
-/// Something that happened to a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Somebody came to be on it.
-    Occupied(String),
-    /// Nobody is on it any more.
-    Vacated(String),
-    /// Somebody on it did something.
-    Alive(String),
-    /// Something else.
-    Other,
+/// Something that happened to a channel. What its kind does not have is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    /// What happened.
+    #[serde(rename = "name", deserialize_with = "kind")]
+    pub kind: WebhookKind,
+    /// The channel; empty where none is named.
+    #[serde(default)]
+    pub channel: String,
+    /// The member of a presence channel.
+    #[serde(default, deserialize_with = "text")]
+    pub user_id: Option<String>,
+    /// The connection that sent a client event.
+    #[serde(default, deserialize_with = "text")]
+    pub socket_id: Option<String>,
+    /// How many subscriptions there are.
+    #[serde(default, deserialize_with = "count")]
+    pub subscription_count: Option<u64>,
+}
+
+fn kind<'de, D: Deserializer<'de>>(name: D) -> Result<WebhookKind, D::Error> {
+    String::deserialize(name).map(|name| WebhookKind::of(&name))
+}
+
+/// What somebody gave another form than the documents do is no reason to throw the rest away.
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(value)? {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    Value::deserialize(value).map(|value| value.as_u64())
 }
 
 /// Reads a webhook's body; `None` if it is none.
 pub fn read(body: &[u8]) -> Option<Webhook> {
-    #[derive(Deserialize)]
-    struct Wire {
-        time_ms: u64,
-        events: Vec<WireEvent>,
-    }
-    #[derive(Deserialize)]
-    struct WireEvent {
-        name: String,
-        #[serde(default)]
-        channel: Option<String>,
-    }
-    let wire: Wire = serde_json::from_slice(body).ok()?;
-    let event = |event: WireEvent| match (&*event.name, event.channel) {
-        ("channel_occupied", Some(channel)) => Event::Occupied(channel),
-        ("channel_vacated", Some(channel)) => Event::Vacated(channel),
-        ("member_added" | "client_event" | "cache_miss", Some(channel)) => Event::Alive(channel),
-        _ => Event::Other,
-    };
-    Some(Webhook { time_ms: wire.time_ms, events: wire.events.into_iter().map(event).collect() })
+    serde_json::from_slice(body).ok()
 }
 
 #[cfg(test)]
@@ -78,19 +85,33 @@ mod tests {
     fn what_happened_to_channels_is_read_and_the_rest_is_something_else() {
         let body = br#"{"time_ms":1327078148132,"events":[
             {"name":"channel_occupied","channel":"private-a"},
-            {"name":"channel_vacated","channel":"private-a"},
-            {"name":"member_added","channel":"presence-b","user_id":"7"},
-            {"name":"channel_occupied"}]}"#;
+            {"name":"member_added","channel":"presence-b","user_id":7},
+            {"name":"client_event","channel":"presence-b","event":"client-x","data":"{}",
+             "socket_id":"1.2","user_id":"7"},
+            {"name":"subscription_count","channel":"a","subscription_count":3,"more":null},
+            {"name":"weather"}]}"#;
         let read = read(body).unwrap();
         assert_eq!(read.time_ms, 1_327_078_148_132);
-        let channel = || "private-a".to_owned();
+        let event = |kind, channel: &str| Event {
+            kind,
+            channel: channel.to_owned(),
+            user_id: None,
+            socket_id: None,
+            subscription_count: None,
+        };
+        let user = || Some("7".to_owned());
         assert_eq!(
             read.events,
             [
-                Event::Occupied(channel()),
-                Event::Vacated(channel()),
-                Event::Alive("presence-b".to_owned()),
-                Event::Other
+                event(WebhookKind::ChannelOccupied, "private-a"),
+                Event { user_id: user(), ..event(WebhookKind::MemberAdded, "presence-b") },
+                Event {
+                    user_id: user(),
+                    socket_id: Some("1.2".to_owned()),
+                    ..event(WebhookKind::ClientEvent, "presence-b")
+                },
+                Event { subscription_count: Some(3), ..event(WebhookKind::SubscriptionCount, "a") },
+                event(WebhookKind::Other, ""),
             ]
         );
         for none in [&b""[..], b"{}", b"[]", br#"{"time_ms":-1,"events":[]}"#, &[0xFF; 9]] {

@@ -30,7 +30,8 @@ use crate::model::{Clock, RunTime};
 use super::core::{Core, Effect};
 use super::endpoint;
 use super::faults::{Done, FaultCounts};
-use super::hub::{App, Conn, Publication, Vacancy};
+use super::hooks::Hook;
+use super::hub::{App, Conn, Publication};
 use super::rest::{self, Reply};
 use super::socket::{self, End, Item};
 
@@ -63,7 +64,7 @@ pub struct Cluster {
     habits: BTreeSet<Habit>,
     clock: Clock,
     log: Option<Log>,
-    webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
+    webhooks: Option<mpsc::Sender<(RunTime, Vec<Hook>)>>,
     state: Mutex<State>,
     /// The next deadline came nearer.
     sooner: Notify,
@@ -101,7 +102,7 @@ impl Cluster {
         core: Core,
         clock: Clock,
         log: Option<Log>,
-        webhooks: Option<mpsc::Sender<Vec<Vacancy>>>,
+        webhooks: Option<mpsc::Sender<(RunTime, Vec<Hook>)>>,
     ) -> Arc<Self> {
         let (app, habits) = (core.hub().app().clone(), core.hub().habits().clone());
         let state = State { core, links: HashMap::new(), armed: RunTime::NEVER };
@@ -149,12 +150,12 @@ impl Cluster {
         {
             log(&done);
         }
-        let vacancies = state.core.take_vacancies();
-        if let Some(webhooks) = &self.webhooks
-            && !vacancies.is_empty()
-        {
-            // A queue that is full loses them, as a service does that gives up.
-            let _ = webhooks.try_send(vacancies);
+        if let Some(webhooks) = &self.webhooks {
+            let hooks = state.core.take_hooks();
+            if !hooks.is_empty() {
+                // A queue that is full loses them, as a service does that gives up.
+                let _ = webhooks.try_send((self.clock.now(), hooks));
+            }
         }
         if state.core.next_deadline() < state.armed {
             self.sooner.notify_one();
@@ -503,6 +504,7 @@ mod tests {
             seed: 1,
             habits: Default::default(),
             faults,
+            has_webhooks: false,
             peek_key: None,
         });
         let mut state = State { core, links: HashMap::new(), armed: RunTime::NEVER };

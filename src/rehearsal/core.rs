@@ -13,7 +13,8 @@ use crate::pusher::auth;
 
 use super::canary::{self, Mark};
 use super::faults::{Action, Done, FaultCounts, Faults, Request};
-use super::hub::{App, Conn, Hub, Message, Output, Publication, Vacancy};
+use super::hooks::Hook;
+use super::hub::{App, Conn, Hub, Message, Output, Publication};
 use super::wire::Text;
 
 /// Keeps the draws of the faults apart from those of the socket ids.
@@ -45,6 +46,8 @@ pub struct Setup {
     pub habits: BTreeSet<Habit>,
     /// What it does wrong; the other cluster's faults are skipped.
     pub faults: Vec<Fault>,
+    /// Whether the app has webhooks.
+    pub has_webhooks: bool,
     /// The master key of the run's encrypted canaries, to read their places with.
     pub peek_key: Option<[u8; 32]>,
 }
@@ -76,8 +79,9 @@ impl Core {
     /// A cluster that nobody is connected to.
     pub fn new(setup: Setup) -> Self {
         let faults = Faults::new(setup.role, &setup.faults, setup.seed ^ FAULT_SEED);
+        let hub = Hub::new(setup.app, setup.seed).with_habits(setup.habits);
         Self {
-            hub: Hub::new(setup.app, setup.seed).with_habits(setup.habits),
+            hub: if setup.has_webhooks { hub.with_webhooks() } else { hub },
             marks: faults.any(FaultScope::Delivery) || faults.any(FaultScope::Publish),
             faults,
             peek_key: setup.peek_key,
@@ -100,8 +104,8 @@ impl Core {
     }
 
     /// Takes what webhooks are to tell since the last call.
-    pub fn take_vacancies(&mut self) -> Vec<Vacancy> {
-        self.hub.take_vacancies()
+    pub fn take_hooks(&mut self) -> Vec<Hook> {
+        self.hub.take_hooks()
     }
 
     /// When [`Core::handle_timeout`] must be called next.
@@ -359,6 +363,7 @@ mod tests {
             seed: 1,
             habits: BTreeSet::new(),
             faults,
+            has_webhooks: false,
             peek_key,
         })
     }

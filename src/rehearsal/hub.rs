@@ -11,14 +11,18 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 
 use crate::model::channel::kind_of;
 use crate::model::habit::Habit;
-use crate::model::{AppId, AppKey, ChannelKind, ChannelName, RunTime, Secret, SocketId};
+use crate::model::{
+    AppId, AppKey, ChannelKind, ChannelName, RunTime, Secret, SocketId, WebhookKind,
+};
 use crate::pusher::auth;
 
 use super::alter::alter;
 use super::channel::{Caches, Channel, Member};
+use super::hooks::{Hook, Hooks};
 use super::users::{SignIn, Users};
 use super::wire::{self, ClientEvent, ClientFrame, Data, InvalidFrame, Signin, Subscribe, Text};
 
@@ -108,17 +112,7 @@ pub struct Hub {
     caches: Caches,
     users: Users,
     habits: BTreeSet<Habit>,
-    /// What webhooks are to tell.
-    vacancies: Vec<Vacancy>,
-}
-
-/// A channel came to be occupied, or vacated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vacancy {
-    /// Its name.
-    pub channel: String,
-    /// Whether it is occupied now.
-    pub is_occupied: bool,
+    hooks: Hooks,
 }
 
 /// Why a client is refused: a sentence, and a code where there is one.
@@ -153,13 +147,20 @@ impl Hub {
             caches: Caches::default(),
             users: Users::default(),
             habits: BTreeSet::new(),
-            vacancies: Vec::new(),
+            hooks: Hooks::default(),
         }
     }
 
+    /// The same, and it has webhooks. To be asked for behind the habits.
+    #[must_use]
+    pub fn with_webhooks(mut self) -> Self {
+        self.hooks = Hooks::new(&self.habits);
+        self
+    }
+
     /// Takes what webhooks are to tell since the last call.
-    pub fn take_vacancies(&mut self) -> Vec<Vacancy> {
-        std::mem::take(&mut self.vacancies)
+    pub fn take_hooks(&mut self) -> Vec<Hook> {
+        self.hooks.take()
     }
 
     /// The same, and it does this otherwise than documented.
@@ -383,16 +384,16 @@ impl Hub {
         let is_bare = self.has(Habit::BareConfirmations);
         let tells_misses = !self.has(Habit::SilentMiss);
         let tells_counts = self.has(Habit::TellsCounts) && !kind_of(&name).is_presence();
-        if !self.channels.contains_key(&name) {
-            let channel = name.to_string();
-            self.vacancies.push(Vacancy { channel, is_occupied: true });
-        }
+        let is_new = !self.channels.contains_key(&name);
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
         if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
             let message = format!("presence channel {name} has as many members as it may have");
             return Err(message.into());
         }
         let came = channel.join(conn, member.clone());
+        if is_new {
+            self.hooks.tell(WebhookKind::ChannelOccupied, &name, || []);
+        }
         if kind_of(&name).is_presence() {
             let succeeded = wire::subscribed_presence(&name, channel.members());
             out.push(Output::Send(conn, succeeded));
@@ -401,6 +402,8 @@ impl Hub {
             out.push(Output::Send(conn, wire::subscribed(&name, data)));
         }
         if let Some(member) = member.filter(|_| came || announces_each) {
+            let user = || [("user_id", Value::from(&*member.id))];
+            self.hooks.tell(WebhookKind::MemberAdded, &name, user);
             let frame = wire::member_added(&name, &member.id, member.info.as_deref());
             let others = channel.subscribers_except(Some(conn));
             out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
@@ -408,12 +411,20 @@ impl Hub {
         if kind_of(&name).is_cache() {
             let frame = match self.caches.get(now, &name) {
                 Some((cached, _)) => Some(wire::event(&cached.event, &name, &cached.data, None)),
-                None => tells_misses.then(|| wire::cache_miss(&name)),
+                None => {
+                    self.hooks.tell(WebhookKind::CacheMiss, &name, || []);
+                    tells_misses.then(|| wire::cache_miss(&name))
+                }
             };
             out.extend(frame.map(|frame| Output::Send(conn, frame)));
         }
+        let count = channel.subscription_count();
+        if !kind_of(&name).is_presence() {
+            let count = || [("subscription_count", count.into())];
+            self.hooks.tell(WebhookKind::SubscriptionCount, &name, count);
+        }
         if tells_counts {
-            let frame = wire::subscription_count(&name, channel.subscription_count());
+            let frame = wire::subscription_count(&name, count);
             let all = channel.subscribers_except(None).into_iter();
             out.extend(all.map(|one| Output::Send(one, frame.clone())));
         }
@@ -478,13 +489,16 @@ impl Hub {
             let frame = wire::member_removed(name, &user_id);
             let others = channel.subscribers_except(Some(conn));
             out.extend(others.into_iter().map(|other| Output::Send(other, frame.clone())));
+            let user = || [("user_id", Value::from(&*user_id))];
+            self.hooks.tell(WebhookKind::MemberRemoved, name, user);
+        }
+        if !kind_of(name).is_presence() {
+            let count = || [("subscription_count", channel.subscription_count().into())];
+            self.hooks.tell(WebhookKind::SubscriptionCount, name, count);
         }
         if channel.is_vacant() {
             self.channels.remove(name);
-            if !self.has(Habit::SilentVacancy) {
-                let channel = name.to_string();
-                self.vacancies.push(Vacancy { channel, is_occupied: false });
-            }
+            self.hooks.tell(WebhookKind::ChannelVacated, name, || []);
         }
     }
 
@@ -528,6 +542,14 @@ impl Hub {
         }
         socket.events.push_back(now);
         let user_id = self.channels.get(&channel).and_then(|c| c.user_of(conn)).map(Arc::clone);
+        self.hooks.tell(WebhookKind::ClientEvent, &channel, || {
+            [
+                ("event", event.as_str().into()),
+                ("data", data.content().into()),
+                ("socket_id", socket.id.as_str().into()),
+                ("user_id", user_id.as_deref().map_or(Value::Null, Value::from)),
+            ]
+        });
         let user_id = user_id.filter(|_| !self.has(Habit::Anonymous));
         let except = (!self.has(Habit::Echo)).then_some(conn);
         let frame = wire::event(&event, &channel, &data, user_id.as_deref());

@@ -7,12 +7,13 @@
 //! From the inside out, each layer knowing only those before it:
 //!
 //! - [`wire`]: server frames encoded, client frames decoded.
-//! - [`hub`] with [`channel`] and [`users`]: one app, as the hosted service documents it. Pure.
+//! - [`hub`] with [`channel`], [`users`] and [`hooks`]: one app, as the hosted service documents
+//!   it. Pure.
 //! - [`faults`] with [`canary`]: what is done wrong on purpose, and counted. Pure.
 //! - [`application`]: a backend that publishes to both clusters, with mistakes. Pure.
 //! - [`endpoint`]: its auth endpoints, with mistakes. Pure.
 //! - [`core`]: hub and faults as one cluster without sockets. [`rest`]: its HTTP API. Pure.
-//! - [`webhooks`]: sends what happened to channels.
+//! - [`webhooks`]: sends what happened on channels.
 //! - [`socket`], [`cluster`]: tokio, hyper, TLS and WebSockets around one core.
 //! - [`pair`]: two clusters on a thread and a runtime of their own. What others use.
 
@@ -25,6 +26,7 @@ pub mod cluster;
 pub mod core;
 pub mod endpoint;
 pub mod faults;
+pub mod hooks;
 pub mod hub;
 pub mod pair;
 pub mod rest;

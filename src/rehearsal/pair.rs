@@ -1,6 +1,7 @@
 //! Two clusters on a thread and a runtime of their own, so that their work never shows as a stall
 //! of the agent's runtime.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -45,8 +46,8 @@ pub struct PairConfig {
     pub fault_log: Option<Box<dyn Write + Send>>,
     /// What the clusters do otherwise than documented, always.
     pub habits: Vec<HabitOf>,
-    /// Where the apps' webhooks are posted to, if anywhere.
-    pub webhooks: Option<Address>,
+    /// Where each app's webhooks are posted to, if anywhere.
+    pub webhooks: BTreeMap<ClusterRole, Address>,
     /// The master key of the run's encrypted canaries, for counting and logging only.
     pub peek_key: Option<[u8; 32]>,
     /// An application that publishes to both clusters, if there shall be one.
@@ -122,13 +123,20 @@ impl Pair {
             let (faults, peek_key) = (config.faults.clone(), config.peek_key);
             let mine = config.habits.iter().filter(|HabitOf(of, _)| *of == role);
             let habits = mine.map(|HabitOf(_, habit)| *habit).collect();
-            Ok(Setup { role, app, seed, habits, faults, peek_key })
+            let has_webhooks = config.webhooks.contains_key(&role);
+            Ok(Setup { role, app, seed, habits, faults, has_webhooks, peek_key })
         };
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
-        let hooks = config.webhooks.as_ref();
-        let (old, old_server) =
-            prepare(setup(ClusterRole::Old)?, clock, &acceptor, sink.clone(), hooks)?;
-        let (new, new_server) = prepare(setup(ClusterRole::New)?, clock, &acceptor, sink, hooks)?;
+        let hooks = |role| config.webhooks.get(&role);
+        let (old, old_server) = prepare(
+            setup(ClusterRole::Old)?,
+            clock,
+            &acceptor,
+            sink.clone(),
+            hooks(ClusterRole::Old),
+        )?;
+        let (new, new_server) =
+            prepare(setup(ClusterRole::New)?, clock, &acceptor, sink, hooks(ClusterRole::New))?;
         let application = config.application.map(|behaviour| {
             let application = Application::new(behaviour, config.seed);
             application.channels().for_each(|channel| old.cluster.seat(&channel, None));
@@ -262,8 +270,9 @@ fn prepare(
     let (queue, sender) = match webhooks {
         Some(address) => {
             let (queue, queued) = tokio::sync::mpsc::channel(webhooks::QUEUE_MAX);
-            let sender = webhooks::run(address.clone(), setup.app.clone(), clock, queued);
-            (Some(queue), Some(Box::pin(sender) as Sender))
+            let app = setup.app.clone();
+            let sender = webhooks::Sender::new(address.clone(), app, clock, &setup.habits);
+            (Some(queue), Some(Box::pin(sender.run(queued)) as Sender))
         }
         None => (None, None),
     };

@@ -37,6 +37,7 @@ impl World {
             seed: 1,
             habits: Default::default(),
             faults,
+            has_webhooks: false,
             peek_key: None,
         };
         Self { core: Core::new(setup), app }

@@ -98,6 +98,7 @@ impl Report {
             handover: handover(figures, begin),
             published: figures.published.clone(),
             webhooks_refused: figures.webhooks_refused.clone(),
+            occupied_channels: figures.occupied,
             parity: figures.parity.as_ref().map(ParityRow::all).unwrap_or_default(),
             controls: controls(figures, begin.requirements.phase),
             rehearsal: end.and_then(|end| end.rehearsal.clone()),

@@ -68,6 +68,7 @@ impl Report {
             lapped: self.instrument.lapped,
             published: self.published.clone(),
             webhooks_refused: self.webhooks_refused.clone(),
+            occupied: self.occupied_channels,
             is_ended: self.complete,
             ..Figures::default()
         };
@@ -139,7 +140,7 @@ impl ClusterReport {
                 .map(|(kind, endpoint)| Ok((*kind, endpoint.figures()?)))
                 .collect::<Result<_, _>>()?,
             occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
-            webhooks: self.webhooks.as_ref().map(WebhooksReport::figures),
+            webhooks: self.webhooks.as_ref().map(WebhooksReport::figures).transpose()?,
             status_page: None,
         })
     }

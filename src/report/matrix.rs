@@ -135,7 +135,7 @@ impl Matrix {
             for cluster in ClusterRole::ALL {
                 let pair = then.readings.get(&cluster).zip(now.readings.get(&cluster));
                 let Some((then, reading)) = pair else { continue };
-                if then.compared(reading) == Likeness::Differs {
+                if then.compared(reading, now.row.slack()) == Likeness::Differs {
                     drift.push(Drift {
                         baseline: name.to_owned(),
                         row: now.row,

@@ -124,6 +124,10 @@ pub struct Report {
     /// Requests to the webhook receiver that were no webhooks that count.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub webhooks_refused: BTreeMap<Refusal, u64>,
+    /// Channels of the application that are occupied on one of the clusters at least, as webhooks
+    /// say, where they were received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occupied_channels: Option<u64>,
     /// Proofs of the detector.
     pub controls: Vec<ControlReport>,
     /// In rehearsals, what the clusters themselves counted.
@@ -471,6 +475,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Of nothing.
+    fn none() -> Self {
+        Self::of(&Latencies::default())
+    }
+
     fn of(latencies: &Latencies) -> Self {
         Self {
             count: latencies.count(),

@@ -227,6 +227,7 @@ pub(super) fn report() -> Report {
         parity: Vec::new(),
         published: None,
         webhooks_refused: BTreeMap::new(),
+        occupied_channels: None,
         providers: BTreeMap::new(),
         blind_windows: vec![
             window(new, Some(3.75), BlindCause::Close),

@@ -469,6 +469,7 @@ const ROWS: &[Row] = &[
     row("connect p99", |c| millis(p99_or_max(&c.connect_ms))),
     row("loss rate below", |c| percent_above(c.loss_upper_bound)),
     anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
+    anomaly("  lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
 ];
 
 const DRAIN_ROWS: &[Row] = &[
@@ -489,6 +490,7 @@ const DRAIN_ROWS: &[Row] = &[
     row("readings", |c| of_last(c, |o| Some(o.readings))),
     anomaly("  failed", |c| of_last(c, |o| Some(o.failed))),
     anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
+    anomaly("  lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
     anomaly("  channels occupied", |c| of_webhooks(c, |w| w.occupied)),
     anomaly("  channels vacated", |c| of_webhooks(c, |w| w.vacated)),
     anomaly("  occupied and not vacated", |c| of_webhooks(c, |w| w.open)),

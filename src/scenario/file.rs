@@ -171,6 +171,16 @@ pub struct Scenario {
     pub warnings: Vec<Problem>,
 }
 
+impl Scenario {
+    /// Whether it has what a probe needs.
+    pub fn has(&self, needed: &str) -> bool {
+        match needed {
+            "webhooks" => self.webhooks.is_some(),
+            _ => false,
+        }
+    }
+}
+
 /// Whether `[clusters]` is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clusters {
@@ -255,15 +265,13 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let mut moves = root.section("handover");
     let handover = handover::read(&mut moves, phase, &canary);
     moves.finish(&[]);
-    let mut alike = root.section("parity");
-    let parity = parity::read(&mut alike, phase, warnings);
-    alike.finish(&[]);
     let mut hooks = root.section("webhooks");
     let webhooks = webhooks::read(&mut hooks);
     let mut keys = clusters.values().map(|cluster| &cluster.key);
-    if webhooks.is_some() && keys.next().is_some_and(|key| keys.any(|other| other == key)) {
-        let message = "both apps have one key, so that nobody can tell whose a webhook is; remove \
-                       [webhooks]";
+    let is_ambiguous = webhooks.as_ref().is_some_and(|of| !of.has_two_paths());
+    if is_ambiguous && keys.next().is_some_and(|key| keys.any(|other| other == key)) {
+        let message = "both apps have one key, so that nobody can tell whose a webhook is; give \
+                       each a path of its own: path_old and path_new";
         hooks.problem("listen", message);
     }
     if which == Clusters::Read && webhooks.as_ref().is_some_and(|of| of.listen.port() == 0) {
@@ -271,6 +279,10 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         hooks.problem("listen", message);
     }
     hooks.finish(&[]);
+    let mut alike = root.section("parity");
+    let is_given = |needed: &str| needed == "webhooks" && webhooks.is_some();
+    let parity = parity::read(&mut alike, phase, is_given, warnings);
+    alike.finish(&[]);
     let rests = which == Clusters::Read && phase == Phase::Drain;
     let (refresh, mirror_source) = read_drain(root.section("drain"), rests);
     let limits = read_gate(root.section("gate"), refresh);
@@ -304,7 +316,8 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
 }
 
 pub(super) const SECOND_MS: u64 = 1_000;
-const DAY_MS: u64 = 24 * 3_600 * SECOND_MS;
+pub(super) const HOUR_MS: u64 = 3_600 * SECOND_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// A duration within a range of milliseconds, or the default.
 pub(super) fn bounded(
@@ -405,7 +418,7 @@ fn read_canary(mut table: Section<'_>) -> Canary {
 fn read_routes(table: &mut Section<'_>) -> Vec<Route> {
     let default = Route::Trigger;
     let known = Route::ALL.map(Route::as_str);
-    let form = || form::texts(&json!({ "enum": known }), 1, &[default.as_str()]);
+    let form = || form::texts(&json!({ "enum": known }), 1, Some(&[default.as_str()]));
     let Some(names) = table.texts("routes", form) else { return vec![default] };
     let mut routes = Vec::new();
     for name in names {
@@ -589,7 +602,7 @@ fn read_budget(mut table: Section<'_>) -> Budget {
 fn fault_list() -> Value {
     let kinds = FaultKind::ALL.map(FaultKind::as_str).join("|");
     let pattern = format!("^(old|new):({kinds})(=[0-9.eE+-]+)?(@.+)?$");
-    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
+    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, Some(&[]))
 }
 
 fn read_rehearsal(mut table: Section<'_>) -> (Vec<Fault>, Vec<HabitOf>, Option<Behaviour>) {
@@ -620,7 +633,7 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
 fn habit_list() -> Value {
     let habits = Habit::ALL.map(Habit::as_str).join("|");
     let pattern = format!("^(old|new):({habits})$");
-    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[])
+    form::texts(&json!({ "type": "string", "pattern": pattern }), 0, Some(&[]))
 }
 
 fn read_habits(table: &mut Section<'_>) -> Vec<HabitOf> {

@@ -133,8 +133,12 @@ pub(super) fn boolean(default: bool) -> Value {
 }
 
 /// A list of texts.
-pub(super) fn texts(item: &Value, least: usize, default: &[&str]) -> Value {
-    json!({ "type": "array", "items": item, "minItems": least, "default": default })
+pub(super) fn texts(item: &Value, least: usize, default: Option<&[&str]>) -> Value {
+    let mut form = json!({ "type": "array", "items": item, "minItems": least });
+    if let (Some(default), Some(fields)) = (default, form.as_object_mut()) {
+        fields.insert("default".to_owned(), json!(default));
+    }
+    form
 }
 
 /// One of these sets of keys, whole, and no key of another.

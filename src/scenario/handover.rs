@@ -9,14 +9,13 @@ use crate::model::time::human;
 use crate::verify::checks::Phase;
 use crate::verify::handover::{Fleet, Ramp, Way};
 
-use super::file::{Canary, SECOND_MS, bounded, describe_excluded};
+use super::file::{Canary, HOUR_MS, SECOND_MS, bounded, describe_excluded};
 use super::reader::Section;
 
 /// Most members of a presence channel, as hosted clusters have it.
 const MEMBERS_MAX: u32 = 100;
 /// Most virtual clients.
 const CLIENTS_MAX: u64 = 2_000;
-const HOUR_MS: u64 = 3_600 * SECOND_MS;
 
 /// `[handover]`.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +54,7 @@ pub(super) fn read(section: &mut Section<'_>, phase: Phase, canary: &Canary) -> 
         section.problem_as_a_whole(format!("{message}; remove [handover]"));
     }
     let known = Way::ALL.map(|way| (way.as_str(), way));
-    let ways = section.choices("ways", "way to move", &known, &Way::ALL);
+    let ways = section.choices_or("ways", "way to move", &known, &Way::ALL);
     let clients = section.integer("clients", 12, 1..CLIENTS_MAX) as u32;
     if (clients as usize) < ways.len() {
         section.problem("clients", "must be at least one for each of the ways");

@@ -30,10 +30,11 @@ impl Parity {
     }
 }
 
-/// Reads the section, if it is there.
+/// Reads the section, if it is there. `is_given` says whether the scenario has what a probe needs.
 pub(super) fn read(
     section: &mut Section<'_>,
     phase: Phase,
+    is_given: impl Fn(&str) -> bool,
     warnings: &mut Vec<Problem>,
 ) -> Option<Parity> {
     if !section.is_present() {
@@ -46,8 +47,14 @@ pub(super) fn read(
         section.problem_as_a_whole(message);
     }
     let known = Probe::ALL.map(|probe| (probe.as_str(), probe));
-    let usual: Vec<_> = Probe::brief().collect();
-    let probes = section.choices("probes", "probe", &known, &usual);
+    let can_be = |probe: &Probe| probe.needs().is_none_or(&is_given);
+    let chosen = section.choices("probes", "probe", &known, None);
+    if let Some(probe) = chosen.iter().flatten().find(|probe| !can_be(probe)) {
+        let needed = probe.needs().unwrap_or_default();
+        let message = format!("names {:?}, which needs {needed}", probe.as_str());
+        section.problem("probes", message);
+    }
+    let probes = chosen.unwrap_or_else(|| Probe::brief().filter(can_be).collect());
     let accept = read_accept(section);
     for row in accept.keys() {
         if let Some(probe) = Probe::ALL.into_iter().find(|probe| probe.rows().contains(row))
@@ -72,7 +79,7 @@ const fn excluded(phase: Phase) -> bool {
 fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {
     let names = Row::ALL.map(Row::as_str);
     let pattern = format!("^({}): .*\\S", names.join("|"));
-    let form = || form::texts(&json!({ "type": "string", "pattern": pattern }), 0, &[]);
+    let form = || form::texts(&json!({ "type": "string", "pattern": pattern }), 0, Some(&[]));
     let mut accept = BTreeMap::new();
     for text in section.texts("accept", form).unwrap_or_default() {
         let (name, why) = text.split_once(':').unwrap_or((&text, ""));

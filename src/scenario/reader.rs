@@ -310,19 +310,30 @@ impl<'a> Section<'a> {
 
     /// A list of known words, each of them once, and at least one; `default` where there is none.
     /// `what` says what each of them is.
-    pub(super) fn choices<T: Copy + PartialEq>(
+    pub(super) fn choices_or<T: Copy + PartialEq>(
         &mut self,
         key: &'static str,
         what: &str,
         known: &[(&'static str, T)],
         default: &[T],
     ) -> Vec<T> {
+        let defaults = known.iter().filter(|(_, choice)| default.contains(choice));
+        let defaults: Vec<_> = defaults.map(|(name, _)| *name).collect();
+        let chosen = self.choices(key, what, known, Some(&defaults));
+        chosen.unwrap_or_else(|| default.to_vec())
+    }
+
+    /// The same; `None` where there is none. `default` is what its form says is taken then.
+    pub(super) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        known: &[(&'static str, T)],
+        default: Option<&[&str]>,
+    ) -> Option<Vec<T>> {
         let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-        let defaults: Vec<_> =
-            known.iter().filter(|(_, choice)| default.contains(choice)).collect();
-        let defaults: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
-        let form = || form::texts(&json!({ "enum": names }), 1, &defaults);
-        let Some(given) = self.texts(key, form) else { return default.to_vec() };
+        let form = || form::texts(&json!({ "enum": names }), 1, default);
+        let given = self.texts(key, form)?;
         let mut chosen = Vec::new();
         for name in &given {
             match known.iter().find(|(known, _)| known == name) {
@@ -337,7 +348,7 @@ impl<'a> Section<'a> {
         if given.is_empty() {
             self.problem(key, format!("must name at least one of {}", names.join(", ")));
         }
-        chosen
+        Some(chosen)
     }
 
     /// The same, with `${VAR}` replaced in each.

@@ -322,6 +322,7 @@ impl Account {
             }
         }
         add_all(&mut self.figures.webhooks_refused, &second.webhooks_refused);
+        self.figures.occupied = second.occupied.or(self.figures.occupied);
         self.moves.extend(second.moves.iter().cloned());
         let mut slots = Vec::new();
         // Of a cluster on which nothing happened a record says nothing: that is a second, too.

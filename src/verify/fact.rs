@@ -19,7 +19,7 @@ use super::sample::SampleNote;
 use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
-use super::webhook::WebhookFact;
+use super::webhook::{Refusal, WebhookSecond};
 
 /// How one obligation ended that did not end as a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,8 +378,10 @@ pub enum Fact {
     Sample(RunTime, SampleNote),
     /// A virtual client has moved from old to new, or could not.
     Moved(Box<Move>),
-    /// Somebody sent a webhook, or what is none.
-    Webhook(RunTime, WebhookFact),
+    /// An app's webhook came, or its API was read to hold them against.
+    Webhook(ClusterRole, RunTime, Box<WebhookSecond>),
+    /// Somebody sent what is no webhook that counts.
+    WebhookRefused(Refusal),
     /// How an app behaves.
     Probed(ClusterRole, Row, parity::Reading),
     /// A second cannot be relied on.

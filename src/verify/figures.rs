@@ -315,6 +315,9 @@ pub struct Figures {
     pub published: Option<MirrorEvidence>,
     /// Requests to the webhook receiver that were no webhooks that count.
     pub webhooks_refused: BTreeMap<Refusal, u64>,
+    /// Channels of the application that are occupied on one of the clusters at least, as webhooks
+    /// say; `None` where none are received.
+    pub occupied: Option<u64>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -384,6 +387,7 @@ impl Figures {
             self.published.clone_from(&other.published);
         }
         add_all(&mut self.webhooks_refused, &other.webhooks_refused);
+        self.occupied = other.occupied.or(self.occupied);
         self.strata.extend(&other.strata);
         self.controls.extend(&other.controls);
         add_all(&mut self.unwatched, &other.unwatched);

@@ -17,7 +17,7 @@ use super::sample::SampleNote;
 use super::status_page::Changes;
 use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
-use super::webhook::{self, WebhookFact};
+use super::webhook::{LostWebhook, WebhookSecond};
 
 /// Most incidents that are kept, the first ones; the others are only counted.
 pub const INCIDENTS_MAX: usize = 1_000;
@@ -39,8 +39,6 @@ pub struct Gatherer {
     /// Whether each cluster's channels are all left, as last stated.
     left_behind: BTreeMap<ClusterRole, u64>,
     status_pages: BTreeMap<ClusterRole, Changes>,
-    /// Which channels are occupied, as webhooks say.
-    webhooks: BTreeMap<ClusterRole, webhook::Channels>,
     /// What real events are matched by, where they are.
     mirror: Option<Mirror>,
     /// What was gathered since the last one was closed.
@@ -62,7 +60,6 @@ impl Gatherer {
             is_publishing: false,
             left_behind: BTreeMap::new(),
             status_pages: BTreeMap::new(),
-            webhooks: BTreeMap::new(),
             mirror: None,
             second: Second::default(),
         }
@@ -112,7 +109,10 @@ impl Gatherer {
             Fact::Endpoint(role, kind, fact) => {
                 self.cluster(role).endpoints.entry(kind).or_default().note(fact);
             }
-            Fact::Webhook(at, fact) => self.webhook(at, fact),
+            Fact::Webhook(role, at, second) => self.webhook(role, at, *second),
+            Fact::WebhookRefused(refusal) => {
+                *self.second.webhooks_refused.entry(refusal).or_default() += 1;
+            }
             Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
@@ -227,23 +227,23 @@ impl Gatherer {
         add_all(&mut cluster.unsent, &report.unsent);
     }
 
-    fn webhook(&mut self, at: RunTime, fact: WebhookFact) {
-        match fact {
-            WebhookFact::Refused(refusal) => {
-                *self.second.webhooks_refused.entry(refusal).or_default() += 1;
-            }
-            WebhookFact::Genuine { role, sent_ms, vacancies, alive, own, others } => {
-                let cluster = self.second.clusters.entry(role).or_default();
-                let second = cluster.webhooks.get_or_insert_default();
-                second.genuine += 1;
-                second.own += own;
-                second.others += others + alive;
-                if alive > 0 {
-                    second.changed = at;
-                }
-                self.webhooks.entry(role).or_default().note(sent_ms, &vacancies, at, second);
-            }
+    fn webhook(&mut self, role: ClusterRole, at: RunTime, second: WebhookSecond) {
+        for LostWebhook { kind, channel } in &second.lost_ones {
+            let note = self.places.push(PlacedIncident {
+                at,
+                kind: IncidentKind::WebhookLost,
+                cluster: role,
+                stream: None,
+                seq: None,
+                witnesses: 0,
+                cause: None,
+                detail: format!("{} of {channel}", kind.as_str()),
+            });
+            self.note(note);
         }
+        self.second.incidents_dropped += second.all_lost() - second.lost_ones.len() as u64;
+        self.second.occupied = Some(second.open_anywhere);
+        self.cluster(role).webhooks.get_or_insert_default().merge(second);
     }
 
     fn seen(&mut self, role: ClusterRole, seen: Vec<Seen>) {

@@ -144,6 +144,10 @@ pub struct Second {
     /// Requests to the webhook receiver that were no webhooks that count.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub webhooks_refused: BTreeMap<Refusal, u64>,
+    /// Channels of the application that are occupied on one of the clusters at least, as webhooks
+    /// say: a state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occupied: Option<u64>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.

@@ -289,6 +289,8 @@ pub enum IncidentKind {
     Void,
     /// A connection was lost.
     Disconnected,
+    /// A webhook did not come that the API shows to be due.
+    WebhookLost,
 }
 
 impl IncidentKind {
@@ -307,6 +309,7 @@ impl IncidentKind {
             Self::Recovered => "recovered",
             Self::Void => "void",
             Self::Disconnected => "disconnected",
+            Self::WebhookLost => "webhook_lost",
         }
     }
 }

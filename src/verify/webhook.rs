@@ -1,27 +1,34 @@
-//! What an app's webhooks say of who is there: a channel counts as occupied from the webhook that
-//! says so until a later one takes it back.
+//! What apps' webhooks say of who is there: a channel counts as occupied from the webhook that says
+//! so until a later one takes it back, and as vacated only when every app has said so. What the
+//! APIs say differently, and for long, was told by a webhook that was lost.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterRole, RunTime};
+use crate::model::{ClusterRole, RunTime, WebhookKind};
 
+use super::figures::add_all;
+use super::latency::{Latencies, Sparse};
 use super::record::is_zero;
 
-/// Channels that are kept in mind; with more of them nobody can say any more that all are empty.
+/// Channels of an app that are kept in mind; with more of them nobody can say any more that all are
+/// empty.
 const CHANNELS_MAX: usize = 200_000;
+/// Lost webhooks of one reading that are named.
+const NAMED_MAX: usize = 20;
 
-/// A channel came to be occupied, or vacated.
+/// Something that a webhook tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vacancy {
-    /// Its name.
+pub struct Told {
+    /// What happened.
+    pub kind: WebhookKind,
+    /// The channel.
     pub channel: String,
-    /// Whether it is occupied now.
-    pub is_occupied: bool,
+    /// Whether it is one of a canary's.
+    pub is_own: bool,
 }
 
 /// Why a request is no webhook that counts.
@@ -32,129 +39,415 @@ pub struct Vacancy {
 pub enum Refusal {
     /// Its signature is not that of an app of the scenario.
     Forged,
+    /// It is signed by an app whose webhooks go to another path.
+    Misdirected,
     /// It is signed, and too old to be anything but a repetition.
     Stale,
     /// It is signed, and no webhook that anybody understands.
     Unreadable,
 }
 
-/// A request to the webhook receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebhookFact {
-    /// A webhook of this cluster's app.
-    Genuine {
-        /// The app's cluster.
-        role: ClusterRole,
-        /// When the app says that it sent it: milliseconds since the Unix epoch.
-        sent_ms: u64,
-        /// Channels that changed, but for those of canaries.
-        vacancies: Vec<Vacancy>,
-        /// Events that somebody on a channel did something.
-        alive: u64,
-        /// Events about channels of canaries.
-        own: u64,
-        /// Events of other kinds.
-        others: u64,
-    },
-    /// Anything else.
-    Refused(Refusal),
-}
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Forged, Self::Misdirected, Self::Stale, Self::Unreadable];
 
-/// What a second added of one cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WebhookSecond {
-    /// Webhooks.
-    pub genuine: u64,
-    /// Events that a channel was occupied.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub occupied: u64,
-    /// Events that one was vacated.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub vacated: u64,
-    /// Events about channels of canaries.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub own: u64,
-    /// Events of other kinds.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub others: u64,
-    /// Channels that are occupied: a state.
-    pub open: u64,
-    /// When the last one of them was vacated, or told of: a state.
-    pub changed: RunTime,
-}
-
-/// Which channels are occupied, as one app's webhooks say.
-#[derive(Debug, Default)]
-pub struct Channels {
-    /// Each channel of which a webhook told, with the time of the last one.
-    known: BTreeMap<String, (u64, bool)>,
-    open: u64,
-    /// Whether there were more than can be kept in mind.
-    has_overflowed: bool,
-}
-
-impl Channels {
-    /// Takes in what a webhook said. Webhooks come in any order, and more than once: of each
-    /// channel the one that was sent last counts.
-    pub fn note(
-        &mut self,
-        sent_ms: u64,
-        vacancies: &[Vacancy],
-        at: RunTime,
-        to: &mut WebhookSecond,
-    ) {
-        for Vacancy { channel, is_occupied } in vacancies {
-            *(if *is_occupied { &mut to.occupied } else { &mut to.vacated }) += 1;
-            if !self.known.contains_key(channel) && self.known.len() >= CHANNELS_MAX {
-                if self.has_overflowed {
-                    continue;
-                }
-                self.known.retain(|_, (_, is_occupied)| *is_occupied);
-                self.has_overflowed |= self.known.len() >= CHANNELS_MAX;
-                if self.has_overflowed {
-                    continue;
-                }
-            }
-            let said = (sent_ms, *is_occupied);
-            // One that comes again says nothing new. Of two of one instant, that somebody is there.
-            let known = match self.known.entry(channel.clone()) {
-                Entry::Vacant(unknown) => {
-                    to.changed = at;
-                    self.open += u64::from(*is_occupied);
-                    unknown.insert(said);
-                    continue;
-                }
-                Entry::Occupied(known) => known.into_mut(),
-            };
-            if said <= *known {
-                continue;
-            }
-            let was = std::mem::replace(known, (sent_ms, *is_occupied)).1;
-            match (was, *is_occupied) {
-                (false, true) => self.open += 1,
-                (true, false) => self.open -= 1,
-                (false, false) | (true, true) => {}
-            }
-            to.changed = at;
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Misdirected => "misdirected",
+            Self::Stale => "stale",
+            Self::Unreadable => "unreadable",
         }
-        to.open = self.open + u64::from(self.has_overflowed);
     }
 }
 
-/// What one app's webhooks came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WebhookFigures {
-    /// Webhooks.
+/// A channel of which the API says for long what no webhook did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWebhook {
+    /// What ought to have been told.
+    pub kind: WebhookKind,
+    /// The channel's name, or a digest of it.
+    pub channel: String,
+}
+
+/// What a second added of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookSecond {
+    /// Webhooks that were not taken before.
     pub genuine: u64,
-    /// Events that a channel was occupied.
+    /// Webhooks that were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeated: u64,
+    /// Their events, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<WebhookKind, u64>,
+    /// Events that a channel was occupied, but for those of canaries.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub occupied: u64,
+    /// Events that one was vacated.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub vacated: u64,
+    /// Events about channels of canaries.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub own: u64,
+    /// From when the app says that it sent them to their arrival.
+    pub delays: Sparse,
+    /// Readings of the API that webhooks were held against.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub readings: u64,
+    /// Most channels that the API listed in one of them, those of canaries included.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub listed: u64,
+    /// Webhooks that were found to be lost, by what they ought to have told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<WebhookKind, u64>,
+    /// Some of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost_ones: Vec<LostWebhook>,
+    /// Channels of which API and webhooks have said different things for more than one reading: a
+    /// state.
+    pub unsettled: u64,
+    /// Channels that are occupied: a state.
+    pub open: u64,
+    /// Channels that are occupied on one of the clusters at least: a state, of all of them.
+    #[serde(skip)]
+    pub open_anywhere: u64,
+    /// When the last one of its own was vacated, or told of: a state.
+    pub changed: RunTime,
+}
+
+impl WebhookSecond {
+    /// Webhooks that were found to be lost.
+    pub fn all_lost(&self) -> u64 {
+        all(&self.lost)
+    }
+
+    /// Takes in what came later in the same second.
+    pub fn merge(&mut self, later: Self) {
+        self.genuine += later.genuine;
+        self.repeated += later.repeated;
+        add_all(&mut self.kinds, &later.kinds);
+        self.occupied += later.occupied;
+        self.vacated += later.vacated;
+        self.own += later.own;
+        self.delays.merge(&later.delays);
+        self.readings += later.readings;
+        self.listed = self.listed.max(later.listed);
+        add_all(&mut self.lost, &later.lost);
+        self.lost_ones.extend(later.lost_ones);
+        self.unsettled = later.unsettled;
+        self.open = later.open;
+        self.open_anywhere = later.open_anywhere;
+        self.changed = self.changed.max(later.changed);
+    }
+}
+
+/// What is known of one channel on one cluster.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    is_own: bool,
+    /// What webhooks said last, and when that was sent.
+    told: Option<(u64, bool)>,
+    /// What the API said last.
+    is_listed: bool,
+    /// Since which reading both have said different things.
+    apart: Option<RunTime>,
+    /// Whether that was told already.
+    is_accused: bool,
+}
+
+impl Known {
+    /// Whether webhooks say that somebody is there; who was never told of is not.
+    fn is_open(&self) -> bool {
+        self.told.is_some_and(|(_, is_occupied)| is_occupied)
+    }
+}
+
+/// One app's channels.
+#[derive(Debug, Default)]
+struct Channels {
+    known: BTreeMap<String, Known>,
+    open: u64,
+    /// Whether there were more than can be kept in mind.
+    has_overflowed: bool,
+    /// Whether the API has said once what there is.
+    was_listed: bool,
+    unsettled: u64,
+    changed: RunTime,
+}
+
+impl Channels {
+    /// What is known of a channel, if there is room for it.
+    fn entry(&mut self, name: &str, is_own: bool) -> Option<&mut Known> {
+        if !self.known.contains_key(name) {
+            if self.known.len() >= CHANNELS_MAX && !self.has_overflowed {
+                self.known.retain(|_, known| known.is_open() || known.is_listed);
+            }
+            if self.known.len() >= CHANNELS_MAX {
+                self.has_overflowed = true;
+                return None;
+            }
+            self.known.insert(name.to_owned(), Known { is_own, ..Known::default() });
+        }
+        self.known.get_mut(name)
+    }
+}
+
+/// What is known of a channel on one cluster, from both sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// Somebody is there.
+    Occupied,
+    /// Nobody is.
+    Vacated,
+    /// Nothing was said.
+    Unknown,
+}
+
+/// Which channels are occupied on which cluster, as webhooks say, held against what the APIs say.
+/// A channel counts as vacated only when every app has said so.
+#[derive(Debug)]
+pub struct Occupied {
+    clusters: BTreeMap<ClusterRole, Channels>,
+    open_anywhere: u64,
+    lost_after: Duration,
+}
+
+impl Occupied {
+    /// Nothing yet, of these clusters. What API and webhooks say differently for longer than
+    /// `lost_after` is lost.
+    pub fn new(roles: impl IntoIterator<Item = ClusterRole>, lost_after: Duration) -> Self {
+        let clusters = roles.into_iter().map(|role| (role, Channels::default())).collect();
+        Self { clusters, open_anywhere: 0, lost_after }
+    }
+
+    /// Takes in a webhook that came at `at`. Webhooks come in any order, and more than once: of
+    /// each channel the one that was sent last counts, and within one its last event.
+    pub fn note(
+        &mut self,
+        role: ClusterRole,
+        sent_ms: u64,
+        told: &[Told],
+        at: RunTime,
+    ) -> WebhookSecond {
+        let mut second = WebhookSecond { genuine: 1, ..WebhookSecond::default() };
+        let mut last: BTreeMap<&str, (&Told, bool)> = BTreeMap::new();
+        for told in told {
+            *second.kinds.entry(told.kind).or_default() += 1;
+            let is_occupied = match told.kind {
+                WebhookKind::ChannelOccupied => true,
+                WebhookKind::ChannelVacated => false,
+                kind => {
+                    second.own += u64::from(told.is_own);
+                    if is_sign_of_life(kind) && !told.is_own {
+                        self.touch(role, at);
+                    }
+                    continue;
+                }
+            };
+            match (told.is_own, is_occupied) {
+                (true, _) => second.own += 1,
+                (false, true) => second.occupied += 1,
+                (false, false) => second.vacated += 1,
+            }
+            last.insert(&told.channel, (told, is_occupied));
+        }
+        for (told, is_occupied) in last.into_values() {
+            self.set(role, told, (sent_ms, is_occupied), at);
+        }
+        self.state(role, second)
+    }
+
+    /// Takes in what the API says is occupied.
+    pub fn list<'a>(
+        &mut self,
+        role: ClusterRole,
+        listed: impl IntoIterator<Item = (&'a str, bool)>,
+        at: RunTime,
+    ) -> WebhookSecond {
+        let mut second = WebhookSecond { readings: 1, ..WebhookSecond::default() };
+        let lost_after = self.lost_after;
+        let Some(of) = self.clusters.get_mut(&role) else { return second };
+        let is_first = !std::mem::replace(&mut of.was_listed, true);
+        of.known.values_mut().for_each(|known| known.is_listed = false);
+        let mut were_there = Vec::new();
+        for (name, is_own) in listed {
+            let Some(known) = of.entry(name, is_own) else { continue };
+            known.is_listed = true;
+            second.listed += 1;
+            // Who was there before anybody listened is not told of until he leaves.
+            if is_first && known.told.is_none() {
+                were_there.push(Told {
+                    kind: WebhookKind::ChannelOccupied,
+                    channel: name.to_owned(),
+                    is_own,
+                });
+            }
+        }
+        for told in &were_there {
+            self.set(role, told, (0, true), at);
+        }
+        let Some(of) = self.clusters.get_mut(&role) else { return second };
+        of.unsettled = 0;
+        for (name, known) in &mut of.known {
+            if known.is_open() == known.is_listed {
+                (known.apart, known.is_accused) = (None, false);
+                continue;
+            }
+            let apart = at.since(*known.apart.get_or_insert(at));
+            of.unsettled += u64::from(!apart.is_zero() && !known.is_accused);
+            // Whether it was told of before the list was full nobody knows.
+            if apart < lost_after || known.is_accused || of.has_overflowed {
+                continue;
+            }
+            known.is_accused = true;
+            of.unsettled -= u64::from(!apart.is_zero());
+            let kind = match known.is_listed {
+                true => WebhookKind::ChannelOccupied,
+                false => WebhookKind::ChannelVacated,
+            };
+            *second.lost.entry(kind).or_default() += 1;
+            if second.lost_ones.len() < NAMED_MAX {
+                second.lost_ones.push(LostWebhook { kind, channel: name.clone() });
+            }
+        }
+        self.state(role, second)
+    }
+
+    /// Nothing new of this cluster.
+    pub fn now(&self, role: ClusterRole) -> WebhookSecond {
+        self.state(role, WebhookSecond::default())
+    }
+
+    /// Each channel of the application whose name starts so, with what is known of it on each
+    /// cluster: by webhooks, and by the API.
+    pub fn channels<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, BTreeMap<ClusterRole, [Presence; 2]>)> {
+        let from = |of: &'a Channels| {
+            let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+            let names = of
+                .known
+                .range::<str, _>(from)
+                .take_while(move |(name, _)| name.starts_with(prefix));
+            names.filter(|(_, known)| !known.is_own).map(|(name, _)| name.as_str())
+        };
+        let names: BTreeSet<&str> = self.clusters.values().flat_map(from).collect();
+        names.into_iter().map(|name| {
+            let of = self.clusters.iter().map(|(role, of)| (*role, of.presence(name)));
+            (name, of.collect())
+        })
+    }
+
+    /// Somebody did something: nobody can say that nothing has changed.
+    fn touch(&mut self, role: ClusterRole, at: RunTime) {
+        if let Some(of) = self.clusters.get_mut(&role) {
+            of.changed = of.changed.max(at);
+        }
+    }
+
+    fn set(&mut self, role: ClusterRole, told: &Told, said: (u64, bool), at: RunTime) {
+        let elsewhere = self.clusters.iter().filter(|(of, _)| **of != role);
+        let is_open_elsewhere =
+            elsewhere.filter_map(|(_, of)| of.known.get(&told.channel)).any(Known::is_open);
+        let Some(of) = self.clusters.get_mut(&role) else { return };
+        let Some(known) = of.entry(&told.channel, told.is_own) else { return };
+        // One that comes again says nothing new. Of two of one instant, that somebody is there.
+        if known.told.is_some_and(|before| said <= before) {
+            return;
+        }
+        let was_open = known.is_open();
+        known.told = Some(said);
+        known.apart = None;
+        if told.is_own {
+            return;
+        }
+        of.changed = of.changed.max(at);
+        match (was_open, said.1) {
+            (false, true) => {
+                of.open += 1;
+                self.open_anywhere += u64::from(!is_open_elsewhere);
+            }
+            (true, false) => {
+                of.open -= 1;
+                self.open_anywhere -= u64::from(!is_open_elsewhere);
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    /// The same with the states as they are now.
+    fn state(&self, role: ClusterRole, second: WebhookSecond) -> WebhookSecond {
+        let Some(of) = self.clusters.get(&role) else { return second };
+        let has_overflowed = self.clusters.values().any(|of| of.has_overflowed);
+        WebhookSecond {
+            unsettled: of.unsettled,
+            open: of.open + u64::from(of.has_overflowed),
+            open_anywhere: self.open_anywhere + u64::from(has_overflowed),
+            changed: of.changed,
+            ..second
+        }
+    }
+}
+
+impl Channels {
+    /// By webhooks, and by the API.
+    fn presence(&self, name: &str) -> [Presence; 2] {
+        let said = |is_there: bool| match is_there {
+            true => Presence::Occupied,
+            false => Presence::Vacated,
+        };
+        let known = self.known.get(name);
+        let told = match known.and_then(|known| known.told) {
+            Some((_, is_occupied)) => said(is_occupied),
+            // Who was not there when the API first said who is, and was not told of since.
+            None if self.was_listed && !self.has_overflowed => Presence::Vacated,
+            None => Presence::Unknown,
+        };
+        let listed = known.is_some_and(|known| known.is_listed);
+        [told, if self.was_listed { said(listed) } else { Presence::Unknown }]
+    }
+}
+
+/// Whether somebody must be there who causes this.
+const fn is_sign_of_life(kind: WebhookKind) -> bool {
+    matches!(kind, WebhookKind::MemberAdded | WebhookKind::ClientEvent | WebhookKind::CacheMiss)
+}
+
+/// How many of all kinds.
+fn all(counts: &BTreeMap<WebhookKind, u64>) -> u64 {
+    counts.values().sum()
+}
+
+/// What one app's webhooks came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WebhookFigures {
+    /// Webhooks that were not taken before.
+    pub genuine: u64,
+    /// Webhooks that were.
+    pub repeated: u64,
+    /// Their events, by kind.
+    pub kinds: BTreeMap<WebhookKind, u64>,
+    /// Events that a channel was occupied, but for those of canaries.
     pub occupied: u64,
     /// Events that one was vacated.
     pub vacated: u64,
     /// Events about channels of canaries.
     pub own: u64,
-    /// Events of other kinds.
-    pub others: u64,
+    /// From when the app says that it sent them to their arrival.
+    pub delays: Latencies,
+    /// Readings of the API that they were held against.
+    pub readings: u64,
+    /// Most channels that the API listed in one of them, those of canaries included.
+    pub listed: u64,
+    /// Webhooks that were found to be lost, by what they ought to have told.
+    pub lost: BTreeMap<WebhookKind, u64>,
+    /// Channels of which API and webhooks have said different things for more than one reading.
+    pub unsettled: u64,
     /// Channels that are occupied, as far as they told of any.
     pub open: u64,
     /// For how long none has been.
@@ -164,13 +457,24 @@ pub struct WebhookFigures {
 }
 
 impl WebhookFigures {
+    /// Webhooks that were found to be lost.
+    pub fn all_lost(&self) -> u64 {
+        all(&self.lost)
+    }
+
     /// Takes in what a second added.
     pub fn add(&mut self, second: &WebhookSecond) {
         self.genuine += second.genuine;
+        self.repeated += second.repeated;
+        add_all(&mut self.kinds, &second.kinds);
         self.occupied += second.occupied;
         self.vacated += second.vacated;
         self.own += second.own;
-        self.others += second.others;
+        self.delays.add(&second.delays);
+        self.readings += second.readings;
+        self.listed = self.listed.max(second.listed);
+        add_all(&mut self.lost, &second.lost);
+        self.unsettled = second.unsettled;
         self.open = second.open;
         self.changed = self.changed.max(second.changed);
     }
@@ -181,10 +485,12 @@ impl WebhookFigures {
         self.empty_for = if self.open == 0 { now.since(since) } else { Duration::ZERO };
     }
 
-    /// Those of a run that ended later take their place: what was open earlier, a later run that
-    /// heard nothing knows nothing of.
+    /// Those of a run that ended later take their place, but for what was lost: what was open
+    /// earlier, a later run that heard nothing knows nothing of.
     pub fn merge(&mut self, later: &Self) {
+        let lost = std::mem::take(&mut self.lost);
         self.clone_from(later);
+        add_all(&mut self.lost, &lost);
     }
 }
 
@@ -192,65 +498,168 @@ impl WebhookFigures {
 mod tests {
     use super::*;
 
-    fn vacancy(channel: &str, is_occupied: bool) -> Vacancy {
-        Vacancy { channel: channel.to_owned(), is_occupied }
+    const OLD: ClusterRole = ClusterRole::Old;
+    const NEW: ClusterRole = ClusterRole::New;
+    const LOST_AFTER: Duration = Duration::from_secs(60);
+
+    fn told(channel: &str, is_occupied: bool) -> Told {
+        let kind = match is_occupied {
+            true => WebhookKind::ChannelOccupied,
+            false => WebhookKind::ChannelVacated,
+        };
+        Told { kind, channel: channel.to_owned(), is_own: false }
     }
 
-    fn told(webhooks: &[(u64, &[Vacancy])]) -> WebhookFigures {
-        let (mut channels, mut figures) = (Channels::default(), WebhookFigures::default());
-        for (at, (sent_ms, vacancies)) in (1..).zip(webhooks) {
-            let mut second = WebhookSecond { genuine: 1, ..WebhookSecond::default() };
-            channels.note(*sent_ms, vacancies, RunTime::from_millis(1_000 * at), &mut second);
-            figures.add(&second);
+    fn occupied() -> Occupied {
+        Occupied::new(ClusterRole::ALL, LOST_AFTER)
+    }
+
+    fn at(seconds: u64) -> RunTime {
+        RunTime::from_millis(1_000 * seconds)
+    }
+
+    fn told_all(webhooks: &[(u64, &[Told])]) -> WebhookFigures {
+        let (mut occupied, mut figures) = (occupied(), WebhookFigures::default());
+        for (second, (sent_ms, told)) in (1..).zip(webhooks) {
+            figures.add(&occupied.note(OLD, *sent_ms, told, at(second)));
         }
-        figures.settle(RunTime::ZERO, RunTime::from_millis(60_000));
+        figures.settle(RunTime::ZERO, at(60));
         figures
     }
 
     #[test]
     fn an_app_is_empty_from_the_webhook_that_vacates_its_last_channel() {
         let figures =
-            told(&[(10, &[vacancy("a", true), vacancy("b", true)]), (20, &[vacancy("a", false)])]);
+            told_all(&[(10, &[told("a", true), told("b", true)]), (20, &[told("a", false)])]);
         assert_eq!((figures.open, figures.empty_for), (1, Duration::ZERO));
-        let figures = told(&[
-            (10, &[vacancy("a", true), vacancy("b", true)]),
-            (20, &[vacancy("a", false)]),
-            (30, &[vacancy("b", false)]),
+        let figures = told_all(&[
+            (10, &[told("a", true), told("b", true)]),
+            (20, &[told("a", false)]),
+            (30, &[told("b", false)]),
         ]);
         assert_eq!((figures.open, figures.empty_for), (0, Duration::from_secs(57)));
         assert_eq!((figures.genuine, figures.occupied, figures.vacated), (3, 2, 2));
         // Nobody told of anybody: nothing changed since the beginning.
-        assert_eq!(told(&[]).empty_for, Duration::from_secs(60));
+        assert_eq!(told_all(&[]).empty_for, Duration::from_secs(60));
     }
 
     #[test]
     fn webhooks_may_come_twice_and_in_any_order() {
-        let occupied = (10, &[vacancy("a", true)][..]);
-        let vacated = (20, &[vacancy("a", false)][..]);
-        assert_eq!(told(&[vacated, occupied]).open, 0);
-        assert_eq!(told(&[occupied, occupied, vacated, vacated]).open, 0);
-        assert_eq!(told(&[occupied, vacated, occupied]).open, 0);
-        let again = (30, &[vacancy("a", true)][..]);
-        assert_eq!(told(&[occupied, again, vacated]).open, 1);
+        let occupied = (10, &[told("a", true)][..]);
+        let vacated = (20, &[told("a", false)][..]);
+        assert_eq!(told_all(&[vacated, occupied]).open, 0);
+        assert_eq!(told_all(&[occupied, occupied, vacated, vacated]).open, 0);
+        assert_eq!(told_all(&[occupied, vacated, occupied]).open, 0);
+        let again = (30, &[told("a", true)][..]);
+        assert_eq!(told_all(&[occupied, again, vacated]).open, 1);
+        // One webhook has its events in order.
+        assert_eq!(told_all(&[(10, &[told("a", true), told("a", false)])]).open, 0);
+        assert_eq!(told_all(&[(10, &[told("a", false), told("a", true)])]).open, 1);
     }
 
     #[test]
     fn a_channel_that_was_occupied_before_anybody_listened_may_be_vacated() {
-        let figures = told(&[(10, &[vacancy("a", false)])]);
+        let figures = told_all(&[(10, &[told("a", false)])]);
         assert_eq!((figures.open, figures.vacated), (0, 1));
         assert_eq!(figures.empty_for, Duration::from_secs(59), "somebody was there until then");
+        let mut occupied = occupied();
+        assert_eq!(occupied.list(OLD, [("a", false)], at(1)).open, 1);
+        assert_eq!(occupied.note(OLD, 10, &[told("a", false)], at(2)).open, 0);
+    }
+
+    #[test]
+    fn who_does_something_is_there() {
+        let event = Told { kind: WebhookKind::ClientEvent, ..told("private-a", true) };
+        assert_eq!(told_all(&[(10, &[event])]).empty_for, Duration::from_secs(59));
     }
 
     #[test]
     fn more_channels_than_can_be_kept_in_mind_are_never_all_empty() {
-        let mut channels = Channels::default();
-        let mut second = WebhookSecond::default();
-        let all: Vec<_> =
-            (0..=CHANNELS_MAX).map(|n| vacancy(&format!("private-{n}"), true)).collect();
-        channels.note(1, &all, RunTime::ZERO, &mut second);
+        let mut occupied = occupied();
+        let all: Vec<_> = (0..=CHANNELS_MAX).map(|n| told(&format!("private-{n}"), true)).collect();
+        let second = occupied.note(OLD, 1, &all, RunTime::ZERO);
         assert_eq!(second.open, CHANNELS_MAX as u64 + 1);
-        let gone: Vec<_> = all.iter().map(|v| vacancy(&v.channel, false)).collect();
-        channels.note(2, &gone, RunTime::ZERO, &mut second);
-        assert!(second.open >= 1, "{}", second.open);
+        let gone: Vec<_> = all.iter().map(|told| self::told(&told.channel, false)).collect();
+        assert_eq!(occupied.note(OLD, 2, &gone, RunTime::ZERO).open, 1);
+        // Nor is any of their webhooks said to be lost.
+        occupied.list(OLD, [("private-0", false)], at(1));
+        assert_eq!(occupied.list(OLD, [("private-0", false)], at(100)).all_lost(), 0);
+    }
+
+    #[test]
+    fn a_channel_is_vacated_when_both_apps_have_said_so() {
+        let mut occupied = occupied();
+        let open = |second: WebhookSecond| (second.open, second.open_anywhere);
+        assert_eq!(open(occupied.note(OLD, 10, &[told("a", true)], at(1))), (1, 1));
+        assert_eq!(open(occupied.note(NEW, 11, &[told("a", true)], at(2))), (1, 1));
+        assert_eq!(open(occupied.note(NEW, 12, &[told("b", true)], at(3))), (2, 2));
+        assert_eq!(open(occupied.note(OLD, 13, &[told("a", false)], at(4))), (0, 2));
+        let shown = |occupied: &Occupied| -> Vec<_> {
+            let all = occupied.channels("a").map(|(_, of)| (of[&OLD], of[&NEW]));
+            all.collect()
+        };
+        use Presence::{Occupied as There, Unknown, Vacated};
+        assert_eq!(shown(&occupied), [([Vacated, Unknown], [There, Unknown])]);
+        occupied.list(NEW, [("b", false)], at(5));
+        assert_eq!(open(occupied.note(NEW, 14, &[told("a", false)], at(6))), (1, 1));
+        assert_eq!(shown(&occupied), [([Vacated, Unknown], [Vacated, Vacated])]);
+        let all: Vec<_> = occupied.channels("").map(|(name, _)| name).collect();
+        assert_eq!(all, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_the_api_says_for_long_and_no_webhook_did_was_told_by_one_that_was_lost() {
+        let mut occupied = occupied();
+        let lost = |second: &WebhookSecond| {
+            let ones = second.lost_ones.iter();
+            ones.map(|one| (one.kind, one.channel.clone())).collect::<Vec<_>>()
+        };
+        let (there, gone) = (WebhookKind::ChannelOccupied, WebhookKind::ChannelVacated);
+        // Somebody is there from the beginning, and leaves without a webhook.
+        assert_eq!(occupied.list(OLD, [("a", false)], at(0)).all_lost(), 0);
+        let second = occupied.list(OLD, [], at(10));
+        assert_eq!((second.all_lost(), second.unsettled), (0, 0), "it may be on its way");
+        let second = occupied.list(OLD, [("b", false)], at(69));
+        assert_eq!((second.all_lost(), second.unsettled), (0, 1));
+        let second = occupied.list(OLD, [("b", false)], at(70));
+        assert_eq!(lost(&second), [(gone, "a".to_owned())]);
+        assert_eq!((second.all_lost(), second.unsettled), (1, 1), "of b it is not known yet");
+        // It is said once.
+        let second = occupied.list(OLD, [("b", false)], at(129));
+        assert_eq!(lost(&second), [(there, "b".to_owned())]);
+        assert_eq!(occupied.list(OLD, [("b", false)], at(900)).all_lost(), 0);
+        // And again, if it happens again.
+        occupied.note(OLD, 20, &[told("a", false), told("b", true)], at(901));
+        assert_eq!(occupied.list(OLD, [("b", false)], at(902)).unsettled, 0);
+        occupied.list(OLD, [], at(910));
+        assert_eq!(lost(&occupied.list(OLD, [], at(970))), [(gone, "b".to_owned())]);
+    }
+
+    #[test]
+    fn a_webhook_that_comes_in_time_settles_it() {
+        let mut occupied = occupied();
+        occupied.list(NEW, [], at(0));
+        occupied.list(NEW, [("a", false)], at(10));
+        occupied.note(NEW, 5, &[told("a", true)], at(50));
+        assert_eq!(occupied.list(NEW, [("a", false)], at(100)).all_lost(), 0);
+        // Who comes and goes between two readings is not the same one all the time.
+        occupied.list(NEW, [], at(110));
+        occupied.note(NEW, 6, &[told("a", false)], at(111));
+        occupied.note(NEW, 7, &[told("a", true)], at(112));
+        let second = occupied.list(NEW, [], at(175));
+        assert_eq!((second.all_lost(), second.unsettled), (0, 0));
+    }
+
+    #[test]
+    fn channels_of_canaries_are_held_against_the_api_and_open_nothing() {
+        let mut occupied = occupied();
+        let own = Told { is_own: true, ..told("private-pc-82bb3eff-0", true) };
+        let second = occupied.note(NEW, 1, &[own], at(1));
+        assert_eq!((second.open, second.own, second.occupied), (0, 1, 0));
+        occupied.list(NEW, [("private-pc-82bb3eff-0", true), ("pc-82bb3eff-1", true)], at(2));
+        let second = occupied.list(NEW, [("pc-82bb3eff-1", true)], at(10));
+        assert_eq!((second.open, second.open_anywhere), (0, 0));
+        assert_eq!(occupied.list(NEW, [("pc-82bb3eff-1", true)], at(70)).all_lost(), 1);
+        assert_eq!(occupied.channels("").count(), 0);
     }
 }

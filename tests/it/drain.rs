@@ -217,7 +217,8 @@ fn a_drain_is_judged_again_from_its_journal_to_the_byte() {
 /// A pair that posts its webhooks to where the scenario listens.
 fn with_webhooks(habits: Vec<HabitOf>) -> (Clusters, String, SocketAddr) {
     let authority = deserted();
-    let webhooks = Some(Address { authority, path: "/from-pusher".to_owned() });
+    let address = Address { authority, path: "/from-pusher".to_owned() };
+    let webhooks = ClusterRole::ALL.map(|role| (role, address.clone())).into();
     let clusters = Clusters::with(PairConfig { webhooks, habits, ..PairConfig::default() }, None);
     let text = scenario(&clusters).replace("\"8s\"", "\"14s\"");
     let listen = format!("[webhooks]\nlisten = \"{authority}\"\npath = \"/from-pusher\"\n");

@@ -85,7 +85,7 @@ fn a_run_is_kept_listed_shown_and_added_up() {
     assert!(strips.stdout.contains(&row), "{row:?} is missing");
     assert!(strips.stdout.contains("\n··█\n"), "no strip with today at its end");
     assert!(strips.stdout.contains("new  connect   unknown"), "few connections prove nothing");
-    assert!(strips.stdout.contains("new  webhooks  unknown   not measured yet"));
+    assert!(strips.stdout.contains("new  webhooks  unknown   none were received"));
     assert!(!strips.stdout.contains('\u{1b}'), "an escape sequence without a terminal");
     let page = bench.folder.read("page.html");
     assert!(page.starts_with("<!doctype html>"));

@@ -51,4 +51,5 @@ mod tap;
 // The binary, its outcome, clusters to run against.
 mod util;
 // The protocol without I/O, held to vectors that official SDKs made.
+mod webhooks;
 mod wire;

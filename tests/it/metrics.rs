@@ -125,12 +125,18 @@ fn assert_declared(page: &Page, metric: &Metric) {
 /// Absent until they are known.
 const TIMESTAMPS: [&str; 2] =
     ["covered_since_timestamp_seconds", "covered_until_timestamp_seconds"];
-/// Absent where no cluster has a status page.
-const OF_PAGES: &str = "provider_status";
+/// Absent where no cluster has a status page, and where no webhooks are received.
+const ELSEWHERE: [&str; 5] = [
+    "provider_status",
+    "occupied_channels_by_webhooks",
+    "webhooks_total",
+    "webhooks_refused_total",
+    "webhook_delay_seconds",
+];
 
 /// Whether a metric is there from the first scrape on.
 fn is_there_at_once(metric: &Metric) -> bool {
-    !TIMESTAMPS.contains(&metric.name) && metric.name != OF_PAGES
+    !TIMESTAMPS.contains(&metric.name) && !ELSEWHERE.contains(&metric.name)
 }
 
 fn assert_first(page: &Page) {
@@ -141,7 +147,8 @@ fn assert_first(page: &Page) {
             assert_declared(page, metric);
         }
     }
-    assert_eq!(page.help.len(), table::ALL.len() - TIMESTAMPS.len() - 1, "undeclared metrics");
+    let absent = TIMESTAMPS.len() + ELSEWHERE.len();
+    assert_eq!(page.help.len(), table::ALL.len() - absent, "undeclared metrics");
     for cluster in ["old", "new"] {
         assert_eq!(page.value("loss_upper_bound_ratio", &[("cluster", cluster)]), 1.0);
         for name in ["obligations_total", "duplicates_total", "disconnects_total"] {
@@ -243,7 +250,7 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let outcome = running.finish();
     let report = outcome.judged();
     let page = Page::parse(&text);
-    for metric in table::ALL.iter().filter(|metric| metric.name != OF_PAGES) {
+    for metric in table::ALL.iter().filter(|metric| !ELSEWHERE.contains(&metric.name)) {
         assert_declared(&page, metric);
     }
     for cluster in ["old", "new"] {
@@ -302,17 +309,17 @@ fn what_a_status_page_says_is_there_from_the_first_scrape_on_and_follows_it() {
     let mut running = canary(args).envs(clusters.variables()).start();
     let address = running.metrics_address();
     let first = Page::parse(&request(address, "GET", "/metrics").1);
-    let declared = table::ALL.iter().find(|metric| metric.name == OF_PAGES).unwrap();
+    let declared = table::ALL.iter().find(|metric| metric.name == ELSEWHERE[0]).unwrap();
     assert_declared(&first, declared);
     let of = |component| [("cluster", "new"), ("component", component)];
-    assert_eq!(first.value(OF_PAGES, &of("page")), -1.0);
+    assert_eq!(first.value(ELSEWHERE[0], &of("page")), -1.0);
     provider.says(Says::ill());
     // What was asked before is not answered any more; the last reading is.
-    let known = format!(r#"{OF_PAGES}{{cluster="new",component="Channels REST API"}} 2"#);
+    let known = format!(r#"provider_status{{cluster="new",component="Channels REST API"}} 2"#);
     let text = running.page(|text| text.contains(&known));
     let page = Page::parse(&text);
-    assert_eq!(page.value(OF_PAGES, &of("page")), 2.0);
+    assert_eq!(page.value(ELSEWHERE[0], &of("page")), 2.0);
     // Components that are not watched have no series, and a cluster without a page has none.
-    assert_eq!(page.sum(OF_PAGES, &[]), 4.0);
+    assert_eq!(page.sum(ELSEWHERE[0], &[]), 4.0);
     running.finish().assert_code(1);
 }

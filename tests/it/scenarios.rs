@@ -215,7 +215,7 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-parity.toml",
         &[
-            "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, idle, presence, presence-silent, cache, client-events, publication, counts, users",
+            "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, idle, presence, presence-silent, cache, client-events, publication, counts, users, webhooks",
             "3: parity.accept: \"cache-mis: wanted\" names no row; did you mean cache-miss?",
             "3: parity.accept: \"cache-miss\" gives no reason in one line; write \"cache-miss: why\"",
             "3: parity.accept: \"cache-miss: \" gives no reason in one line; write \"cache-miss: why\"",
@@ -235,7 +235,7 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "2: webhooks.listen: \"everywhere\" is no IP address with a port; write \"127.0.0.1:9185\"",
             "3: webhooks.path: must be a path such as \"/webhooks\"",
-            "4: webhooks.colour: is not a known key; known here: listen, path",
+            "4: webhooks.colour: is not a known key; known here: listen, lost_after, path, path_new, path_old, redact_channels, refresh, tls",
         ],
     ),
     (

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use time::{Date, OffsetDateTime};
 
-use crate::model::ClusterRole;
+use crate::model::{ClusterRole, WebhookKind};
 use crate::verify::tally::BlindCause;
 
 use super::{ClusterReport, Report};
@@ -31,7 +31,7 @@ pub enum Component {
     Connect,
     /// Confirming signed subscriptions.
     Auth,
-    /// Calling webhooks: not measured yet.
+    /// Telling of channels by webhooks, where they are received.
     Webhooks,
 }
 
@@ -60,7 +60,7 @@ impl Component {
             Self::Deliver => "obligations delivered or late, of all that were owed and settled",
             Self::Connect => "connections that became ready, of all that were tried",
             Self::Auth => "signed subscriptions confirmed, of all that were answered",
-            Self::Webhooks => "not measured yet",
+            Self::Webhooks => "channels that came or went and were told of, of those that were due",
         }
     }
 }
@@ -221,7 +221,14 @@ impl ClusterReport {
             Component::Auth => {
                 Counts { good: self.authorised.confirmed, bad: self.authorised.refused }
             }
-            Component::Webhooks => return None,
+            Component::Webhooks => {
+                let webhooks = self.webhooks.as_ref()?;
+                let told = |kind| webhooks.events.get(&kind).copied().unwrap_or_default();
+                Counts {
+                    good: told(WebhookKind::ChannelOccupied) + told(WebhookKind::ChannelVacated),
+                    bad: webhooks.lost.values().sum(),
+                }
+            }
         })
     }
 }
@@ -252,7 +259,7 @@ impl Row {
     fn figures(&self, component: Component, days: u16) -> String {
         let (total, known) = (self.total(), self.days_known());
         match total.samples() {
-            0 if component == Component::Webhooks => component.meaning().to_owned(),
+            0 if component == Component::Webhooks => "none were received".to_owned(),
             0 => "nothing was counted".to_owned(),
             samples => {
                 let samples = super::text::grouped(samples);

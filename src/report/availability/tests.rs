@@ -171,7 +171,7 @@ fn a_strip_has_a_character_for_each_day_and_unknown_looks_unlike_bad() {
     // The eleventh day is not shown, nor counted.
     assert_eq!(lines[at], "new  deliver   99.862 %  102,099 samples, known on 3 of 10 days");
     assert_eq!(lines[at + 1], "▓·····!··█");
-    assert!(lines.contains(&"new  webhooks  unknown   not measured yet"), "{text}");
+    assert!(lines.contains(&"new  webhooks  unknown   none were received"), "{text}");
     assert!(lines.contains(&"new  auth      unknown   nothing was counted"), "{text}");
     assert!(!text.contains("old"), "there was no old cluster");
 }

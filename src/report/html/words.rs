@@ -194,6 +194,11 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
          for what parity.accept names",
     ),
     (
+        "webhooks",
+        "where the scenario has [webhooks]: webhooks came, and every channel that the HTTP API shows to \
+         come or go for longer than webhooks.lost_after was told of",
+    ),
+    (
         "handover",
         "where the scenario has a [handover]: every virtual client arrived on new, and missed no \
          more than gate.handover_missed_max allows; without that limit, an overlap misses nothing",

@@ -71,6 +71,18 @@ fn confirmed(
     let Some(told) = &cluster.webhooks else { return (Status::Pass, detail) };
     let (empty, asked) = (seconds(told.empty_for), seconds(limits.drained_for));
     let open = |why: String| (Status::Inconclusive, format!("{detail}, but {why}"));
+    // Whoever was seen to be there has left, and that is to be told.
+    let (told_of, due) = match read.peak {
+        0 => (told.occupied + told.vacated + told.own, limits.unseen.is_none()),
+        _ => (told.vacated, true),
+    };
+    if due && (told.genuine == 0 || (told_of == 0 && told.open == 0)) {
+        return open(
+            "no webhook of its app told of that: have it tell of channel existence, and name its \
+             oldest key in the scenario"
+                .to_owned(),
+        );
+    }
     if told.open > 0 {
         let channels = match told.open {
             1 => "1 channel was".to_owned(),
@@ -83,22 +95,11 @@ fn confirmed(
     if told.empty_for < limits.drained_for {
         return open(format!("by its webhooks for {empty} only"));
     }
-    // Whoever was seen to be there has left, and that is to be told.
-    let (told_of, due) = match read.peak {
-        0 => (told.occupied + told.vacated + told.own, limits.unseen.is_none()),
-        _ => (told.vacated, true),
+    let detail = match told_of {
+        0 => format!("{detail}; nobody was there of whom a webhook could have told"),
+        _ => format!("{detail}; by its webhooks for {empty}, {asked} asked"),
     };
-    match told_of {
-        0 if due => open(
-            "no webhook of its app told of that: have it tell of channel existence, and name its \
-             oldest key in the scenario"
-                .to_owned(),
-        ),
-        0 => {
-            (Status::Pass, format!("{detail}; nobody was there of whom a webhook could have told"))
-        }
-        _ => (Status::Pass, format!("{detail}; by its webhooks for {empty}, {asked} asked")),
-    }
+    (Status::Pass, detail)
 }
 
 fn seen(status: Status, read: Option<&OccupancyFigures>, asked: Duration, detail: String) -> Seen {

@@ -28,6 +28,7 @@ mod published;
 mod status_page;
 mod strata;
 mod trend;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -260,11 +261,14 @@ impl Requirements {
                             | "auth-endpoint"
                             | "user-auth-endpoint"
                             | "parity"
+                            | "webhooks"
                             | "controls"
                             | "instrument"
                     )
             }
-            (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
+            (Phase::Cutover, Some(ClusterRole::Old)) => {
+                matches!(check, "publish" | "evidence" | "webhooks")
+            }
             // Joint checks would let the old cluster's lossiness keep people on it.
             (Phase::Cutover | Phase::Steady, None) => {
                 matches!(check, "instrument" | "handover" | "parity")
@@ -336,6 +340,9 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
         for (kind, endpoint) in &cluster.endpoints {
             let seen = endpoint::check(endpoint, &asked.limits);
             findings.push(asked.finding(kind.as_str(), Some(role), seen));
+        }
+        if let Some(told) = &cluster.webhooks {
+            findings.push(asked.finding("webhooks", Some(role), webhooks::check(told)));
         }
         if let Some(page) = &cluster.status_page {
             let seen = status_page::check(page);

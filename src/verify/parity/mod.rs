@@ -12,10 +12,8 @@ use crate::model::ClusterRole;
 
 pub use row::{Probe, Row};
 
-/// A time that one cluster takes may be so many times the other's,
+/// A time that one cluster takes may be so many times the other's, see [`Row::slack`].
 const TIME_RATIO_MAX: f64 = 2.0;
-/// or so much longer.
-const TIME_SLACK: Duration = Duration::from_secs(5);
 
 /// Clocks may differ by so many seconds more: what is told of them are whole ones.
 const SKEW_SLACK_S: u64 = 3;
@@ -71,10 +69,10 @@ impl Reading {
         }
     }
 
-    /// Whether two clusters behave alike.
-    pub fn compared(&self, other: &Self) -> Likeness {
+    /// Whether two clusters behave alike. A time may be twice the other's, and so much longer.
+    pub fn compared(&self, other: &Self, slack: Duration) -> Likeness {
         let alike = |are: bool| if are { Likeness::Same } else { Likeness::Differs };
-        let near = |millis: u64| millis as f64 * TIME_RATIO_MAX + TIME_SLACK.as_millis() as f64;
+        let near = |millis: u64| millis as f64 * TIME_RATIO_MAX + slack.as_millis() as f64;
         match (self, other) {
             (Self::NotTested(_), _) | (_, Self::NotTested(_)) => Likeness::NotTested,
             (Self::NotApplicable(_), Self::NotApplicable(_)) => Likeness::Same,
@@ -149,11 +147,11 @@ pub struct RowFigures {
 }
 
 impl RowFigures {
-    fn judge(&mut self, is_told_of: bool) {
+    fn judge(&mut self, row: Row, is_told_of: bool) {
         let of = |role| self.readings.get(&role);
         let Some((old, new)) = of(ClusterRole::Old).zip(of(ClusterRole::New)) else { return };
         let is_not = |of: &Reading| matches!(of, Reading::NotApplicable(_));
-        self.likeness = match old.compared(new) {
+        self.likeness = match old.compared(new, row.slack()) {
             Likeness::Differs if self.accepted.is_some() => Likeness::Accepted,
             // What is not there cannot differ, where another row says that it is not there.
             _ if is_told_of && is_not(old) != is_not(new) => Likeness::Same,
@@ -185,14 +183,13 @@ impl ParityFigures {
         if let Some(figures) = self.rows.get_mut(&row) {
             figures.readings.insert(role, reading.bounded());
         }
-        let dependent = self.rows.keys().copied().filter(|of| of.rests_on() == Some(row));
+        let dependent = self.rows.keys().copied().filter(|of| of.rests_on().contains(&row));
         for row in std::iter::once(row).chain(dependent).collect::<Vec<_>>() {
-            let told = row.rests_on().and_then(|told| self.rows.get(&told));
-            let is_told_of = told.is_some_and(|told| {
-                matches!(told.likeness, Likeness::Differs | Likeness::Accepted)
-            });
+            let mut told = row.rests_on().iter().filter_map(|told| self.rows.get(told));
+            let is_told_of =
+                told.any(|told| matches!(told.likeness, Likeness::Differs | Likeness::Accepted));
             if let Some(figures) = self.rows.get_mut(&row) {
-                figures.judge(is_told_of);
+                figures.judge(row, is_told_of);
             }
         }
     }

@@ -120,25 +120,60 @@ enum Time {
 }
 
 impl Row {
-    /// The row that says whether there is what this one is about.
-    pub const fn rests_on(self) -> Option<Self> {
-        Some(match self {
-            Self::ChannelsPerEvent => Self::SeveralChannels,
+    /// The rows that say whether there is what this one is about.
+    pub const fn rests_on(self) -> &'static [Self] {
+        match self {
+            Self::ChannelsPerEvent => &[Self::SeveralChannels],
             Self::SizeClientEvent
             | Self::ClientEventsEcho
             | Self::ClientEventsUserId
-            | Self::ClientEventsRate => Self::ClientEvents,
-            Self::SignInForged | Self::ToUser | Self::Watchlist | Self::Terminate => Self::SignIn,
-            Self::IdleTime => Self::Idle,
-            _ => return None,
+            | Self::ClientEventsRate => &[Self::ClientEvents],
+            Self::SignInForged | Self::ToUser | Self::Watchlist | Self::Terminate => {
+                &[Self::SignIn]
+            }
+            Self::IdleTime => &[Self::Idle],
+            Self::WebhookLeavingDelay
+            | Self::WebhookOccupied
+            | Self::WebhookVacated
+            | Self::WebhookMemberAdded
+            | Self::WebhookMemberRemoved
+            | Self::WebhookCount
+            | Self::WebhookBatches
+            | Self::WebhookOrder
+            | Self::WebhookSignature
+            | Self::WebhookDoubles => &[Self::WebhookDelay],
+            Self::WebhookCacheMiss => &[Self::WebhookDelay, Self::KindCache],
+            Self::WebhookClientEvent => &[Self::WebhookDelay, Self::ClientEvents],
+            Self::WebhookSender => {
+                &[Self::WebhookDelay, Self::ClientEvents, Self::WebhookClientEvent]
+            }
+            _ => &[],
+        }
+    }
+}
+
+impl Row {
+    /// By how much longer than twice the other's a time may be.
+    pub const fn slack(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::WebhookDelay | Self::WebhookLeavingDelay => 1,
+            _ => 5,
         })
     }
 }
 
 impl Probe {
-    /// Those that are tried if nobody says which, beside a run.
+    /// Those that are tried if nobody says which, beside a run, where there is what they need.
     pub fn brief() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|probe| probe.time() == Time::Seconds)
+    }
+
+    /// The key of the scenario without which it cannot be tried.
+    pub const fn needs(self) -> Option<&'static str> {
+        match self {
+            Self::Webhooks => Some("webhooks"),
+            _ => None,
+        }
     }
 
     /// Whether it takes so long that it must be asked for.
@@ -383,5 +418,50 @@ rows! {
         Terminate "terminate"
             "a user whose connections the backend terminates"
             "let the backend shut users out by refusing to authorise them as well"
+    }
+    /// What webhooks tell.
+    Webhooks "webhooks" Seconds 30 {
+        WebhookDelay "webhook-delay"
+            "webhooks come after"
+            "set the new app's webhooks as old has them, and let their URL be the same receiver's"
+        WebhookLeavingDelay "webhook-leaving-delay"
+            "webhooks of who leaves come after"
+            "the backend learns sooner or later that somebody left; let it wait for no fixed time"
+        WebhookOccupied "webhook-occupied"
+            "that a channel is occupied is"
+            "turn on channel existence webhooks in the new app's settings"
+        WebhookVacated "webhook-vacated"
+            "that a channel is vacated is"
+            "turn on channel existence webhooks in the new app's settings"
+        WebhookMemberAdded "webhook-member-added"
+            "that a member comes is"
+            "turn on presence webhooks in the new app's settings"
+        WebhookMemberRemoved "webhook-member-removed"
+            "that a member leaves is"
+            "turn on presence webhooks in the new app's settings"
+        WebhookClientEvent "webhook-client-event"
+            "that a client sends an event is"
+            "turn on client event webhooks in the new app's settings"
+        WebhookCacheMiss "webhook-cache-miss"
+            "that a cache channel has nothing to repeat is"
+            "turn on cache channel webhooks in the new app's settings"
+        WebhookCount "webhook-count"
+            "how many subscriptions a channel has is"
+            "turn on subscription count webhooks in the new app's settings"
+        WebhookSender "webhook-sender"
+            "the webhook of a client event names its sender by"
+            "put the sender's id into the event's data"
+        WebhookBatches "webhook-batches"
+            "one webhook tells of"
+            "let the receiver take webhooks apart; set batching as old has it"
+        WebhookOrder "webhook-order"
+            "what happens on one channel is told"
+            "let the receiver go by time_ms; nobody promises an order"
+        WebhookSignature "webhook-signature"
+            "the signature of a webhook is"
+            "let the receiver know the secret that belongs to X-Pusher-Key, which is the app's oldest"
+        WebhookDoubles "webhook-doubles"
+            "a webhook that is answered with 200 comes"
+            "let the receiver forget what it has had already"
     }
 }

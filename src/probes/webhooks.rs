@@ -1,0 +1,276 @@
+//! What an app's webhooks tell, how soon and in which form: an occupancy dance on channels of its
+//! own, and what arrives of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout_at;
+
+use crate::model::{ChannelKind, ChannelName, RunTime, WebhookKind};
+use crate::pusher::frame;
+use crate::pusher::webhook::Event;
+use crate::verify::parity::{Reading, Row};
+
+use super::client::{Client, Fault};
+use super::{Found, Site, WAIT};
+
+const USER: &str = "pc-user";
+const EVENT: &str = "client-pc-probe";
+
+/// Whether a webhook is signed by its app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signature {
+    /// It is.
+    Right,
+    /// It has no signature.
+    Missing,
+    /// It has another.
+    Wrong,
+}
+
+/// A webhook that tells of sacrificial channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// When it arrived.
+    pub at: RunTime,
+    /// Whether it is signed.
+    pub signature: Signature,
+    /// What no two different ones share.
+    pub id: String,
+    /// What it tells of sacrificial channels.
+    pub events: Vec<Event>,
+}
+
+/// Where an app's webhooks come from.
+pub type Arrivals = Mutex<mpsc::Receiver<Arrived>>;
+
+/// Something that was done, of which a webhook is to tell.
+#[derive(Debug)]
+struct Act {
+    kind: WebhookKind,
+    channel: ChannelName,
+    /// The count that it leads to.
+    count: Option<u64>,
+    at: RunTime,
+}
+
+impl Act {
+    fn is(&self, event: &Event) -> bool {
+        self.kind == event.kind
+            && self.channel.as_str() == event.channel
+            && (self.count.is_none() || self.count == event.subscription_count)
+    }
+}
+
+/// What was done, and what came of it.
+struct Dance<'a> {
+    site: &'a Site,
+    acts: Vec<Act>,
+    arrived: Vec<Arrived>,
+}
+
+impl Dance<'_> {
+    fn act(&mut self, kind: WebhookKind, channel: &ChannelName) {
+        self.act_counting(kind, channel, None);
+    }
+
+    fn act_counting(&mut self, kind: WebhookKind, channel: &ChannelName, count: Option<u64>) {
+        let (channel, at) = (channel.clone(), self.site.clock.now());
+        self.acts.push(Act { kind, channel, count, at });
+    }
+
+    fn events(&self) -> impl Iterator<Item = (RunTime, &Event)> {
+        let of = |arrived: &Arrived| arrived.at;
+        self.arrived.iter().flat_map(move |a| a.events.iter().map(move |event| (of(a), event)))
+    }
+
+    fn is_told(&self, act: &Act) -> bool {
+        self.events().any(|(_, event)| act.is(event))
+    }
+
+    /// Takes in what comes until everything was told, or nobody waits any longer.
+    async fn listen(
+        &mut self,
+        arrivals: &mut mpsc::Receiver<Arrived>,
+        of: fn(WebhookKind) -> bool,
+    ) {
+        let clock = self.site.clock;
+        let end = clock.instant(clock.now().after(self.site.told_within)).into();
+        while self.acts.iter().any(|act| of(act.kind) && !self.is_told(act)) {
+            match timeout_at(end, arrivals.recv()).await {
+                Ok(Some(arrived)) => self.arrived.push(arrived),
+                Ok(None) | Err(_) => return,
+            }
+        }
+        // What comes again comes soon.
+        let soon = clock.instant(clock.now().after(self.site.soon() * 3)).into();
+        while let Ok(Some(arrived)) = timeout_at(soon, arrivals.recv()).await {
+            self.arrived.push(arrived);
+        }
+    }
+
+    /// The longest that an act of these kinds took to be told.
+    fn delay(&self, of: impl Fn(WebhookKind) -> bool) -> Option<Duration> {
+        let acts = self.acts.iter().filter(|act| of(act.kind));
+        let told = acts.filter_map(|act| {
+            let first = self.events().find(|(_, event)| act.is(event));
+            first.map(|(at, _)| at.since(act.at))
+        });
+        told.max()
+    }
+
+    /// Whether what was done on a channel was told in that order.
+    fn is_in_order(&self) -> bool {
+        let channels: BTreeSet<_> = self.acts.iter().map(|act| act.channel.as_str()).collect();
+        channels.into_iter().all(|channel| {
+            let acts: Vec<_> =
+                self.acts.iter().filter(|act| act.channel.as_str() == channel).collect();
+            let told = self.events().filter_map(|(_, event)| acts.iter().position(|a| a.is(event)));
+            let mut firsts: Vec<usize> = Vec::new();
+            for place in told {
+                if !firsts.contains(&place) {
+                    firsts.push(place);
+                }
+            }
+            firsts.is_sorted()
+        })
+    }
+}
+
+const fn is_leaving(kind: WebhookKind) -> bool {
+    matches!(kind, WebhookKind::ChannelVacated | WebhookKind::MemberRemoved)
+}
+
+pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
+    let Some(arrivals) = &site.arrivals else {
+        return Err(Fault::Silent("nobody receives webhooks here".to_owned()));
+    };
+    let mut arrivals = arrivals.lock().await;
+    while arrivals.try_recv().is_ok() {}
+    let mut dance = Dance { site, acts: Vec::new(), arrived: Vec::new() };
+    let private = site.channel(ChannelKind::Private, "told")?;
+    let presence = site.channel(ChannelKind::Presence, "told")?;
+    let cache = site.channel(ChannelKind::Cache, "told")?;
+
+    let mut one = Client::connect(site).await?;
+    dance.act(WebhookKind::ChannelOccupied, &private);
+    dance.act_counting(WebhookKind::SubscriptionCount, &private, Some(1));
+    one.subscribe(&private, USER).await?;
+    dance.act(WebhookKind::ChannelOccupied, &presence);
+    dance.act(WebhookKind::MemberAdded, &presence);
+    one.subscribe(&presence, USER).await?;
+    dance.act(WebhookKind::ChannelOccupied, &cache);
+    dance.act(WebhookKind::CacheMiss, &cache);
+    match one.subscribe(&cache, USER).await {
+        Ok(_) => {}
+        Err(Fault::Barred(_)) => dance.acts.retain(|act| act.channel != cache),
+        Err(fault) => return Err(fault),
+    }
+    let mut two = Client::connect(site).await?;
+    dance.act_counting(WebhookKind::SubscriptionCount, &private, Some(2));
+    two.subscribe(&private, USER).await?;
+    dance.act(WebhookKind::ClientEvent, &presence);
+    one.send(frame::client_event(EVENT, presence.as_str(), "{}")).await?;
+    if one.settle().await?.iter().any(|heard| heard.error().is_some()) {
+        dance.acts.retain(|act| act.kind != WebhookKind::ClientEvent);
+    }
+    let sender = one.id.to_string();
+    dance.listen(&mut arrivals, |kind| !is_leaving(kind)).await;
+
+    let is_cached = dance.acts.iter().any(|act| act.channel == cache);
+    two.unsubscribe(&private).await?;
+    for channel in [&private, &presence].into_iter().chain(is_cached.then_some(&cache)) {
+        if *channel == presence {
+            dance.act(WebhookKind::MemberRemoved, channel);
+        }
+        dance.act(WebhookKind::ChannelVacated, channel);
+        one.unsubscribe(channel).await?;
+    }
+    dance.listen(&mut arrivals, is_leaving).await;
+    one.leave().await;
+    two.leave().await;
+    read(&dance, &sender, found);
+    Ok(())
+}
+
+/// What the dance shows.
+fn read(dance: &Dance<'_>, sender: &str, found: &mut Found) {
+    let value = |text: &str| Reading::Value(text.to_owned());
+    let none = |why: &str| Reading::NotApplicable(why.to_owned());
+    let millis = |took: Duration| Reading::Millis(u64::try_from(took.as_millis()).unwrap_or(0));
+    let nothing = dance.arrived.is_empty();
+    let delay = |of: fn(WebhookKind) -> bool| match dance.delay(of) {
+        Some(took) => millis(took),
+        None => none("none of them came"),
+    };
+    found.push((
+        Row::WebhookDelay,
+        // Whether they cannot come, or are not sent, nobody knows where neither app's do.
+        match nothing {
+            true => Reading::Longer(u64::try_from(dance.site.told_within.as_millis()).unwrap_or(0)),
+            false => delay(|kind| !is_leaving(kind)),
+        },
+    ));
+    if nothing {
+        let rest = Row::WebhookDelay.probe().rows().iter();
+        let rest = rest.filter(|row| **row != Row::WebhookDelay);
+        found.extend(rest.map(|row| (*row, none("no webhook came"))));
+        return;
+    }
+    found.push((Row::WebhookLeavingDelay, delay(is_leaving)));
+    for (row, kind) in [
+        (Row::WebhookOccupied, WebhookKind::ChannelOccupied),
+        (Row::WebhookVacated, WebhookKind::ChannelVacated),
+        (Row::WebhookMemberAdded, WebhookKind::MemberAdded),
+        (Row::WebhookMemberRemoved, WebhookKind::MemberRemoved),
+        (Row::WebhookClientEvent, WebhookKind::ClientEvent),
+        (Row::WebhookCacheMiss, WebhookKind::CacheMiss),
+        (Row::WebhookCount, WebhookKind::SubscriptionCount),
+    ] {
+        let acts: Vec<_> = dance.acts.iter().filter(|act| act.kind == kind).collect();
+        let told = acts.iter().filter(|act| dance.is_told(act)).count();
+        found.push((
+            row,
+            match (told, acts.len()) {
+                (_, 0) => none("the app does not let it happen"),
+                (0, _) => value("not told"),
+                (told, all) if told == all => value("told"),
+                (told, all) => value(&format!("told {told} of {all} times")),
+            },
+        ));
+    }
+    let named = dance.events().find(|(_, event)| event.kind == WebhookKind::ClientEvent);
+    let named = named.map(|(_, event)| {
+        let names_socket = event.socket_id.as_deref() == Some(sender);
+        match (names_socket, event.user_id.as_deref() == Some(USER)) {
+            (true, true) => "socket_id and user_id",
+            (true, false) => "socket_id",
+            (false, true) => "user_id",
+            (false, false) => "neither socket_id nor user_id",
+        }
+    });
+    found.push((Row::WebhookSender, named.map_or_else(|| none("none came"), value)));
+    let batched = dance.arrived.iter().any(|arrived| arrived.events.len() > 1);
+    let batches = if batched { "several events" } else { "one event" };
+    found.push((Row::WebhookBatches, value(batches)));
+    let in_order = dance.is_in_order();
+    found.push((Row::WebhookOrder, value(if in_order { "as it happened" } else { "otherwise" })));
+    let signature = dance.arrived.iter().map(|arrived| arrived.signature).max();
+    let signature = match signature.unwrap_or(Signature::Right) {
+        Signature::Right => "right",
+        Signature::Missing => "missing",
+        Signature::Wrong => "wrong",
+    };
+    found.push((Row::WebhookSignature, value(signature)));
+    // What is refused comes again, and has to.
+    let taken: Vec<_> =
+        dance.arrived.iter().filter(|arrived| arrived.signature == Signature::Right).collect();
+    let different: BTreeSet<_> = taken.iter().map(|arrived| &arrived.id).collect();
+    let doubles = if taken.len() > different.len() { "more than once" } else { "once" };
+    found.push((Row::WebhookDoubles, value(doubles)));
+}
+
+/// How long to wait for a webhook: those of who leaves may be held back for three seconds, and all
+/// of them be tried again.
+pub const TOLD_WITHIN: Duration = WAIT.saturating_mul(2);
