@@ -225,7 +225,7 @@ impl Builder<'_> {
         let movers = MoverSides { role, gate: Arc::clone(&gate), sides: sides.collect() };
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
         let link = link_to(names, String::new(), self.session_config(2 << 32));
-        let prober = self.prober(&socket, &wire, arrivals);
+        let prober = self.prober(&socket, &wire, arrivals)?;
         let controls = self.controls(link, socket, &wire);
         let watchers = Watchers { witnesses, senders, controls, movers };
         let parts = ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints, prober };
@@ -237,13 +237,13 @@ impl Builder<'_> {
         socket: &Target,
         wire: &Wire,
         arrivals: Option<mpsc::Receiver<Arrived>>,
-    ) -> Option<Prober> {
-        let parity = self.plan.parity.as_ref()?;
+    ) -> Result<Option<Prober>, RunError> {
+        let Some(parity) = &self.plan.parity else { return Ok(None) };
         let targets = (socket.clone(), wire.target.clone());
-        let (run, tasks) = (self.plan.run, &wire.tasks);
-        let site = comparison::site(self.cluster, targets, run, self.clock, tasks, arrivals);
+        let (plan, tasks) = (self.plan, &wire.tasks);
+        let site = comparison::site(plan, self.cluster, targets, self.clock, tasks, arrivals)?;
         let (role, probes, facts) = (wire.role, parity.probes.clone(), self.facts.clone());
-        Some(Prober { role, site, probes, facts })
+        Ok(Some(Prober { role, site, probes, facts }))
     }
 
     fn watcher(&self, link: Link) -> (Watcher, mpsc::Sender<Order>) {

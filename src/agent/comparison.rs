@@ -6,12 +6,14 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::model::{Clock, ClusterRole, RunId};
+use crate::model::{Clock, ClusterRole};
 use crate::net::dial::Target;
 use crate::net::tls;
+use crate::probes::endpoints::{Endpoint, Endpoints};
 use crate::probes::webhooks::{self, Arrived};
 use crate::probes::{self, Site};
 use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan};
+use crate::verify::endpoint::EndpointKind;
 use crate::verify::parity::{Probe, Reading, Row};
 
 use super::RunError;
@@ -48,7 +50,8 @@ pub async fn compare(
         let socket = Target::new(cluster.socket_url.clone(), &tls);
         let api = Target::new(cluster.http_url.clone(), &tls);
         let arrivals = arrivals.remove(&cluster.role);
-        Ok((cluster.role, self::site(cluster, (socket, api), plan.run, clock, &tracker, arrivals)))
+        let site = self::site(plan, cluster, (socket, api), clock, &tracker, arrivals)?;
+        Ok((cluster.role, site))
     };
     let sites: Vec<_> = plan.clusters.iter().map(site).collect::<Result<_, RunError>>()?;
     let found = sites.iter().map(|(role, site)| {
@@ -63,25 +66,49 @@ pub async fn compare(
 }
 
 /// An app as experiments see it.
+///
+/// # Errors
+/// Certificates of an auth endpoint cannot be used.
 pub(super) fn site(
+    plan: &Plan,
     cluster: &ClusterPlan,
     (socket, api): (Target, Target),
-    run: RunId,
     clock: Clock,
     tracker: &TaskTracker,
     arrivals: Option<mpsc::Receiver<Arrived>>,
-) -> Site {
-    Site {
+) -> Result<Site, RunError> {
+    let endpoint = |kind: EndpointKind| {
+        let Some(config) = cluster.endpoints.get(&kind) else { return Ok::<_, RunError>(None) };
+        let tls = tls::client_config(config.ca_pem.as_deref());
+        let tls = tls.map_err(|error| RunError::Tls(cluster.role, error))?;
+        Ok(Some(Endpoint {
+            target: Target::new(config.url.clone(), &tls),
+            form: config.form,
+            headers: config.headers.clone(),
+            params: config.params.clone(),
+            channel: config.channel.clone(),
+            forbidden: config.forbidden.clone(),
+        }))
+    };
+    let endpoints = Endpoints {
+        channels: endpoint(EndpointKind::AuthEndpoint)?,
+        users: endpoint(EndpointKind::UserAuthEndpoint)?,
+    };
+    Ok(Site {
         socket,
         api,
+        ca_pem: cluster.ca_pem.clone(),
         signer: cluster.signer.clone(),
+        origins: plan.parity.as_ref().map_or_else(Vec::new, |parity| parity.origins.clone()),
+        endpoints,
         clock,
         tasks: tracker.clone(),
         news_within: probes::NEWS_WITHIN,
         idle_for: probes::IDLE_FOR,
+        beat: None,
         arrivals: arrivals.map(Mutex::new),
         told_within: webhooks::TOLD_WITHIN,
         turns: probes::Turns::new(clock, probes::TURNS_PER_SECOND),
-        tail: format!("{CHANNEL_PREFIX}{}-parity", run.short()),
-    }
+        tail: format!("{CHANNEL_PREFIX}{}-parity", plan.run.short()),
+    })
 }

@@ -120,6 +120,14 @@ habits! {
     Activity30 "activity-30"
     /// A connection that neither subscribes nor signs in is closed soon.
     Talkers "talkers"
+    /// A client that is silent for a second is asked by `pusher:ping` whether it is there.
+    PusherPings "pusher-pings"
+    /// A connection is closed from which no message came for two seconds.
+    WantsMessages "wants-messages"
+    /// A connection is closed on which no message came or went for two seconds.
+    WantsTraffic "wants-traffic"
+    /// Every connection is closed after two seconds.
+    ShortLived "short-lived"
     /// Subscribers are told how many they are.
     TellsCounts "tells-counts"
     /// The API does not count subscriptions.
@@ -134,6 +142,32 @@ habits! {
     NoWatchlist "no-watchlist"
     /// Nobody's connections can be terminated.
     NoTerminate "no-terminate"
+    /// What is told of a member is not passed on.
+    SilentInfo "silent-info"
+    /// A user's id must be a text.
+    TextIds "text-ids"
+    /// A user's id may have any length.
+    LongIds "long-ids"
+    /// Of a user twice as much may be told.
+    LargeInfo "large-info"
+    /// A presence channel has any number of members.
+    Crowds "crowds"
+    /// TLS is spoken in version 1.3 alone.
+    Tls13 "tls-1.3"
+    /// The certificate expires in ten days.
+    BriefCertificate "brief-certificate"
+    /// The certificate's key is of a kind that older clients do not know.
+    Ed25519 "ed25519"
+    /// The port with TLS takes connections without it, too.
+    PlainToo "plain-too"
+    /// The same, and they are told to use TLS.
+    ForcesTls "forces-tls"
+    /// A WebSocket's upgrade takes a second.
+    SlowUpgrade "slow-upgrade"
+    /// It listens on the loopback address of IPv6 as well.
+    Ipv6 "ipv6"
+    /// Of pages only those of `https://app.example.com` may connect.
+    OwnOrigins "own-origins"
     /// No webhook tells that a channel was occupied.
     SilentOccupancy "silent-occupancy"
     /// No webhook tells that a channel was vacated.

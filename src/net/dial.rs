@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::{HeaderValue, ORIGIN};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::Url;
 
@@ -33,6 +35,36 @@ pub struct Target {
     host: String,
     port: u16,
     tls: Option<Arc<ClientConfig>>,
+    /// The page that a browser would name.
+    origin: Option<HeaderValue>,
+    /// The only kind of address that is dialled.
+    family: Option<Family>,
+}
+
+/// A kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+
+    const fn is(self, address: &SocketAddr) -> bool {
+        match self {
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+        }
+    }
 }
 
 /// What was being done when a dial failed.
@@ -79,7 +111,42 @@ impl Target {
         let secure = matches!(url.scheme(), "wss" | "https");
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
-        Self { host, port, tls: secure.then(|| Arc::clone(tls)), url }
+        let tls = secure.then(|| Arc::clone(tls));
+        Self { host, port, tls, url, origin: None, family: None }
+    }
+
+    /// Whether it is dialled with TLS.
+    pub const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same with this configuration, where it is dialled with TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: &Arc<ClientConfig>) -> Self {
+        self.tls = self.tls.map(|_| Arc::clone(tls));
+        self
+    }
+
+    /// The same without TLS: at the usual port, or at the one that it names.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        let scheme = if self.url.scheme().starts_with("ws") { "ws" } else { "http" };
+        // Between these schemes it can be set.
+        let _ = self.url.set_scheme(scheme);
+        self.port = self.url.port_or_known_default().unwrap_or(80);
+        self.tls = None;
+        self
+    }
+
+    /// The same, as if a page of this origin dialled; `None` if that can be no header.
+    pub fn with_origin(&self, origin: &str) -> Option<Self> {
+        Some(Self { origin: Some(HeaderValue::from_str(origin).ok()?), ..self.clone() })
+    }
+
+    /// The same over addresses of one kind alone.
+    #[must_use]
+    pub fn over(&self, family: Family) -> Self {
+        Self { family: Some(family), ..self.clone() }
     }
 
     /// The same place with another path and query, behind what comes before `/app`.
@@ -235,8 +302,27 @@ impl AsyncWrite for Transport {
     }
 }
 
+impl Transport {
+    /// The server's certificate, and those that it sent with it; none without TLS.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+        }
+    }
+}
+
 /// An open WebSocket.
 pub type Socket = WebSocketStream<Transport>;
+
+/// The first address of a target.
+///
+/// # Errors
+/// The name is not resolved.
+pub async fn address(target: &Target) -> io::Result<Option<SocketAddr>> {
+    let mut addresses = lookup_host((target.host.as_str(), target.port)).await?;
+    Ok(addresses.find(|address| target.family.is_none_or(|family| family.is(address))))
+}
 
 /// Opens a byte stream within `bound`.
 ///
@@ -267,8 +353,12 @@ pub async fn websocket(
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let url = target.url.as_str();
-    let upgrade = tokio_tungstenite::client_async_with_config(url, transport, Some(config));
+    let mut request =
+        target.url.as_str().into_client_request().map_err(|error| upgrade_error(target, &error))?;
+    if let Some(origin) = &target.origin {
+        request.headers_mut().insert(ORIGIN, origin.clone());
+    }
+    let upgrade = tokio_tungstenite::client_async_with_config(request, transport, Some(config));
     let (socket, _) = attempt
         .within(Phase::Upgrade, upgrade)
         .await?
@@ -318,7 +408,13 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let addresses = attempt.within(Phase::Resolve, lookup).await?.map_err(resolve_error)?;
     let resolved = clock.now();
     phases.resolve = resolved.since(start);
-    let addresses: Vec<_> = addresses.collect();
+    let family = target.family;
+    let is_meant = |address: &SocketAddr| family.is_none_or(|family| family.is(address));
+    let addresses: Vec<_> = addresses.filter(is_meant).collect();
+    if let (true, Some(family)) = (addresses.is_empty(), family) {
+        let message = format!("{} has no {} address", target.host, family.as_str());
+        return Err(DialError { phase: Phase::Resolve, may_pass: false, message });
+    }
     let each = attempt.end.since(resolved) / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let tcp = attempt.within(Phase::Connect, connect(target, &addresses, each)).await??;
     let connected = clock.now();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::model::Secret;
 
@@ -36,6 +36,17 @@ pub enum TlsError {
 /// # Errors
 /// See [`TlsError`].
 pub fn client_config(ca_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError> {
+    client_config_of(ca_pem, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same that speaks these versions of TLS alone.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn client_config_of(
+    ca_pem: Option<&str>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(pem) = ca_pem {
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()).flatten() {
@@ -53,7 +64,7 @@ pub fn client_config(ca_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(TlsError::Config)?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -80,4 +91,26 @@ pub fn server_config(chain: &str, key: &Secret) -> Result<Arc<ServerConfig>, Tls
         .map_err(TlsError::Config)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// What clients learn of a server by its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The kind of its key.
+    pub key: &'static str,
+    /// Until when it is valid: seconds since 1970 in UTC.
+    pub not_after: i64,
+}
+
+/// Reads a certificate; `None` if it is none.
+pub fn read_certificate(der: &CertificateDer<'_>) -> Option<Shown> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let kind = certificate.public_key().algorithm.algorithm.to_id_string();
+    let key = match kind.as_str() {
+        "1.2.840.113549.1.1.1" => "RSA",
+        "1.2.840.10045.2.1" => "elliptic curve",
+        "1.3.101.112" => "Ed25519",
+        _ => "of another kind",
+    };
+    Some(Shown { key, not_after: certificate.validity().not_after.timestamp() })
 }

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::model::{ChannelName, SocketId};
-use crate::net::dial::{self, Socket, Target};
+use crate::net::dial::{self, Phases, Socket, Target};
 use crate::pusher::auth;
 use crate::pusher::frame::{self, Data, ErrorData, Established, PING, PONG, ServerFrame};
 
@@ -108,6 +108,28 @@ impl Heard {
     }
 }
 
+/// How a client pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// By `pusher:ping`.
+    Event,
+    /// By a ping frame of the WebSocket protocol.
+    Frame,
+    /// Not at all.
+    None,
+}
+
+/// What became of a connection on which a client stayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stay {
+    /// Whether the cluster sent `pusher:ping`.
+    pub(super) hears_event: bool,
+    /// Whether it sent a ping frame.
+    pub(super) hears_frame: bool,
+    /// With what the cluster closed it, if it did.
+    pub(super) closed: Option<u16>,
+}
+
 /// What a cluster does about something that was sent to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
@@ -141,6 +163,10 @@ pub(super) struct Client<'a> {
     pub(super) id: SocketId,
     /// After how many seconds of silence it is to ping.
     pub(super) activity_timeout: Option<u64>,
+    /// How long it took until there was a WebSocket.
+    pub(super) phases: Phases,
+    /// How long from there until the cluster said that it is established.
+    pub(super) greeted: Duration,
 }
 
 impl<'a> Client<'a> {
@@ -148,16 +174,24 @@ impl<'a> Client<'a> {
     pub(super) async fn open(site: &'a Site, target: &Target) -> Result<Self, Fault> {
         site.turns.next().await;
         let dialled = dial::websocket(target, site.clock, WAIT).await;
-        let (socket, ..) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
+        let (socket, _, phases) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
         #[expect(clippy::expect_used, reason = "digits, a dot, digits: always a socket id")]
         let id = SocketId::new("1.1").expect("a socket id");
-        Ok(Self { site, socket, id, activity_timeout: None })
+        let (activity_timeout, greeted) = (None, Duration::ZERO);
+        Ok(Self { site, socket, id, activity_timeout, phases, greeted })
     }
 
     /// A connection of its own.
     pub(super) async fn connect(site: &'a Site) -> Result<Self, Fault> {
-        let mut client = Self::open(site, &site.socket).await?;
+        Self::connect_to(site, &site.socket).await
+    }
+
+    /// The same there.
+    pub(super) async fn connect_to(site: &'a Site, target: &Target) -> Result<Self, Fault> {
+        let mut client = Self::open(site, target).await?;
+        let opened = site.clock.now();
         let heard = client.hear(WAIT, |h| h.event == "pusher:connection_established").await?;
+        client.greeted = site.clock.now().since(opened);
         let data = heard.last().map_or("", |h| h.data.as_str());
         let established = serde_json::from_str::<Established<'_>>(data).ok();
         let id = established.as_ref().and_then(|of| SocketId::new(&of.socket_id).ok());
@@ -172,14 +206,16 @@ impl<'a> Client<'a> {
         channel: &ChannelName,
         user: &str,
     ) -> Result<Heard, Fault> {
-        let data = serde_json::json!({ "user_id": user }).to_string();
-        let data = channel.kind().is_presence().then_some(data.as_str());
-        let signer = &self.site.signer;
-        let auth = match channel.kind().needs_auth() {
-            true => auth::channel(&signer.key, &signer.secret, &self.id, channel.as_str(), data),
-            false => String::new(),
-        };
-        self.send(frame::subscribe(channel.as_str(), &auth, data)).await?;
+        self.subscribe_as(channel, &serde_json::json!({ "user_id": user }).to_string()).await
+    }
+
+    /// The same with this told of the user on a presence channel.
+    pub(super) async fn subscribe_as(
+        &mut self,
+        channel: &ChannelName,
+        data: &str,
+    ) -> Result<Heard, Fault> {
+        self.ask_as(channel, data).await?;
         let is_answer = |h: &Heard| {
             h.error.is_some() || h.is("pusher_internal:subscription_succeeded", channel)
         };
@@ -189,6 +225,17 @@ impl<'a> Client<'a> {
             Some(confirmed) => Ok(confirmed),
             None => Err(Fault::Silent("a subscription was not answered".to_owned())),
         }
+    }
+
+    /// Asks to subscribe, with this told of the user on a presence channel.
+    pub(super) async fn ask_as(&mut self, channel: &ChannelName, data: &str) -> Result<(), Fault> {
+        let data = channel.kind().is_presence().then_some(data);
+        let signer = &self.site.signer;
+        let auth = match channel.kind().needs_auth() {
+            true => auth::channel(&signer.key, &signer.secret, &self.id, channel.as_str(), data),
+            false => String::new(),
+        };
+        self.send(frame::subscribe(channel.as_str(), &auth, data)).await
     }
 
     /// Takes a subscription back, and waits until the cluster knows.
@@ -374,6 +421,57 @@ impl<'a> Client<'a> {
             }
         };
         tokio::time::timeout(WAIT, hearing).await.unwrap_or(Ok(false))
+    }
+
+    /// Is there for this time, pings every so often in this manner, and answers what it is asked.
+    pub(super) async fn stay(
+        &mut self,
+        time: Duration,
+        (beat, every): (Beat, Duration),
+    ) -> Result<Stay, Fault> {
+        let clock = self.site.clock;
+        let end = clock.now().after(time);
+        let mut next = clock.now().after(every);
+        let mut stay = Stay::default();
+        loop {
+            let due = if beat == Beat::None { end } else { next.min(end) };
+            tokio::select! {
+                message = self.socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        let is_ping = ServerFrame::parse(&text).is_ok_and(|f| f.event == "pusher:ping");
+                        if is_ping {
+                            stay.hears_event = true;
+                            let _ = self.send(PONG.to_owned()).await;
+                        }
+                    }
+                    Some(Ok(Message::Ping(_))) => stay.hears_frame = true,
+                    Some(Ok(Message::Close(frame))) => {
+                        stay.closed = Some(frame.map_or(1005, |frame| u16::from(frame.code)));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => stay.closed = Some(1006),
+                },
+                () = tokio::time::sleep_until(clock.instant(due).into()) => {
+                    if clock.now() >= end {
+                        return Ok(stay);
+                    }
+                    next = next.after(every);
+                    // Where the connection is closed already, that is what is heard.
+                    let _ = match beat {
+                        Beat::Frame => {
+                            let ping = Message::Ping(Bytes::from_static(b"pc"));
+                            self.socket.send(ping).await.map_err(|_| Fault::Closed(1006))
+                        }
+                        Beat::Event | Beat::None => self.send(PING.to_owned()).await,
+                    };
+                }
+            }
+            if stay.closed.is_some() {
+                // A cluster that goes away closes connections, too: that is no answer.
+                Self::connect(self.site).await?.leave().await;
+                return Ok(stay);
+            }
+        }
     }
 
     /// All that comes within this time.

@@ -15,7 +15,8 @@ const AGES: [i64; 5] = [590, 610, 3_600, -590, -610];
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let asked = site.clock.wall_now();
-    let answer = site.ask(&site.signer.channels(&site.tail, asked.as_secs())).await?;
+    let question = site.signer.channels(&site.tail, asked.as_secs());
+    let (answer, kept_question) = site.ask_keeping(&question).await?;
     if rest::probe(answer.status, &answer.body) != rest::Probe::Sound {
         return Err(Fault::Barred(format!("HTTP {} to GET /channels", answer.status)));
     }
@@ -48,7 +49,12 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     if rest::classify(answer.status, &answer.body) != rest::Answer::Accepted {
         return Err(Fault::Barred(format!("HTTP {} to a publication", answer.status)));
     }
-    let said = if kept.is_some() { "yes" } else { "no" };
+    let said = match (kept_question.is_some(), kept.is_some()) {
+        (true, true) => "yes",
+        (true, false) => "behind questions alone",
+        (false, true) => "behind publications alone",
+        (false, false) => "no",
+    };
     found.push((Row::KeepAlive, Reading::Value(said.to_owned())));
     Ok(())
 }

@@ -1,17 +1,21 @@
 //! Which kinds of channel there are.
 
 use crate::model::ChannelKind;
+use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::rest::Publication;
 use crate::verify::parity::{Reading, Row};
 
-use super::client::{Client, Fault};
+use super::client::{Client, Fault, Heard};
 use super::{Found, Site};
 
 const EVENT: &str = "pc-probe";
 /// Characters of a confirmation's data that are shown.
 const SHOWN_MAX: usize = 60;
-/// What an encrypted channel carries: only clients look into it.
-const SEALED: &str = r#"{"nonce":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","ciphertext":"AAAA"}"#;
+/// What is published.
+const PLAIN: &str = r#"{"pc":"a canary"}"#;
+/// What encrypted channels are sealed with: this is no secret of anybody's.
+const MASTER_KEY: [u8; 32] = *b"pc: nobody's, only for probes 32";
+const NONCE: [u8; 24] = *b"pc: once for one channel";
 
 const fn row(kind: ChannelKind) -> Row {
     match kind {
@@ -58,12 +62,19 @@ async fn works(site: &Site, kind: ChannelKind) -> Result<Reading, Fault> {
         Err(fault) => return Err(fault),
     }
     let channels = &[channel.as_str()];
-    site.publish(&Publication { name: EVENT, channels, data: SEALED, ..Default::default() })
-        .await?;
+    let secret = SharedSecret::derive(channel.as_str(), &MASTER_KEY);
+    let is_sealed = kind.is_encrypted();
+    let data = if is_sealed { secret.seal(PLAIN, &NONCE) } else { PLAIN.to_owned() };
+    site.publish(&Publication { name: EVENT, channels, data: &data, ..Default::default() }).await?;
     let came = client.awaited(|h| h.is(EVENT, &channel)).await?;
     client.leave().await;
+    // Whoever has the key must be able to open it.
+    let opened = |came: &Heard| match is_sealed {
+        true => secret.open(&came.data).as_deref() == Some(PLAIN),
+        false => came.data == PLAIN,
+    };
     let said = match came {
-        Some(came) if came.data == SEALED => "works",
+        Some(came) if opened(&came) => "works",
         Some(_) => "alters what it carries",
         None => "delivers nothing",
     };

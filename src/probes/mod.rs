@@ -1,6 +1,7 @@
 //! Experiments on sacrificial channels that find out how an app behaves. One file each; each leaves
 //! nothing behind, and gives a reading for every one of its rows, whatever happens.
 
+mod addresses;
 mod batches;
 mod cache;
 mod client;
@@ -8,15 +9,20 @@ mod client_events;
 mod clock;
 mod counts;
 mod data;
+pub mod endpoints;
 mod heartbeat;
+mod heartbeats;
 mod idle;
 mod kinds;
 mod largest;
+mod members;
 mod names;
+mod origins;
 mod presence;
 mod publication;
 mod refusals;
 mod sizes;
+mod transport;
 mod turns;
 mod users;
 pub mod webhooks;
@@ -42,8 +48,8 @@ pub use turns::Turns;
 const WAIT: Duration = Duration::from_secs(5);
 /// Longest time of a probe that is not slow.
 const PROBE_MAX: Duration = Duration::from_secs(45);
-/// Longest time of a slow one.
-const SLOW_MAX: Duration = Duration::from_secs(300);
+/// Longest time of a slow one: two and a half times the usual timeout of a connection, and more.
+const SLOW_MAX: Duration = Duration::from_secs(400);
 
 /// A hosted cluster holds the news of a leaving member back for three seconds.
 pub const NEWS_WITHIN: Duration = Duration::from_secs(4);
@@ -68,8 +74,14 @@ pub struct Site {
     pub socket: Target,
     /// Where the HTTP API is.
     pub api: Target,
+    /// Certificates (PEM) to trust instead of the system's.
+    pub ca_pem: Option<String>,
     /// How to sign.
     pub signer: Signer,
+    /// Origins of pages that may connect, or may not.
+    pub origins: Vec<String>,
+    /// The application's auth endpoints for it.
+    pub endpoints: endpoints::Endpoints,
     /// The process's clock.
     pub clock: Clock,
     /// What drives HTTP connections.
@@ -80,6 +92,8 @@ pub struct Site {
     pub news_within: Duration,
     /// For how long a connection is watched that does nothing.
     pub idle_for: Duration,
+    /// Every so often a client pings that keeps a connection alive; `None`: as the cluster says.
+    pub beat: Option<Duration>,
     /// Where the app's webhooks come from, if anybody receives them.
     pub arrivals: Option<webhooks::Arrivals>,
     /// How long to wait for one.
@@ -231,6 +245,7 @@ pub async fn probe(site: &Site, probe: Probe) -> Found {
             Probe::Refusals => refusals::probe(site, &mut found).await,
             Probe::Clock => clock::probe(site, &mut found).await,
             Probe::Heartbeat => heartbeat::probe(site, &mut found).await,
+            Probe::Heartbeats => heartbeats::probe(site, &mut found).await,
             Probe::Idle => idle::probe(site, &mut found).await,
             Probe::Presence => presence::probe(site, &mut found).await,
             Probe::PresenceSilent => presence::probe_silent(site, &mut found).await,
@@ -239,6 +254,12 @@ pub async fn probe(site: &Site, probe: Probe) -> Found {
             Probe::Publication => publication::probe(site, &mut found).await,
             Probe::Counts => counts::probe(site, &mut found).await,
             Probe::Users => users::probe(site, &mut found).await,
+            Probe::Members => members::probe(site, &mut found).await,
+            Probe::MemberLimit => members::probe_limit(site, &mut found).await,
+            Probe::Transport => transport::probe(site, &mut found).await,
+            Probe::Addresses => addresses::probe(site, &mut found).await,
+            Probe::Origins => origins::probe(site, &mut found).await,
+            Probe::Endpoints => endpoints::probe(site, &mut found).await,
             Probe::Webhooks => webhooks::probe(site, &mut found).await,
         }
     };

@@ -55,7 +55,8 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     ));
 
     let mut other = Client::connect(site).await?;
-    let data = json!({ "id": watched }).to_string();
+    // Some tell of nobody who does not watch somebody himself.
+    let data = json!({ "id": watched, "watchlist": [watcher] }).to_string();
     if !sign_in(site, &mut other, &data, &site.signer.secret).await?.is_taken {
         return Err(Fault::Barred("a second user could not sign in".to_owned()));
     }

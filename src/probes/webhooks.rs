@@ -52,6 +52,8 @@ struct Act {
     channel: ChannelName,
     /// The count that it leads to.
     count: Option<u64>,
+    /// What a client did at once has no order.
+    step: u32,
     at: RunTime,
 }
 
@@ -66,18 +68,24 @@ impl Act {
 /// What was done, and what came of it.
 struct Dance<'a> {
     site: &'a Site,
+    step: u32,
     acts: Vec<Act>,
     arrived: Vec<Arrived>,
 }
 
 impl Dance<'_> {
+    /// What comes now comes later than what came before.
+    const fn step(&mut self) {
+        self.step += 1;
+    }
+
     fn act(&mut self, kind: WebhookKind, channel: &ChannelName) {
         self.act_counting(kind, channel, None);
     }
 
     fn act_counting(&mut self, kind: WebhookKind, channel: &ChannelName, count: Option<u64>) {
         let (channel, at) = (channel.clone(), self.site.clock.now());
-        self.acts.push(Act { kind, channel, count, at });
+        self.acts.push(Act { kind, channel, count, step: self.step, at });
     }
 
     fn events(&self) -> impl Iterator<Item = (RunTime, &Event)> {
@@ -133,7 +141,8 @@ impl Dance<'_> {
                     firsts.push(place);
                 }
             }
-            firsts.is_sorted()
+            let steps = firsts.iter().filter_map(|place| acts.get(*place)).map(|act| act.step);
+            steps.is_sorted()
         })
     }
 }
@@ -148,7 +157,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     };
     let mut arrivals = arrivals.lock().await;
     while arrivals.try_recv().is_ok() {}
-    let mut dance = Dance { site, acts: Vec::new(), arrived: Vec::new() };
+    let mut dance = Dance { site, step: 0, acts: Vec::new(), arrived: Vec::new() };
     let private = site.channel(ChannelKind::Private, "told")?;
     let presence = site.channel(ChannelKind::Presence, "told")?;
     let cache = site.channel(ChannelKind::Cache, "told")?;
@@ -157,6 +166,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     dance.act(WebhookKind::ChannelOccupied, &private);
     dance.act_counting(WebhookKind::SubscriptionCount, &private, Some(1));
     one.subscribe(&private, USER).await?;
+    dance.step();
     dance.act(WebhookKind::ChannelOccupied, &presence);
     dance.act(WebhookKind::MemberAdded, &presence);
     one.subscribe(&presence, USER).await?;
@@ -167,6 +177,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         Err(Fault::Barred(_)) => dance.acts.retain(|act| act.channel != cache),
         Err(fault) => return Err(fault),
     }
+    dance.step();
     let mut two = Client::connect(site).await?;
     dance.act_counting(WebhookKind::SubscriptionCount, &private, Some(2));
     two.subscribe(&private, USER).await?;
@@ -178,6 +189,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let sender = one.id.to_string();
     dance.listen(&mut arrivals, |kind| !is_leaving(kind)).await;
 
+    dance.step();
     let is_cached = dance.acts.iter().any(|act| act.channel == cache);
     two.unsubscribe(&private).await?;
     for channel in [&private, &presence].into_iter().chain(is_cached.then_some(&cache)) {

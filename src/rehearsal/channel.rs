@@ -1,7 +1,7 @@
 //! The state of one channel: who listens, who is present, what was last said. Pure; owned by the
 //! hub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::RunTime;
+use crate::model::habit::Habit;
 
 use super::hub::Conn;
 use super::wire::Data;
@@ -39,7 +40,7 @@ impl Member {
     ///
     /// # Errors
     /// A sentence for a `pusher:error`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, habits: &BTreeSet<Habit>) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Wire {
             #[serde(alias = "id")]
@@ -52,16 +53,22 @@ impl Member {
         // The documents' own example has a number here, so the service takes one.
         let id = match wire.user_id {
             serde_json::Value::String(id) => id,
-            serde_json::Value::Number(id) => id.to_string(),
+            serde_json::Value::Number(id) if !habits.contains(&Habit::TextIds) => id.to_string(),
             _ => return Err("the user_id in channel_data must be a string".to_owned()),
         };
-        if id.is_empty() || id.chars().count() > USER_ID_CHARS_MAX {
+        let is_long = id.chars().count() > USER_ID_CHARS_MAX && !habits.contains(&Habit::LongIds);
+        if id.is_empty() || is_long {
             return Err(format!("a user_id has 1 to {USER_ID_CHARS_MAX} characters"));
         }
-        if wire.user_info.as_ref().is_some_and(|i| i.get().len() > USER_INFO_BYTES_MAX) {
-            return Err(format!("user_info has at most {USER_INFO_BYTES_MAX} bytes"));
+        let bytes_max = match habits.contains(&Habit::LargeInfo) {
+            true => 2 * USER_INFO_BYTES_MAX,
+            false => USER_INFO_BYTES_MAX,
+        };
+        if wire.user_info.as_ref().is_some_and(|info| info.get().len() > bytes_max) {
+            return Err(format!("user_info has at most {bytes_max} bytes"));
         }
-        Ok(Self { id, info: wire.user_info })
+        let info = wire.user_info.filter(|_| !habits.contains(&Habit::SilentInfo));
+        Ok(Self { id, info })
     }
 }
 
@@ -187,6 +194,10 @@ impl Caches {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Member, String> {
+        Member::parse(text, &BTreeSet::new())
+    }
+
     fn member(id: &str) -> Option<Member> {
         Some(Member { id: id.to_owned(), info: None })
     }
@@ -205,15 +216,15 @@ mod tests {
 
     #[test]
     fn channel_data_is_held_to_the_documented_limits() {
-        assert_eq!(Member::parse(r#"{"user_id":"a","user_info":{"n": 1}}"#).unwrap().id, "a");
-        assert_eq!(Member::parse(r#"{"user_id":10}"#).unwrap().id, "10");
-        assert_eq!(Member::parse(r#"{"id":"a","watchlist":[]}"#).unwrap().id, "a");
-        assert!(Member::parse(&format!(r#"{{"user_id":"{}"}}"#, "é".repeat(128))).is_ok());
-        assert!(Member::parse(&format!(r#"{{"user_id":"{}"}}"#, "e".repeat(129))).is_err());
+        assert_eq!(parse(r#"{"user_id":"a","user_info":{"n": 1}}"#).unwrap().id, "a");
+        assert_eq!(parse(r#"{"user_id":10}"#).unwrap().id, "10");
+        assert_eq!(parse(r#"{"id":"a","watchlist":[]}"#).unwrap().id, "a");
+        assert!(parse(&format!(r#"{{"user_id":"{}"}}"#, "é".repeat(128))).is_ok());
+        assert!(parse(&format!(r#"{{"user_id":"{}"}}"#, "e".repeat(129))).is_err());
         let info = |n| format!(r#"{{"user_id":"a","user_info":"{}"}}"#, "i".repeat(n));
-        assert!(Member::parse(&info(1022)).is_ok());
+        assert!(parse(&info(1022)).is_ok());
         for bad in ["", "{}", r#"{"user_id":""}"#, r#"{"user_id":null}"#, &info(1023)] {
-            assert!(Member::parse(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use super::faults::{Done, FaultCounts};
 use super::hooks::Hook;
 use super::hub::{App, Conn, Publication};
 use super::rest::{self, Reply};
-use super::socket::{self, End, Item};
+use super::socket::{self, End, Item, Patience};
 
 /// Most connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -43,6 +44,12 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_GRACE: Duration = Duration::from_millis(2500);
 /// How long a connection may ask for nothing, where that is a habit.
 const TALK_WITHIN: Duration = Duration::from_secs(1);
+/// How long an upgrade takes, where it is a habit that it takes long.
+const UPGRADE_AFTER: Duration = Duration::from_secs(1);
+/// Whose pages may connect, where no others may.
+const OWN_ORIGIN: &str = "https://app.example.com";
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// How long to wait after a failed accept: descriptors have run out, or a client left early.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -68,6 +75,18 @@ pub struct Cluster {
     state: Mutex<State>,
     /// The next deadline came nearer.
     sooner: Notify,
+}
+
+/// Where a cluster is reached.
+pub struct Listeners {
+    /// Without TLS.
+    pub plain: TcpListener,
+    /// The same at another address, if there is one.
+    pub v6: Option<TcpListener>,
+    /// With TLS.
+    pub tls: TcpListener,
+    /// Does TLS.
+    pub acceptor: TlsAcceptor,
 }
 
 /// Behind the lock, which is never held across an await: every call into it only computes.
@@ -163,19 +182,15 @@ impl Cluster {
     }
 
     /// Serves until told to end; gives what panicked in the meantime.
-    pub async fn run(
-        self: Arc<Self>,
-        plain: TcpListener,
-        tls: TcpListener,
-        acceptor: TlsAcceptor,
-        signals: Signals,
-    ) -> Vec<String> {
+    pub async fn run(self: Arc<Self>, listeners: Listeners, signals: Signals) -> Vec<String> {
+        let Listeners { plain, v6, tls, acceptor } = listeners;
         let (mut tasks, mut panics) = (JoinSet::new(), Vec::new());
         tasks.spawn(Arc::clone(&self).keep_time(signals.clone()));
         loop {
             let room = tasks.len() <= CONNECTIONS_MAX;
             let (stream, acceptor) = tokio::select! {
                 stream = plain.accept(), if room => (stream, None),
+                stream = accept(v6.as_ref()), if room => (stream, None),
                 stream = tls.accept(), if room => (stream, Some(acceptor.clone())),
                 Some(ended) = tasks.join_next() => {
                     panics.extend(panic_of(ended));
@@ -191,7 +206,7 @@ impl Cluster {
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             }
         }
-        drop((plain, tls));
+        drop((plain, v6, tls));
         if !signals.kill.is_cancelled() {
             self.drive(|core, _| ((), core.close_all()));
             let wait = async {
@@ -237,13 +252,22 @@ impl Cluster {
     ) {
         // Frames are small and each matters on its own. Failing to say so only makes them later.
         let _ = stream.set_nodelay(true);
-        match acceptor {
-            None => self.serve_http(stream, stop).await,
+        let takes_plain =
+            [Habit::PlainToo, Habit::ForcesTls].iter().any(|habit| self.habits.contains(habit));
+        let is_plain = match &acceptor {
+            Some(_) if takes_plain => timeout(TLS_TIMEOUT, is_no_tls(&stream)).await == Ok(true),
+            _ => false,
+        };
+        match acceptor.filter(|_| !is_plain) {
+            None => {
+                let is_refused = is_plain && self.habits.contains(&Habit::ForcesTls);
+                self.serve_http(stream, is_refused, stop).await;
+            }
             Some(acceptor) => {
                 let handshake = timeout(TLS_TIMEOUT, acceptor.accept(stream));
                 tokio::select! {
                     stream = handshake => if let Ok(Ok(stream)) = stream {
-                        self.serve_http(stream, stop).await;
+                        self.serve_http(stream, false, stop).await;
                     },
                     () = stop.cancelled() => {}
                 }
@@ -251,12 +275,13 @@ impl Cluster {
         }
     }
 
-    async fn serve_http<S>(self: Arc<Self>, stream: S, stop: CancellationToken)
+    /// `is_refused`: whoever opens a WebSocket is told to use TLS.
+    async fn serve_http<S>(self: Arc<Self>, stream: S, is_refused: bool, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let upgrade = Mutex::new(None);
-        let service = service_fn(|request| self.answer(request, &upgrade));
+        let service = service_fn(|request| self.answer(request, is_refused, &upgrade));
         let served = {
             let http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             let mut http = std::pin::pin!(http.with_upgrades());
@@ -297,7 +322,8 @@ impl Cluster {
             conn
         };
         let text = |text: &str| self.drive(|core, now| ((), core.handle_text(now, conn, text)));
-        let serving = socket::run(&mut ws, frames, overflow, self.clock, text);
+        let timing = (self.clock, Patience::of(&self.habits));
+        let serving = socket::run(&mut ws, frames, overflow, timing, text);
         let end = tokio::select! {
             end = serving => end,
             never = self.expect_talk(conn) => match never {},
@@ -325,10 +351,22 @@ impl Cluster {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
+        is_refused: bool,
         upgrade: &Mutex<Option<Upgrade>>,
     ) -> Answer {
         if let Some(key) = websocket_key(&request) {
-            let admission = admit(&self.app, request.uri().path(), request.uri().query());
+            let admission = match request.headers().get(header::ORIGIN) {
+                _ if is_refused => Err((4000, "this app takes TLS alone".to_owned())),
+                Some(origin)
+                    if origin != OWN_ORIGIN && self.habits.contains(&Habit::OwnOrigins) =>
+                {
+                    Err((4009, "pages of this origin may not connect".to_owned()))
+                }
+                _ => admit(&self.app, request.uri().path(), request.uri().query()),
+            };
+            if self.habits.contains(&Habit::SlowUpgrade) {
+                sleep(UPGRADE_AFTER).await;
+            }
             let on = hyper::upgrade::on(&mut request);
             *upgrade.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Upgrade { on, admission });
@@ -474,12 +512,34 @@ fn admit(app: &App, path: &str, query: Option<&str>) -> Result<(), (u16, String)
     }
 }
 
+/// Accepts a connection, if there is a listener.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether what a client begins with is no TLS.
+async fn is_no_tls(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first != [TLS_HANDSHAKE]
+}
+
 /// Binds a listener on loopback, on a port of the system's choice.
 ///
 /// # Errors
 /// No port is left.
 pub fn bind() -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    bind_at((Ipv4Addr::LOCALHOST, 0).into())
+}
+
+/// Binds a listener there.
+///
+/// # Errors
+/// The address is taken, or is none of this machine's.
+pub fn bind_at(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -386,7 +386,8 @@ impl Hub {
         let tells_counts = self.has(Habit::TellsCounts) && !kind_of(&name).is_presence();
         let is_new = !self.channels.contains_key(&name);
         let channel = self.channels.entry(Arc::clone(&name)).or_default();
-        if member.as_ref().is_some_and(|member| channel.is_full_for(&member.id)) {
+        let is_full = member.as_ref().is_some_and(|member| channel.is_full_for(&member.id));
+        if is_full && !self.habits.contains(&Habit::Crowds) {
             let message = format!("presence channel {name} has as many members as it may have");
             return Err(message.into());
         }
@@ -453,7 +454,7 @@ impl Hub {
         // A signed-in user needs no channel_data; where both exist, the channel's own wins
         // (Channels docs: authorizing users).
         match data.or(socket.user.as_ref().map(|user| user.user_data.as_str())) {
-            Some(data) => Ok(Some(Member::parse(data)?)),
+            Some(data) => Ok(Some(Member::parse(data, &self.habits)?)),
             None => Err(format!("channel_data is required to subscribe to {name}").into()),
         }
     }

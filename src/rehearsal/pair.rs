@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::model::application::Behaviour;
 use crate::model::fault::{Fault, check_sums};
-use crate::model::habit::HabitOf;
+use crate::model::habit::{Habit, HabitOf};
 use crate::model::{AppId, AppKey, Clock, ClusterRole, Secret};
 
 use super::application::{Application, ApplicationCounts, Mistake};
-use super::certs;
-use super::cluster::{self, Cluster, Log, Signals};
+use super::certs::Authority;
+use super::cluster::{self, Cluster, Listeners, Log, Signals};
 use super::core::{Core, Setup};
 use super::faults::{Done, FaultCounts};
 use super::hub::App;
@@ -96,6 +96,8 @@ struct Server {
     cluster: Arc<Cluster>,
     plain: TcpListener,
     tls: TcpListener,
+    /// The same as `plain` at the loopback address of IPv6.
+    v6: Option<TcpListener>,
     acceptor: TlsAcceptor,
     signals: Signals,
     ended: Arc<Flag>,
@@ -113,8 +115,7 @@ impl Pair {
     /// memory: the machine refused something.
     pub fn start(config: PairConfig) -> io::Result<Self> {
         check_sums(&config.faults).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let certs = certs::make()?;
-        let acceptor = TlsAcceptor::from(certs.server);
+        let authority = Authority::new()?;
         let clock = Clock::start();
         let log = Arc::new(FaultLog::new(config.fault_log));
         let setup = |role| -> io::Result<Setup> {
@@ -127,16 +128,12 @@ impl Pair {
             Ok(Setup { role, app, seed, habits, faults, has_webhooks, peek_key })
         };
         let sink = log.is_open().then(|| Arc::clone(&log).sink());
-        let hooks = |role| config.webhooks.get(&role);
-        let (old, old_server) = prepare(
-            setup(ClusterRole::Old)?,
-            clock,
-            &acceptor,
-            sink.clone(),
-            hooks(ClusterRole::Old),
-        )?;
-        let (new, new_server) =
-            prepare(setup(ClusterRole::New)?, clock, &acceptor, sink, hooks(ClusterRole::New))?;
+        let prepare = |role| {
+            let (sink, address) = (sink.clone(), config.webhooks.get(&role));
+            prepare(setup(role)?, clock, &authority, sink, address)
+        };
+        let (old, old_server) = prepare(ClusterRole::Old)?;
+        let (new, new_server) = prepare(ClusterRole::New)?;
         let application = config.application.map(|behaviour| {
             let application = Application::new(behaviour, config.seed);
             application.channels().for_each(|channel| old.cluster.seat(&channel, None));
@@ -159,7 +156,7 @@ impl Pair {
             log: log.is_open().then(|| Arc::clone(&log)),
         });
         let thread = spawn([old_server, new_server], backend)?;
-        Ok(Self { old, new, ca_pem: certs.ca_pem, log, application, thread: Some(thread) })
+        Ok(Self { old, new, ca_pem: authority.ca_pem, log, application, thread: Some(thread) })
     }
 
     fn handle(&self, role: ClusterRole) -> &Handle {
@@ -251,11 +248,15 @@ fn generate(seed: u64) -> io::Result<App> {
 fn prepare(
     setup: Setup,
     clock: Clock,
-    acceptor: &TlsAcceptor,
+    authority: &Authority,
     log: Option<Log>,
     webhooks: Option<&Address>,
 ) -> io::Result<(Handle, Server)> {
     let (plain, tls) = (cluster::bind()?, cluster::bind()?);
+    let port = plain.local_addr()?.port();
+    let is_v6 = setup.habits.contains(&Habit::Ipv6);
+    let v6 = is_v6.then(|| cluster::bind_at((Ipv6Addr::LOCALHOST, port).into())).transpose()?;
+    let acceptor = TlsAcceptor::from(authority.server(&setup.habits)?);
     let (plain_at, tls_at) = (plain.local_addr()?, tls.local_addr()?);
     let app = setup.app.clone();
     let endpoint = Endpoint {
@@ -282,7 +283,8 @@ fn prepare(
         cluster: Arc::clone(&cluster),
         plain,
         tls,
-        acceptor: acceptor.clone(),
+        v6,
+        acceptor,
         signals: signals.clone(),
         ended: Arc::clone(&ended),
         sender,
@@ -321,18 +323,21 @@ fn serve(
         let (mut tasks, mut panics) = (JoinSet::new(), Vec::new());
         let mut started = Ok(());
         for server in servers {
-            let Server { cluster, plain, tls, acceptor, signals, ended, sender } = server;
+            let Server { cluster, plain, tls, v6, acceptor, signals, ended, sender } = server;
             if let Some(sender) = sender {
                 // It outlives the cluster by as long as somebody holds that: it ends with the
                 // runtime.
                 tokio::spawn(sender);
             }
-            let listeners = tokio::net::TcpListener::from_std(plain)
-                .and_then(|plain| Ok((plain, tokio::net::TcpListener::from_std(tls)?)));
-            match listeners {
-                Ok((plain, tls)) => {
+            let listeners = || {
+                let listener = tokio::net::TcpListener::from_std;
+                let v6 = v6.map(listener).transpose()?;
+                Ok(Listeners { plain: listener(plain)?, v6, tls: listener(tls)?, acceptor })
+            };
+            match listeners() {
+                Ok(listeners) => {
                     tasks.spawn(async move {
-                        let panics = cluster.run(plain, tls, acceptor, signals).await;
+                        let panics = cluster.run(listeners, signals).await;
                         ended.set();
                         panics
                     });

@@ -1,6 +1,7 @@
 //! One WebSocket of a cluster: moves frames between the socket and the core, keeps it alive, and
 //! falls silent when told.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::habit::Habit;
 use crate::model::{Clock, RunTime};
 
 use super::wire::{self, Text};
@@ -29,6 +31,9 @@ const WRITE_BATCH_MAX: usize = 256;
 const PING_AFTER: Duration = Duration::from_secs(60);
 /// Silence after that ping which ends the connection (same article).
 const PONG_TIMEOUT: Duration = Duration::from_secs(15);
+/// Silence after which it pings, or ends the connection, where that is a habit.
+const BRISK_PING_AFTER: Duration = Duration::from_secs(1);
+const BRISK_CLOSE_AFTER: Duration = Duration::from_secs(2);
 /// How long a client may take over the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -114,22 +119,85 @@ pub enum End {
     Close(u16, &'static str),
 }
 
+/// What keeps a connection alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// Any frame from the client.
+    Frame,
+    /// A message from it.
+    Message,
+    /// A message from it, or to it.
+    Traffic,
+    /// Nothing.
+    Nothing,
+}
+
+/// With what a silent client is asked whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    /// A ping frame of the WebSocket protocol.
+    Frame,
+    /// `pusher:ping`.
+    Event,
+    /// It is not asked.
+    Never,
+}
+
+/// When a connection counts as dead.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    sign: Sign,
+    ping: Ping,
+    /// Silence after which it is asked.
+    ping_after: Duration,
+    /// Silence after which it is closed.
+    close_after: Duration,
+}
+
+impl Patience {
+    /// That of a cluster with these habits.
+    pub fn of(habits: &BTreeSet<Habit>) -> Self {
+        let brisk = |sign, ping| Self {
+            sign,
+            ping,
+            ping_after: BRISK_PING_AFTER,
+            close_after: BRISK_CLOSE_AFTER,
+        };
+        match () {
+            () if habits.contains(&Habit::PusherPings) => brisk(Sign::Frame, Ping::Event),
+            () if habits.contains(&Habit::WantsMessages) => brisk(Sign::Message, Ping::Never),
+            () if habits.contains(&Habit::WantsTraffic) => brisk(Sign::Traffic, Ping::Never),
+            () if habits.contains(&Habit::ShortLived) => brisk(Sign::Nothing, Ping::Never),
+            () => Self {
+                sign: Sign::Frame,
+                ping: Ping::Frame,
+                ping_after: PING_AFTER,
+                close_after: PING_AFTER + PONG_TIMEOUT,
+            },
+        }
+    }
+}
+
 /// Moves frames until something ends the connection. `text` is called with each text frame.
 pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     ws: &mut Ws<S>,
     mut queue: mpsc::Receiver<Item>,
     overflow: CancellationToken,
-    clock: Clock,
+    (clock, patience): (Clock, Patience),
     mut text: impl FnMut(&str),
 ) -> End {
     let mut items = Vec::with_capacity(WRITE_BATCH_MAX);
-    let mut alive = KeepAlive::new(clock.now());
+    let mut alive = KeepAlive::new(patience, clock.now());
     loop {
         let deadline = clock.instant(alive.deadline()).into();
         tokio::select! {
             message = ws.next() => match message {
                 Some(Ok(message)) => {
-                    alive.heard(clock.now());
+                    let is_message = message.is_text();
+                    if patience.sign == Sign::Frame || is_message && patience.sign != Sign::Nothing
+                    {
+                        alive.heard(clock.now());
+                    }
                     match message {
                         Message::Text(frame) => text(&frame),
                         Message::Binary(_) => return End::Close(1003, "text frames only"),
@@ -144,6 +212,9 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                 if count == 0 {
                     return End::Gone;
                 }
+                if patience.sign == Sign::Traffic {
+                    alive.heard(clock.now());
+                }
                 tokio::select! {
                     done = write(ws, &mut items) => match done {
                         Ok(true) => {}
@@ -154,10 +225,15 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             },
             () = overflow.cancelled() => return End::Close(4100, "the reader is too slow"),
             () = sleep_until(deadline) => match alive.step(clock.now(), ws.get_ref().muted) {
-                Some(true) => match ws.send(Message::Ping(Default::default())).await {
-                    Ok(()) => {}
-                    Err(_) => return End::Gone,
-                },
+                Some(true) => {
+                    let ping = match patience.ping {
+                        Ping::Event => Message::text(wire::PING),
+                        Ping::Frame | Ping::Never => Message::Ping(Default::default()),
+                    };
+                    if ws.send(ping).await.is_err() {
+                        return End::Gone;
+                    }
+                }
                 Some(false) => return End::Close(4201, "no pong in time"),
                 None => {}
             },
@@ -210,22 +286,24 @@ pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut Ws<S>, code: u16,
 
 /// When to ping, and when to give up.
 struct KeepAlive {
+    patience: Patience,
     heard: RunTime,
     pinged: bool,
 }
 
 impl KeepAlive {
-    const fn new(now: RunTime) -> Self {
-        Self { heard: now, pinged: false }
+    const fn new(patience: Patience, now: RunTime) -> Self {
+        let pinged = matches!(patience.ping, Ping::Never);
+        Self { patience, heard: now, pinged }
     }
 
     const fn heard(&mut self, now: RunTime) {
-        *self = Self::new(now);
+        *self = Self::new(self.patience, now);
     }
 
     fn deadline(&self) -> RunTime {
-        let wait = if self.pinged { PING_AFTER + PONG_TIMEOUT } else { PING_AFTER };
-        self.heard.after(wait)
+        let Patience { ping_after, close_after, .. } = self.patience;
+        self.heard.after(if self.pinged { close_after } else { ping_after })
     }
 
     /// At the deadline: `Some(true)` to ping, `Some(false)` to give up. A muted socket does
@@ -268,9 +346,10 @@ mod tests {
         let signal = overflow.clone();
         let task = tokio::spawn(async move {
             let mut ws = upgrade(near).await;
+            let patience = Patience::of(&BTreeSet::new());
             let text = move |text: &str| read.send(text.to_owned()).unwrap();
             if let End::Close(code, reason) =
-                run(&mut ws, items, signal, Clock::start(), text).await
+                run(&mut ws, items, signal, (Clock::start(), patience), text).await
             {
                 close(&mut ws, code, reason).await;
             }
@@ -329,7 +408,7 @@ mod tests {
     #[test]
     fn a_quiet_socket_is_pinged_once_and_then_given_up() {
         let seconds = |s: u64| RunTime::from_millis(s * 1000);
-        let mut alive = KeepAlive::new(seconds(0));
+        let mut alive = KeepAlive::new(Patience::of(&BTreeSet::new()), seconds(0));
         assert_eq!(alive.step(seconds(59), false), None);
         assert_eq!(alive.step(seconds(60), false), Some(true));
         assert_eq!(alive.deadline(), seconds(75));

@@ -9,6 +9,8 @@ use serde_json::value::{RawValue, to_raw_value};
 /// An encoded text frame: cloning it copies no byte, so a fan-out encodes once.
 pub use tokio_tungstenite::tungstenite::Utf8Bytes as Text;
 
+/// Asks a client whether it is there.
+pub const PING: &str = r#"{"event":"pusher:ping","data":"{}"}"#;
 /// The answer to `pusher:ping`.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":"{}"}"#;
 

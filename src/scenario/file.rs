@@ -174,10 +174,22 @@ pub struct Scenario {
 impl Scenario {
     /// Whether it has what a probe needs.
     pub fn has(&self, needed: &str) -> bool {
-        match needed {
-            "webhooks" => self.webhooks.is_some(),
-            _ => false,
-        }
+        has(needed, self.webhooks.is_some(), &self.clusters, self.parity.as_ref())
+    }
+}
+
+fn has(
+    needed: &str,
+    has_webhooks: bool,
+    clusters: &BTreeMap<ClusterRole, Cluster>,
+    parity: Option<&Parity>,
+) -> bool {
+    match needed {
+        "webhooks" => has_webhooks,
+        "auth_endpoint" => clusters
+            .values()
+            .any(|of| of.auth_endpoint.is_some() || of.user_auth_endpoint.is_some()),
+        _ => parity.is_some_and(|parity| !parity.origins.is_empty()),
     }
 }
 
@@ -280,7 +292,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     }
     hooks.finish(&[]);
     let mut alike = root.section("parity");
-    let is_given = |needed: &str| needed == "webhooks" && webhooks.is_some();
+    let is_given = |needed: &str| has(needed, webhooks.is_some(), &clusters, None);
     let parity = parity::read(&mut alike, phase, is_given, warnings);
     alike.finish(&[]);
     let rests = which == Clusters::Read && phase == Phase::Drain;

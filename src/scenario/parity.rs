@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::json;
+use url::Url;
 
 use crate::verify::checks::Phase;
 use crate::verify::parity::{ParityBegin, Probe, Row};
@@ -13,6 +14,11 @@ use super::file::describe_excluded;
 use super::form;
 use super::reader::{Section, closest};
 
+/// The key with the origins that are tried.
+const ORIGINS: &str = "parity.origins";
+/// A scheme, a host, and a port that is not the usual one.
+const ORIGIN: &str = r"^https?://[a-z0-9.:\[\]-]+$";
+
 /// `[parity]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Parity {
@@ -20,6 +26,8 @@ pub struct Parity {
     pub probes: Vec<Probe>,
     /// Differences that are wanted, and why.
     pub accept: BTreeMap<Row, String>,
+    /// Origins of pages that may connect, or may not.
+    pub origins: Vec<String>,
 }
 
 impl Parity {
@@ -47,7 +55,11 @@ pub(super) fn read(
         section.problem_as_a_whole(message);
     }
     let known = Probe::ALL.map(|probe| (probe.as_str(), probe));
-    let can_be = |probe: &Probe| probe.needs().is_none_or(&is_given);
+    let origins = read_origins(section);
+    let can_be = |probe: &Probe| match probe.needs() {
+        Some(ORIGINS) => !origins.is_empty(),
+        needed => needed.is_none_or(&is_given),
+    };
     let chosen = section.choices("probes", "probe", &known, None);
     if let Some(probe) = chosen.iter().flatten().find(|probe| !can_be(probe)) {
         let needed = probe.needs().unwrap_or_default();
@@ -68,12 +80,27 @@ pub(super) fn read(
             warnings.push(Problem { line: 0, key: section.key("accept"), message });
         }
     }
-    Some(Parity { probes, accept })
+    Some(Parity { probes, accept, origins })
 }
 
 /// Whether nothing can be compared in a phase.
 const fn excluded(phase: Phase) -> bool {
     matches!(phase, Phase::Drain | Phase::Steady)
+}
+
+fn read_origins(section: &mut Section<'_>) -> Vec<String> {
+    let form = || form::texts(&json!({ "type": "string", "pattern": ORIGIN }), 0, Some(&[]));
+    let origins = section.texts("origins", form).unwrap_or_default();
+    for text in &origins {
+        let is_origin = Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == *text
+        });
+        if !is_origin {
+            let message = format!("{text:?} is no origin; write \"https://app.example.com\"");
+            section.problem("origins", message);
+        }
+    }
+    origins
 }
 
 fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {

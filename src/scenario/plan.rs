@@ -456,6 +456,13 @@ impl Plan {
         self.clusters.iter().find(|c| c.role == role)
     }
 
+    /// The same without the application's auth endpoints.
+    #[must_use]
+    pub fn without_endpoints(mut self) -> Self {
+        self.clusters.iter_mut().for_each(|cluster| cluster.endpoints.clear());
+        self
+    }
+
     /// The same clusters and credentials, tried by one witness each, and the control connection.
     #[must_use]
     pub fn with_one_connection(&self) -> Self {

@@ -48,6 +48,7 @@ mod secrets;
 mod status_page;
 // What passes between clients and a cluster, kept as it was.
 mod tap;
+mod transport;
 // The binary, its outcome, clusters to run against.
 mod util;
 // The protocol without I/O, held to vectors that official SDKs made.

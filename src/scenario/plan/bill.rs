@@ -1,5 +1,6 @@
 //! What a run costs, and whether its budget has that.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::verify::control;
@@ -10,8 +11,6 @@ use super::Plan;
 
 /// Messages that negative controls take on each app at most: publications and deliveries.
 const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
-/// Connections that they have to each app at a time, at most.
-const PROBE_CONNECTIONS: usize = 3;
 /// The negative controls' connection, and one that is there for a moment.
 const OTHER_CONNECTIONS: usize = 2;
 
@@ -41,7 +40,7 @@ impl Plan {
             + self.senders.len()
             + self.sample.as_ref().map_or(0, |sample| sample.connections)
             + self.handover.as_ref().map_or(0, |handover| handover.movers.len())
-            + self.parity.as_ref().map_or(0, |_| PROBE_CONNECTIONS)
+            + self.parity.as_ref().map_or(0, |parity| connections(&parity.probes, 1))
             + OTHER_CONNECTIONS;
         Bill {
             events,
@@ -66,11 +65,18 @@ impl Plan {
     }
 }
 
+/// Connections that these probes have to an app at a time, if so many are made at once.
+fn connections(probes: &[Probe], at_once: usize) -> usize {
+    let mut connections: Vec<_> = probes.iter().map(|probe| probe.connections()).collect();
+    connections.sort_by_key(|connections| Reverse(*connections));
+    connections.iter().take(at_once).sum()
+}
+
 impl Bill {
     /// What a comparison by these probes costs, so many of them at once.
     pub fn of_probes(probes: &[Probe], at_once: usize) -> Self {
         let messages = probes.iter().map(|probe| probe.messages()).sum();
-        let connections = (PROBE_CONNECTIONS * at_once.min(probes.len())) as u64;
+        let connections = connections(probes, at_once) as u64;
         Self { events: 0, messages, control_messages: 0, connections }
     }
 

@@ -15,10 +15,36 @@ pub use row::{Probe, Row};
 /// A time that one cluster takes may be so many times the other's, see [`Row::slack`].
 const TIME_RATIO_MAX: f64 = 2.0;
 
+/// What is left for longer than so many days is left for long.
+const DAYS_MIN: i64 = 21;
 /// Clocks may differ by so many seconds more: what is told of them are whole ones.
 const SKEW_SLACK_S: u64 = 3;
 /// Characters of a reading. What is longer is a server's, and is cut.
 const READING_CHARS_MAX: usize = 300;
+
+/// How long each step of connecting takes, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectTime {
+    /// Name to addresses.
+    pub resolve_ms: u64,
+    /// TCP.
+    pub connect_ms: u64,
+    /// TLS.
+    pub tls_ms: u64,
+    /// The WebSocket upgrade.
+    pub upgrade_ms: u64,
+    /// From there until the cluster says that the connection is established.
+    pub established_ms: u64,
+}
+
+impl ConnectTime {
+    /// All of them together.
+    const fn total_ms(&self) -> u64 {
+        let Self { resolve_ms, connect_ms, tls_ms, upgrade_ms, established_ms } = *self;
+        let dialled = resolve_ms.saturating_add(connect_ms).saturating_add(tls_ms);
+        dialled.saturating_add(upgrade_ms).saturating_add(established_ms)
+    }
+}
 
 /// What a probe found on one cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +56,10 @@ pub enum Reading {
     Millis(u64),
     /// A clock is ahead by so many seconds, or behind if they are negative.
     Skew(i64),
+    /// So many days are left, or are over if they are negative.
+    Days(i64),
+    /// How long connecting takes.
+    ConnectTime(ConnectTime),
     /// It took longer than this, in milliseconds: nobody waited any longer.
     Longer(u64),
     /// The cluster refuses it, in these words.
@@ -50,6 +80,18 @@ impl Reading {
             Self::Skew(0) => "right".to_owned(),
             Self::Skew(seconds @ ..0) => format!("{} s behind", seconds.unsigned_abs()),
             Self::Skew(seconds) => format!("{seconds} s ahead"),
+            Self::Days(days) if *days < 0 => format!("expired {} days ago", days.unsigned_abs()),
+            Self::Days(1) => "1 day".to_owned(),
+            Self::Days(days) => format!("{days} days"),
+            Self::ConnectTime(time) => {
+                let ConnectTime { resolve_ms, connect_ms, tls_ms, upgrade_ms, established_ms } =
+                    time;
+                format!(
+                    "{} ms (DNS {resolve_ms}, TCP {connect_ms}, TLS {tls_ms}, upgrade \
+                     {upgrade_ms}, established {established_ms})",
+                    time.total_ms()
+                )
+            }
             Self::Longer(millis) => format!("not within {} s", millis / 1_000),
             Self::Unsupported(why) => format!("unsupported ({why})"),
             Self::NotApplicable(why) => format!("not applicable ({why})"),
@@ -65,7 +107,11 @@ impl Reading {
             Self::Unsupported(text) => Self::Unsupported(cut(text)),
             Self::NotApplicable(text) => Self::NotApplicable(cut(text)),
             Self::NotTested(text) => Self::NotTested(cut(text)),
-            Self::Millis(_) | Self::Skew(_) | Self::Longer(_) => self.clone(),
+            Self::Millis(_)
+            | Self::Skew(_)
+            | Self::Days(_)
+            | Self::ConnectTime(_)
+            | Self::Longer(_) => self.clone(),
         }
     }
 
@@ -78,8 +124,15 @@ impl Reading {
             (Self::NotApplicable(_), Self::NotApplicable(_)) => Likeness::Same,
             (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => Likeness::NotTested,
             (Self::Skew(one), Self::Skew(two)) => alike(one.abs_diff(*two) <= SKEW_SLACK_S),
+            (Self::Days(one), Self::Days(two)) => {
+                alike((*one < DAYS_MIN) == (*two < DAYS_MIN) || one.abs_diff(*two) <= 1)
+            }
             (Self::Millis(one), Self::Millis(two)) => {
                 alike(*one.max(two) as f64 <= near(*one.min(two)))
+            }
+            (Self::ConnectTime(one), Self::ConnectTime(two)) => {
+                let (one, two) = (one.total_ms(), two.total_ms());
+                alike(one.max(two) as f64 <= near(one.min(two)))
             }
             // How much longer it takes nobody waited to see.
             (Self::Longer(_), Self::Longer(_)) => Likeness::NotTested,

@@ -132,6 +132,9 @@ impl Row {
                 &[Self::SignIn]
             }
             Self::IdleTime => &[Self::Idle],
+            Self::CertificateTrust | Self::CertificateKey | Self::CertificateExpiry => {
+                &[Self::TlsVersions]
+            }
             Self::WebhookLeavingDelay
             | Self::WebhookOccupied
             | Self::WebhookVacated
@@ -155,9 +158,10 @@ impl Row {
 impl Row {
     /// By how much longer than twice the other's a time may be.
     pub const fn slack(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::WebhookDelay | Self::WebhookLeavingDelay => 1,
-            _ => 5,
+        Duration::from_millis(match self {
+            Self::ConnectTime => 250,
+            Self::WebhookDelay | Self::WebhookLeavingDelay => 1_000,
+            _ => 5_000,
         })
     }
 }
@@ -172,6 +176,8 @@ impl Probe {
     pub const fn needs(self) -> Option<&'static str> {
         match self {
             Self::Webhooks => Some("webhooks"),
+            Self::Origins => Some("parity.origins"),
+            Self::Endpoints => Some("auth_endpoint"),
             _ => None,
         }
     }
@@ -181,12 +187,21 @@ impl Probe {
         matches!(self.time(), Time::Minutes)
     }
 
+    /// Connections that it has to each app at a time, at most.
+    pub const fn connections(self) -> usize {
+        match self {
+            Self::MemberLimit => 102,
+            Self::Heartbeats => 5,
+            _ => 3,
+        }
+    }
+
     /// How long it takes as a rule, on a cluster of which an answer takes a tenth of a second.
     pub const fn takes(self) -> Duration {
         Duration::from_secs(match self.time() {
             Time::Seconds => 6,
             Time::Minute => 45,
-            Time::Minutes => 240,
+            Time::Minutes => 320,
         })
     }
 }
@@ -313,7 +328,7 @@ rows! {
             "a request's timestamp may differ by"
             "let the backend's clock be set by NTP: what one takes the other may refuse"
         KeepAlive "keep-alive"
-            "the API keeps a connection open behind a publication"
+            "the API keeps a connection open behind an answer"
             "let the backend reckon with a new connection for each request"
     }
     /// How a connection shows that it lives.
@@ -327,6 +342,24 @@ rows! {
         PingFrame "ping-frame"
             "a ping frame of the WebSocket protocol is"
             "let what stands before the new server pass ping frames on"
+    }
+    /// What keeps a connection alive, for longer than twice its timeout.
+    Heartbeats "heartbeats" Minutes 60 {
+        QuietPingEvent "quiet-ping-event"
+            "a quiet connection whose client sends pusher:ping is"
+            "find out what ends it: a balancer in between has a timeout of its own"
+        QuietPingFrame "quiet-ping-frame"
+            "a quiet connection whose client sends ping frames alone is"
+            "let clients send pusher:ping, as official ones do"
+        BusyPingEvent "busy-ping-event"
+            "a connection that receives, whose client sends pusher:ping, is"
+            "find out what ends it: a balancer in between has a timeout of its own"
+        BusyPingFrame "busy-ping-frame"
+            "a connection that receives, whose client sends ping frames alone, is"
+            "let clients send pusher:ping, as official ones do"
+        ServerPing "server-ping"
+            "a client that only answers hears"
+            "clients that rely on the server's pings must ping by themselves"
     }
     /// What becomes of a connection that does nothing.
     Idle "idle" Minute 0 {
@@ -351,6 +384,27 @@ rows! {
         PresenceSilent "presence-silent"
             "a member whose connection falls silent leaves after"
             "members will seem present for longer or shorter; see the server's activity timeout"
+    }
+    /// What is told of members.
+    Members "members" Seconds 250 {
+        MemberInfo "member-info"
+            "what a user_info tells arrives"
+            "let clients ask the application for what they must know of a user"
+        MemberIdNumber "member-id-number"
+            "a user_id that is a number is"
+            "make each user_id a string before it is signed"
+        MemberIdLength "member-id-length"
+            "a user_id may have"
+            "raise the new app's limit, or use shorter ids"
+        MemberInfoSize "member-info-size"
+            "a user_info may have"
+            "raise the new app's limit, or tell less of a user"
+    }
+    /// How many members a channel may have.
+    MemberLimit "member-limit" Minutes 6_000 {
+        MembersPerChannel "members-per-channel"
+            "members of one channel"
+            "raise the new app's limit, or split large channels"
     }
     /// What cache channels keep.
     Cache "cache" Seconds 20 {
@@ -418,6 +472,54 @@ rows! {
         Terminate "terminate"
             "a user whose connections the backend terminates"
             "let the backend shut users out by refusing to authorise them as well"
+    }
+    /// How connections are secured, and how long they take.
+    Transport "transport" Seconds 0 {
+        TlsVersions "tls-versions"
+            "connections are secured by"
+            "let what ends TLS for the new app speak what the old one's does, for old clients' sake"
+        CertificateTrust "certificate-trust"
+            "the certificate is trusted for"
+            "use a certificate that browsers and phones trust, with what lies between it and its root"
+        CertificateKey "certificate-key"
+            "the certificate's key is"
+            "see that the oldest clients can do with that kind of key"
+        CertificateExpiry "certificate-expiry"
+            "the certificate expires in"
+            "renew it before the migration, and let that happen by itself"
+        PlainWebSocket "plain-websocket"
+            "who connects without TLS is"
+            "let clients use TLS, or the new server do as the old one"
+        ConnectTime "connect-time"
+            "from a name to an established connection it takes"
+            "see which step takes longer: DNS, TCP, TLS, the upgrade or the cluster itself"
+    }
+    /// Over which addresses it is reached.
+    Addresses "addresses" Seconds 0 {
+        Ipv4 "ipv4"
+            "over IPv4 it is"
+            "give the new app an address of that kind, or take the one away that nobody serves"
+        Ipv6 "ipv6"
+            "over IPv6 it is"
+            "give the new app an address of that kind, or take the one away that nobody serves"
+    }
+    /// Which pages may connect.
+    Origins "origins" Seconds 0 {
+        Origin "origin"
+            "a page of one of parity.origins that connects is"
+            "allow the same origins in the new app's settings"
+    }
+    /// What the application signs.
+    Endpoints "endpoints" Seconds 0 {
+        AuthEndpoint "auth-endpoint"
+            "of the auth endpoint for its clients"
+            "give it key and secret of the app that those clients use"
+        UserAuthEndpoint "user-auth-endpoint"
+            "of the user auth endpoint for its clients"
+            "give it key and secret of the app that those clients use"
+        AuthEndpointForbidden "auth-endpoint-forbidden"
+            "a channel that the auth endpoint must forbid is"
+            "let it ask the same who may have what for either app"
     }
     /// What webhooks tell.
     Webhooks "webhooks" Seconds 30 {

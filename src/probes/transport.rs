@@ -1,0 +1,123 @@
+//! How connections are secured, and how long it takes until one stands.
+
+use std::time::Duration;
+
+use rustls::version::{TLS12, TLS13};
+
+use crate::net::dial::{self, Target};
+use crate::net::tls;
+use crate::verify::parity::{ConnectTime, Reading, Row};
+
+use super::client::{Client, Fault};
+use super::{Found, Site, WAIT};
+
+/// Connections whose times are taken.
+const TIMED: usize = 5;
+const DAY_S: i64 = 24 * 60 * 60;
+
+pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
+    let mut times = Vec::new();
+    for _ in 0..TIMED {
+        let client = Client::connect(site).await?;
+        times.push((client.phases, client.greeted));
+        client.leave().await;
+    }
+    found.push((Row::ConnectTime, Reading::ConnectTime(median(&times))));
+    if site.socket.is_secure() {
+        let (socket, api) = (versions(site, &site.socket).await?, versions(site, &site.api).await?);
+        let said = if socket == api { socket } else { format!("{socket}; the API: {api}") };
+        found.push((Row::TlsVersions, Reading::Value(said)));
+        certificate(site, found).await?;
+    } else {
+        let said = if site.api.is_secure() { "none; the API: TLS" } else { "none" };
+        found.push((Row::TlsVersions, Reading::Value(said.to_owned())));
+        for row in [Row::CertificateTrust, Row::CertificateKey, Row::CertificateExpiry] {
+            found.push((row, Reading::NotApplicable("no TLS".to_owned())));
+        }
+    }
+    found.push((Row::PlainWebSocket, plain(site).await?));
+    Ok(())
+}
+
+/// Of each step the one in the middle.
+fn median(times: &[(dial::Phases, Duration)]) -> ConnectTime {
+    let middle = |of: fn(&(dial::Phases, Duration)) -> Duration| {
+        let mut all: Vec<_> = times.iter().map(of).collect();
+        all.sort();
+        let middle = all.get(all.len() / 2).copied().unwrap_or_default();
+        u64::try_from(middle.as_millis()).unwrap_or(u64::MAX)
+    };
+    ConnectTime {
+        resolve_ms: middle(|(phases, _)| phases.resolve),
+        connect_ms: middle(|(phases, _)| phases.connect),
+        tls_ms: middle(|(phases, _)| phases.tls),
+        upgrade_ms: middle(|(phases, _)| phases.upgrade),
+        established_ms: middle(|(_, greeted)| *greeted),
+    }
+}
+
+/// The versions of TLS that are taken. Older ones are no longer safe, and nobody here speaks them.
+async fn versions(site: &Site, target: &Target) -> Result<String, Fault> {
+    let mut taken = Vec::new();
+    for (name, version) in [("1.2", &TLS12), ("1.3", &TLS13)] {
+        let config = tls::client_config_of(site.ca_pem.as_deref(), &[version]);
+        let config = config.map_err(|error| Fault::Lost(error.to_string()))?;
+        site.turns.next().await;
+        if dial::stream(&target.clone().with_tls(&config), site.clock, WAIT).await.is_ok() {
+            taken.push(name);
+        }
+    }
+    if taken.is_empty() {
+        // It was there before: now it is not any more.
+        return Err(Fault::Lost("TLS failed in every version".to_owned()));
+    }
+    Ok(format!("TLS {}", taken.join(" and ")))
+}
+
+async fn certificate(site: &Site, found: &mut Found) -> Result<(), Fault> {
+    site.turns.next().await;
+    let dialled = dial::stream(&site.socket, site.clock, WAIT).await;
+    let (transport, ..) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
+    let shown = transport.certificates().first().and_then(tls::read_certificate);
+    let Some(shown) = shown else {
+        return Err(Fault::Silent("the certificate cannot be read".to_owned()));
+    };
+    drop(transport);
+    // Whoever trusts the system's roots is a user's client.
+    let trusts = match (&site.ca_pem, tls::client_config(None)) {
+        (None, _) => true,
+        (Some(_), Err(_)) => false,
+        (Some(_), Ok(roots)) => {
+            site.turns.next().await;
+            let target = site.socket.clone().with_tls(&roots);
+            dial::stream(&target, site.clock, WAIT).await.is_ok()
+        }
+    };
+    let by = if trusts { "a root of this system" } else { "tls.ca_file alone" };
+    found.push((Row::CertificateTrust, Reading::Value(by.to_owned())));
+    found.push((Row::CertificateKey, Reading::Value(shown.key.to_owned())));
+    let now = i64::try_from(site.now()).unwrap_or(i64::MAX);
+    let left = shown.not_after.saturating_sub(now).div_euclid(DAY_S);
+    found.push((Row::CertificateExpiry, Reading::Days(left)));
+    Ok(())
+}
+
+/// What becomes of who connects without TLS.
+async fn plain(site: &Site) -> Result<Reading, Fault> {
+    let value = |said: &str| Reading::Value(said.to_owned());
+    if !site.socket.is_secure() {
+        return Ok(value("taken"));
+    }
+    let Ok(mut client) = Client::open(site, &site.socket.clone().plain()).await else {
+        // Where it is there with TLS, that is an answer.
+        Client::connect(site).await?.leave().await;
+        return Ok(value("no WebSocket"));
+    };
+    let fate = client.fate_of_a_stranger(|h| h.event == "pusher:connection_established").await;
+    client.leave().await;
+    match fate {
+        Ok(fate) => Ok(Reading::Value(fate.said())),
+        Err(fault @ Fault::Silent(_)) => Ok(fault.reading()),
+        Err(fault) => Err(fault),
+    }
+}
