@@ -18,7 +18,7 @@ use crate::verify::parity::{Likeness, ParityBegin, ParityFigures, Probe};
 
 use super::live::{listen_for_signals, obey, runtime};
 use super::output::{Judged, Sinks};
-use super::{Stop, new_run, read_scenario};
+use super::{Stop, complain, new_run, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
@@ -52,6 +52,11 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         left_out: left_out.collect(),
     };
     let matrix = Matrix::new(head, &figures, &baselines);
+    for (name, then) in &baselines {
+        for warning in matrix.unlike(then) {
+            complain(&format!("warning: {name} {warning}"));
+        }
+    }
     sinks.write(&Judged::Apps(&matrix))?;
     Ok(match matrix.outcome {
         Likeness::Same | Likeness::Accepted => Exit::Go,

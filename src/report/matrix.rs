@@ -127,6 +127,25 @@ impl Matrix {
         matrix
     }
 
+    /// Why an earlier matrix says less of this one than it seems to.
+    pub fn unlike(&self, then: &Self) -> Vec<String> {
+        let mut why = Vec::new();
+        for (role, now) in &self.clusters {
+            if let Some(was) = then.clusters.get(role).filter(|was| *was != now) {
+                why.push(format!("is of another {role} cluster: {was}, where it is {now} now"));
+            }
+        }
+        let is_tested = |row: &&ParityRow| row.likeness != Likeness::NotTested;
+        let known =
+            |row: &&ParityRow| then.rows.iter().filter(is_tested).any(|was| was.row == row.row);
+        let unknown = self.rows.iter().filter(|row| !known(row)).count();
+        if unknown > 0 {
+            let all = self.rows.len();
+            why.push(format!("says nothing of {unknown} of {all} rows, which it did not test"));
+        }
+        why
+    }
+
     /// In what later rows are otherwise.
     fn drift(&self, name: &str, later: &[ParityRow]) -> Vec<Drift> {
         let mut drift = Vec::new();
@@ -201,7 +220,7 @@ impl Matrix {
             Status::Fail => Verdict::NoGo,
         };
         let (word, scenario, reason) = (self.word(), &self.scenario, &self.reason);
-        Outcome { verdict, word, scenario, reason, checks: findings }
+        Outcome { verdict, word, scenario, reason, checks: findings, noun: "Rows" }
     }
 
     /// The outcome in a word.

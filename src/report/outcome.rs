@@ -18,19 +18,23 @@ pub(super) struct Outcome<'a> {
     pub(super) reason: &'a str,
     /// What it rests on.
     pub(super) checks: &'a [Finding],
+    /// What those are called.
+    pub(super) noun: &'static str,
 }
 
 impl Report {
     pub(super) fn outcome(&self) -> Outcome<'_> {
         let Self { verdict, scenario, reason, checks, .. } = self;
-        Outcome { verdict: *verdict, word: verdict.as_str(), scenario, reason, checks }
+        let (verdict, word) = (*verdict, verdict.as_str());
+        Outcome { verdict, word, scenario, reason, checks, noun: "Checks" }
     }
 }
 
 impl Pool {
     pub(super) fn outcome(&self) -> Outcome<'_> {
         let Self { verdict, scenario, reason, checks, .. } = self;
-        Outcome { verdict: *verdict, word: verdict.as_str(), scenario, reason, checks }
+        let (verdict, word) = (*verdict, verdict.as_str());
+        Outcome { verdict, word, scenario, reason, checks, noun: "Checks" }
     }
 }
 

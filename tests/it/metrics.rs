@@ -315,8 +315,8 @@ fn what_a_status_page_says_is_there_from_the_first_scrape_on_and_follows_it() {
     assert_eq!(first.value(ELSEWHERE[0], &of("page")), -1.0);
     provider.says(Says::ill());
     // What was asked before is not answered any more; the last reading is.
-    let known = format!(r#"provider_status{{cluster="new",component="Channels REST API"}} 2"#);
-    let text = running.page(|text| text.contains(&known));
+    let known = r#"provider_status{cluster="new",component="Channels REST API"} 2"#;
+    let text = running.page(|text| text.contains(known));
     let page = Page::parse(&text);
     assert_eq!(page.value(ELSEWHERE[0], &of("page")), 2.0);
     // Components that are not watched have no series, and a cluster without a page has none.

@@ -1,6 +1,8 @@
 //! What probes find of two apps, each in every way in which an app can differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
@@ -351,15 +353,83 @@ fn a_cluster_that_is_gone_is_not_tested_and_says_so() {
     }
 }
 
+/// Where every request is answered so; where nothing is said, nobody ever answers.
+fn always(answer: &'static str) -> Target {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            if answer.is_empty() {
+                held.push(client);
+                continue;
+            }
+            // One read has the head, if not all of it; who sends more does not mind.
+            let _ = client.read(&mut [0; 1 << 16]);
+            let _ = client.write_all(answer.as_bytes());
+        }
+    });
+    Target::new(Url::parse(&url).unwrap(), &tls::client_config(None).unwrap())
+}
+
+#[test]
+fn what_a_cluster_says_that_fails_throttles_or_hangs_is_no_value() {
+    let documented = read(None);
+    for answer in [
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>",
+        "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "",
+    ] {
+        let pair = Pair::start(PairConfig::default()).unwrap();
+        let found = |site: &Site| {
+            let (probes, stop) = (quick().collect::<Vec<_>>(), CancellationToken::new());
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(probes::all(site, &probes, probes.len(), &stop).collect::<Vec<_>>())
+        };
+        let mut api = site(&pair, ClusterRole::New);
+        api.api = always(answer);
+        let mut socket = site(&pair, ClusterRole::New);
+        socket.socket = always(answer).at("/app/key");
+        for site in [api, socket] {
+            let figures = compared(&documented, &found(&site));
+            for row in differing(&figures) {
+                let reading = &figures.rows[&row].readings[&ClusterRole::New];
+                assert!(
+                    matches!(reading, Reading::NotTested(_)),
+                    "{answer:?}: {row:?}: {reading:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn an_app_that_lets_nobody_in_is_not_tested() {
     let pair = Pair::start(PairConfig::default()).unwrap();
     let mut site = site(&pair, ClusterRole::New);
     site.signer.secret = Secret::new("another");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (_, reading) in runtime.block_on(probes::probe(&site, Probe::Presence)) {
-        let Reading::NotTested(why) = reading else { panic!("{reading:?}") };
-        assert!(why.starts_with("refused: "), "{why}");
+    for probe in [
+        Probe::Kinds,
+        Probe::Data,
+        Probe::Sizes,
+        Probe::Batches,
+        Probe::Presence,
+        Probe::Cache,
+        Probe::Publication,
+        Probe::Members,
+    ] {
+        for (row, reading) in runtime.block_on(probes::probe(&site, probe)) {
+            // Whoever connects and subscribes to a public channel needs no secret.
+            if row == Row::KindPublic {
+                continue;
+            }
+            let Reading::NotTested(why) = reading else { panic!("{row:?}: {reading:?}") };
+            assert!(why.starts_with("refused: "), "{row:?}: {why}");
+        }
     }
 }
 

@@ -215,12 +215,12 @@ const INVALID: &[(&str, &[&str])] = &[
     (
         "invalid-parity.toml",
         &[
-            "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, idle, presence, presence-silent, cache, client-events, publication, counts, users, webhooks",
+            "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, heartbeats, idle, presence, presence-silent, members, member-limit, cache, client-events, publication, counts, users, transport, addresses, origins, endpoints, webhooks",
             "3: parity.accept: \"cache-mis: wanted\" names no row; did you mean cache-miss?",
             "3: parity.accept: \"cache-miss\" gives no reason in one line; write \"cache-miss: why\"",
             "3: parity.accept: \"cache-miss: \" gives no reason in one line; write \"cache-miss: why\"",
             "3: parity.accept: \"temperature: hot\" names no row; docs/parity.md lists them",
-            "4: parity.colour: is not a known key; known here: accept, probes",
+            "4: parity.colour: is not a known key; known here: accept, origins, probes",
             "7: rehearsal.habits: \"new:shout\": is no habit; docs/parity.md lists them",
             "7: rehearsal.habits: \"echo\": write CLUSTER:HABIT: new:no-cache",
         ],

@@ -344,7 +344,7 @@ const VALUES: [&str; 68] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 23] = [
+const BEYOND: [&str; 26] = [
     "port 0 is whichever is free",
     "must be longer than",
     "must be at least",
@@ -368,6 +368,9 @@ const BEYOND: [&str; 23] = [
     "[clusters.new] must be given",
     "names the same app",
     "both apps have one key",
+    "names \"origins\", which needs",
+    "names \"endpoints\", which needs",
+    "names \"webhooks\", which needs",
 ];
 
 /// Where one variable is set, and every file is there.

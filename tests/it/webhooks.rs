@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use pusher_canary::model::ClusterRole;
+use pusher_canary::model::{Clock, ClusterRole};
 use pusher_canary::model::habit::{Habit, HabitOf};
 use pusher_canary::pusher::webhook;
 use pusher_canary::rehearsal::webhooks::Address;
@@ -160,8 +160,7 @@ fn post(to: SocketAddr, path: &str, key: &str, signature: &str, body: &str) -> u
 
 /// A webhook's body, sent just now.
 fn body(name: &str, channel: &str) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = u64::try_from(now.as_millis()).unwrap();
+    let now = u64::try_from(Clock::start().wall_now().as_millis()).unwrap();
     json!({ "time_ms": now, "events": [{ "name": name, "channel": channel }] }).to_string()
 }
 

@@ -46,7 +46,8 @@ impl Outcome<'_> {
         let [fail, open, pass] = [Status::Fail, Status::Inconclusive, Status::Pass].map(count);
         writeln!(
             out,
-            "<p class=\"quiet\">Checks that it rests on: {fail}, {open}, {pass}</p>\n</div>"
+            "<p class=\"quiet\">{} that it rests on: {fail}, {open}, {pass}</p>\n</div>",
+            self.noun
         )
     }
 }
