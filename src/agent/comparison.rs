@@ -40,7 +40,7 @@ pub async fn compare(
     let mut arrivals = Arrivals::new();
     let webhooks = plan.webhooks.as_ref().filter(|_| probes.contains(&Probe::Webhooks));
     if let Some(webhooks) = webhooks {
-        let (receiver, of) = Receiver::open(webhooks, &plan.clusters, clock, None).await?;
+        let (receiver, of) = Receiver::open(webhooks, plan, clock, None).await?;
         tokio::spawn(receiver.run(leave));
         arrivals = of;
     }
@@ -109,6 +109,11 @@ pub(super) fn site(
         arrivals: arrivals.map(Mutex::new),
         told_within: webhooks::TOLD_WITHIN,
         turns: probes::Turns::new(clock, probes::TURNS_PER_SECOND),
-        tail: format!("{CHANNEL_PREFIX}{}-parity", plan.run.short()),
+        tail: sacrificial_tail(plan),
     })
+}
+
+/// What the names of a run's sacrificial channels have behind the prefix of their kind.
+pub(super) fn sacrificial_tail(plan: &Plan) -> String {
+    format!("{CHANNEL_PREFIX}{}-parity", plan.run.short())
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::model::{ClusterRole, RunTime};
+use crate::model::{ChannelKind, ClusterRole, RunTime};
 use crate::pusher::rest::Listed;
-use crate::scenario::plan::{Plan, is_of_a_canary};
+use crate::scenario::plan::{CHANNEL_PREFIX, Plan, is_of_a_canary};
 use crate::verify::mirror::identity::Identifier;
-use crate::verify::webhook::{Occupied, Presence, Told, WebhookSecond};
+use crate::verify::webhook::{Listing, Occupied, Presence, Told, WebhookSecond};
 
 /// Channels on one page at most.
 const PAGE_CHANNELS_MAX: usize = 1_000;
@@ -20,6 +20,8 @@ pub struct Keeper {
     occupied: Mutex<Occupied>,
     /// What names are replaced by, where they are not to be shown.
     redacts: Option<Identifier>,
+    /// What the names of this run's own channels have in them.
+    own: String,
 }
 
 /// What is served of it.
@@ -53,7 +55,8 @@ impl Keeper {
         let roles = plan.clusters.iter().map(|cluster| cluster.role);
         let occupied = Mutex::new(Occupied::new(roles, webhooks.lost_after));
         let redacts = webhooks.redact_channels.then(|| Identifier::new(digest_key, None));
-        Some(Arc::new(Self { occupied, redacts }))
+        let own = format!("{CHANNEL_PREFIX}{}-", plan.run.short());
+        Some(Arc::new(Self { occupied, redacts, own }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Occupied> {
@@ -85,7 +88,11 @@ impl Keeper {
 
     /// Takes in what an API says is occupied.
     pub(super) fn list(&self, role: ClusterRole, all: &[Listed], at: RunTime) -> WebhookSecond {
-        let listed = all.iter().map(|listed| (listed.name.as_str(), is_of_a_canary(&listed.name)));
+        let listed = all.iter().map(|Listed { name, .. }| {
+            let is_own = is_of_a_canary(name);
+            // Whoever receives is there before the run is.
+            Listing { name, is_own, is_due: is_own && name.contains(&self.own) }
+        });
         let mut second = self.lock().list(role, listed, at);
         for lost in &mut second.lost_ones {
             lost.channel = self.shown(&lost.channel);
@@ -95,23 +102,36 @@ impl Keeper {
 
     /// The channels whose names start so, as JSON.
     pub fn page(&self, prefix: &str) -> String {
+        // Whoever could ask for any would find out the names letter by letter.
+        let kinds = ChannelKind::ALL.map(ChannelKind::prefix);
+        let prefix = match self.redacts {
+            Some(_) if !kinds.contains(&prefix) => "",
+            _ => prefix,
+        };
         let occupied = self.lock();
-        let mut all = occupied.channels(prefix);
-        let lines = all.by_ref().take(PAGE_CHANNELS_MAX).map(|(name, clusters)| {
-            let by_webhooks: Vec<_> = clusters.values().map(|[webhooks, _]| *webhooks).collect();
-            let state = match () {
-                () if by_webhooks.contains(&Presence::Occupied) => Presence::Occupied,
-                () if by_webhooks.contains(&Presence::Unknown) => Presence::Unknown,
-                () => Presence::Vacated,
-            };
-            let on = |(role, [webhooks, api]): (ClusterRole, [Presence; 2])| {
-                (role.as_str(), OnCluster { webhooks, api })
-            };
-            let clusters = clusters.into_iter().map(on).collect();
-            Line { channel: self.shown(name), state, clusters }
-        });
-        let channels = lines.collect();
-        let page = Page { channels, more: all.next().is_some() };
+        let all = occupied.channels(prefix, PAGE_CHANNELS_MAX + 1);
+        let mut lines: Vec<_> = all
+            .map(|(name, clusters)| {
+                let by_webhooks: Vec<_> =
+                    clusters.values().map(|[webhooks, _]| *webhooks).collect();
+                let state = match () {
+                    () if by_webhooks.contains(&Presence::Occupied) => Presence::Occupied,
+                    () if by_webhooks.contains(&Presence::Unknown) => Presence::Unknown,
+                    () => Presence::Vacated,
+                };
+                let on = |(role, [webhooks, api]): (ClusterRole, [Presence; 2])| {
+                    (role.as_str(), OnCluster { webhooks, api })
+                };
+                let clusters = clusters.into_iter().map(on).collect();
+                Line { channel: self.shown(name), state, clusters }
+            })
+            .collect();
+        let more = lines.len() > PAGE_CHANNELS_MAX;
+        lines.truncate(PAGE_CHANNELS_MAX);
+        if self.redacts.is_some() {
+            lines.sort_by(|one, other| one.channel.cmp(&other.channel));
+        }
+        let page = Page { channels: lines, more };
         serde_json::to_string(&page).unwrap_or_default()
     }
 }

@@ -469,7 +469,7 @@ where
     let mut arrivals = Arrivals::new();
     if let Some((webhooks, keeper)) = plan.webhooks.as_ref().zip(keeper.clone()) {
         let books = webhooks::Books { keeper, facts: facts.clone() };
-        let receiver = Receiver::open(webhooks, &plan.clusters, clock, Some(books)).await?;
+        let receiver = Receiver::open(webhooks, plan, clock, Some(books)).await?;
         let receiving = receiver.0.run(phases.leave.clone());
         tasks.spawn(Task::Receiver, receiving);
         arrivals = receiver.1;

@@ -75,10 +75,21 @@ impl Reader {
             // The collector outlives this; if it is gone, the run has failed already.
             let _ = facts.send(seen).await;
         }
-        if let (Ok((all, _)), Some(keeper)) = (&read, keeper) {
-            let second = Box::new(keeper.list(wire.role, all, at));
-            let _ = facts.send(Fact::Webhook(wire.role, at, second)).await;
-        }
+        let read = match (read, keeper) {
+            (Ok((all, members)), Some(keeper)) => {
+                let (keeper, role) = (Arc::clone(keeper), wire.role);
+                // A list may be long, and must be no stall of the runtime.
+                let held = tokio::task::spawn_blocking(move || {
+                    let second = keeper.list(role, &all, at);
+                    (all, second)
+                });
+                // Its panic is that of this task.
+                let Ok((all, second)) = held.await else { return };
+                let _ = facts.send(Fact::Webhook(role, at, Box::new(second))).await;
+                Ok((all, members))
+            }
+            (read, _) => read,
+        };
         if !is_shown {
             return;
         }

@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{AppKey, Clock, ClusterRole, RunTime, Secret};
 use crate::net::tls;
 use crate::probes::webhooks::{Arrived, Signature};
-use crate::pusher::webhook::{self, Event};
-use crate::scenario::plan::{ClusterPlan, is_of_a_canary};
+use crate::pusher::webhook::{self, Webhook};
+use crate::scenario::plan::{Plan, is_of_a_canary};
 use crate::scenario::webhooks::Webhooks;
 use crate::verify::fact::Fact;
 use crate::verify::webhook::{Refusal, Told, WebhookSecond};
 
 use super::RunError;
+use super::comparison::sacrificial_tail;
 use super::keeper::Keeper;
 
 /// Most connections at once; a further one waits.
@@ -41,8 +42,9 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// Webhooks that are kept in mind, so that one that comes again is known.
 const REMEMBERED_MAX: usize = 100_000;
-/// What is told of sacrificial channels and may wait.
+/// Webhooks that tell of sacrificial channels and may wait, and events of one of them.
 const ARRIVED_MAX: usize = 1_000;
+const ARRIVED_EVENTS_MAX: usize = 100;
 
 /// One of the apps whose webhooks are believed.
 struct App {
@@ -71,6 +73,8 @@ pub(super) struct Receiver {
     clock: Clock,
     books: Option<Books>,
     remembered: Mutex<Remembered>,
+    /// What the names of this run's sacrificial channels have in them.
+    sacrificial: String,
 }
 
 /// Signatures of webhooks that were taken, which no two of them share.
@@ -110,7 +114,7 @@ impl Receiver {
     /// Nobody can listen there, or certificate and key are of no use.
     pub(super) async fn open(
         webhooks: &Webhooks,
-        clusters: &[ClusterPlan],
+        plan: &Plan,
         clock: Clock,
         books: Option<Books>,
     ) -> Result<(Self, Arrivals), RunError> {
@@ -120,7 +124,7 @@ impl Receiver {
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|error| RunError::Listen(*listen, error))?;
         let mut arrivals = HashMap::new();
-        let apps = clusters.iter().map(|cluster| {
+        let apps = plan.clusters.iter().map(|cluster| {
             let (arrived, arrivals_in) = mpsc::channel(ARRIVED_MAX);
             arrivals.insert(cluster.role, arrivals_in);
             App {
@@ -134,7 +138,8 @@ impl Receiver {
         let apps = apps.collect();
         let acceptor = config.map(TlsAcceptor::from);
         let remembered = Mutex::default();
-        Ok((Self { listener, acceptor, apps, clock, books, remembered }, arrivals))
+        let sacrificial = sacrificial_tail(plan);
+        Ok((Self { listener, acceptor, apps, clock, books, remembered, sacrificial }, arrivals))
     }
 
     /// Receives until `leave`.
@@ -249,15 +254,10 @@ impl Receiver {
         }
         let at = self.clock.now();
         let read = webhook::read(body);
-        if let Some(read) = &read {
-            let signature = match signature {
-                "" => Signature::Missing,
-                _ if is_genuine => Signature::Right,
-                _ => Signature::Wrong,
-            };
-            tell_of_own(app, signature, at, &read.events, body);
-        }
         if !is_genuine {
+            let signature =
+                if signature.is_empty() { Signature::Missing } else { Signature::Wrong };
+            self.tell_of_own(app, signature, at, read.as_ref(), body);
             return Err(forged);
         }
         let read = read.ok_or((Refusal::Unreadable, StatusCode::BAD_REQUEST))?;
@@ -267,11 +267,17 @@ impl Receiver {
             // Whoever repeats it shall not go on: it was taken once.
             return Err((Refusal::Stale, StatusCode::OK));
         }
-        let Some(Books { keeper, facts }) = &self.books else { return Ok(StatusCode::OK) };
+        let Some(Books { keeper, facts }) = &self.books else {
+            self.tell_of_own(app, Signature::Right, at, Some(&read), body);
+            return Ok(StatusCode::OK);
+        };
         // The sender tries again. Nobody is held up by a collector that is.
         let Ok(place) = facts.try_reserve() else { return Ok(StatusCode::SERVICE_UNAVAILABLE) };
+        self.tell_of_own(app, Signature::Right, at, Some(&read), body);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = if remembered.is_new(signature, at) {
+        // Both apps may have one secret, and its digits may be written large or small.
+        let id = format!("{} {}", app.role, signature.to_ascii_lowercase());
+        let second = if remembered.is_new(&id, at) {
             let told = read.events.into_iter().map(|event| Told {
                 kind: event.kind,
                 is_own: is_of_a_canary(&event.channel),
@@ -287,17 +293,25 @@ impl Receiver {
         place.send(Fact::Webhook(app.role, at, Box::new(second)));
         Ok(StatusCode::OK)
     }
-}
 
-/// Whoever scripts something on sacrificial channels wants to know of every webhook that tells of
-/// them: nobody else knows their names, so even one with a wrong signature is the app's.
-fn tell_of_own(app: &App, signature: Signature, at: RunTime, events: &[Event], body: &[u8]) {
-    let own: Vec<_> =
-        events.iter().filter(|event| is_of_a_canary(&event.channel)).cloned().collect();
-    if !own.is_empty() {
-        let id = webhook::sign(&app.secret, body);
-        // Nobody listens where nothing is scripted.
-        let _ = app.arrived.try_send(Arrived { at, signature, id, events: own });
+    /// Whoever scripts something on sacrificial channels wants to know of every webhook that tells
+    /// of them: nobody else knows their names, so even one with a wrong signature is the app's.
+    fn tell_of_own(
+        &self,
+        app: &App,
+        signature: Signature,
+        at: RunTime,
+        read: Option<&Webhook>,
+        body: &[u8],
+    ) {
+        let events = read.into_iter().flat_map(|read| &read.events);
+        let own = events.filter(|event| event.channel.contains(&self.sacrificial));
+        let own: Vec<_> = own.take(ARRIVED_EVENTS_MAX).cloned().collect();
+        if !own.is_empty() {
+            let id = webhook::sign(&app.secret, body);
+            // Nobody listens where nothing is scripted.
+            let _ = app.arrived.try_send(Arrived { at, signature, id, events: own });
+        }
     }
 }
 

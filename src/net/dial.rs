@@ -88,6 +88,8 @@ pub struct DialError {
     pub phase: Phase,
     /// Whether the same dial may succeed later.
     pub may_pass: bool,
+    /// Whether nothing was heard in time.
+    pub is_late: bool,
     /// Cause and cure.
     pub message: String,
 }
@@ -390,7 +392,7 @@ impl Attempt<'_> {
                 self.target.authority(),
                 humantime::format_duration(self.bound)
             );
-            DialError { phase, may_pass: true, message }
+            DialError { phase, may_pass: true, is_late: true, message }
         })
     }
 }
@@ -403,6 +405,7 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let resolve_error = |error: io::Error| DialError {
         phase: Phase::Resolve,
         may_pass: true,
+        is_late: false,
         message: format!("DNS does not resolve {} ({error}); check the host name", target.host),
     };
     let addresses = attempt.within(Phase::Resolve, lookup).await?.map_err(resolve_error)?;
@@ -413,7 +416,7 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let addresses: Vec<_> = addresses.filter(is_meant).collect();
     if let (true, Some(family)) = (addresses.is_empty(), family) {
         let message = format!("{} has no {} address", target.host, family.as_str());
-        return Err(DialError { phase: Phase::Resolve, may_pass: false, message });
+        return Err(DialError { phase: Phase::Resolve, may_pass: false, is_late: false, message });
     }
     let each = attempt.end.since(resolved) / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let tcp = attempt.within(Phase::Connect, connect(target, &addresses, each)).await??;
@@ -430,6 +433,7 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
         phase: Phase::Tls,
         may_pass: false,
+        is_late: false,
         message: format!("{} is no host name that a certificate can name", target.host),
     })?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stamped);
@@ -463,6 +467,7 @@ async fn connect(
     Err(DialError {
         phase: Phase::Connect,
         may_pass: true,
+        is_late: false,
         message: format!(
             "{} cannot be reached ({why}); check that the server runs there",
             target.authority()
@@ -486,7 +491,7 @@ fn tls_error(target: &Target, error: &io::Error) -> DialError {
             target.authority()
         ),
     };
-    DialError { phase: Phase::Tls, may_pass: certificate.is_none(), message }
+    DialError { phase: Phase::Tls, may_pass: certificate.is_none(), is_late: false, message }
 }
 
 fn upgrade_error(target: &Target, error: &WsError) -> DialError {
@@ -501,5 +506,5 @@ fn upgrade_error(target: &Target, error: &WsError) -> DialError {
             target.authority()
         ),
     };
-    DialError { phase: Phase::Upgrade, may_pass: true, message }
+    DialError { phase: Phase::Upgrade, may_pass: true, is_late: false, message }
 }

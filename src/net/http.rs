@@ -67,6 +67,7 @@ pub async fn connect(
         http1::handshake(TokioIo::new(transport)).await.map_err(|error| DialError {
             phase: dial::Phase::Connect,
             may_pass: true,
+            is_late: false,
             message: format!("{} closed the connection ({error})", target.authority()),
         })?;
     // What ends a connection is told by the request on it, or by `is_usable`.

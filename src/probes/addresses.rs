@@ -32,10 +32,14 @@ async fn reached(site: &Site, family: Family) -> Result<Reading, Fault> {
             client.leave().await;
             value("reached")
         }
-        Err(_) => {
-            // Where it is there at all, that is an answer.
+        Err(fault) => {
+            // Where it is there at all, that is an answer; but it may be the way from here that
+            // leads nowhere.
             Client::connect(site).await?.leave().await;
-            value("an address, but nobody there")
+            Ok(Reading::Failed(match fault {
+                Fault::Lost(why) => why,
+                _ => "an address, but nobody there".to_owned(),
+            }))
         }
     }
 }

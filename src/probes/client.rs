@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::model::{ChannelName, SocketId};
-use crate::net::dial::{self, Phases, Socket, Target};
+use crate::net::dial::{self, DialError, Phases, Socket, Target};
 use crate::pusher::auth;
 use crate::pusher::frame::{self, Data, ErrorData, Established, PING, PONG, ServerFrame};
 
@@ -172,9 +172,13 @@ pub(super) struct Client<'a> {
 impl<'a> Client<'a> {
     /// A WebSocket there, which has said nothing and was told nothing yet.
     pub(super) async fn open(site: &'a Site, target: &Target) -> Result<Self, Fault> {
+        Self::try_open(site, target).await.map_err(|error| Fault::Lost(error.to_string()))
+    }
+
+    /// The same, with what keeps it from that.
+    pub(super) async fn try_open(site: &'a Site, target: &Target) -> Result<Self, DialError> {
         site.turns.next().await;
-        let dialled = dial::websocket(target, site.clock, WAIT).await;
-        let (socket, _, phases) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
+        let (socket, _, phases) = dial::websocket(target, site.clock, WAIT).await?;
         #[expect(clippy::expect_used, reason = "digits, a dot, digits: always a socket id")]
         let id = SocketId::new("1.1").expect("a socket id");
         let (activity_timeout, greeted) = (None, Duration::ZERO);
@@ -453,6 +457,14 @@ impl<'a> Client<'a> {
                 },
                 () = tokio::time::sleep_until(clock.instant(due).into()) => {
                     if clock.now() >= end {
+                        // Something in between may have forgotten it without a word.
+                        match self.settle().await {
+                            Ok(_) => return Ok(stay),
+                            Err(Fault::Closed(code)) => stay.closed = Some(code),
+                            Err(Fault::Silent(_) | Fault::Lost(_)) => stay.closed = Some(1006),
+                            Err(fault) => return Err(fault),
+                        }
+                        Self::connect(self.site).await?.leave().await;
                         return Ok(stay);
                     }
                     next = next.after(every);

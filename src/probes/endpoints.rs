@@ -40,22 +40,27 @@ pub struct Endpoints {
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let Endpoints { channels, users } = &site.endpoints;
-    let none = || Reading::NotApplicable("the scenario names none".to_owned());
+    let none = |why: &str| Reading::NotApplicable(why.to_owned());
     for (row, endpoint) in [(Row::AuthEndpoint, channels), (Row::UserAuthEndpoint, users)] {
         let reading = match endpoint {
             Some(endpoint) => signs(site, endpoint).await?,
-            None => none(),
+            None => none("the scenario names none"),
         };
         found.push((row, reading));
     }
+    // Who signs nothing at all forbids nothing.
+    let signs = found
+        .iter()
+        .any(|(row, reading)| *row == Row::AuthEndpoint && matches!(reading, Reading::Value(_)));
     let forbidden = channels.as_ref().and_then(|of| Some((of, of.forbidden.as_ref()?)));
     let reading = match forbidden {
+        Some(_) if !signs => none("it signs nothing"),
         Some((endpoint, channel)) => {
             let answer = ask(site, endpoint, Subject::Channel(channel)).await?;
             let is_signed = answer.status == 200 && endpoint::has_auth(&answer.body);
             Reading::Value(if is_signed { "signed" } else { "refused" }.to_owned())
         }
-        None => none(),
+        None => none("the scenario names none"),
     };
     found.push((Row::AuthEndpointForbidden, reading));
     Ok(())
@@ -67,7 +72,8 @@ async fn signs(site: &Site, endpoint: &Endpoint) -> Result<Reading, Fault> {
     let answer = ask(site, endpoint, subject).await?;
     let signed = match endpoint::read(subject, answer.status, &answer.body) {
         Ok(signed) => signed,
-        Err(unusable) => return Ok(Reading::Value(unusable.to_string())),
+        // Who asks may be the one who is wrong.
+        Err(unusable) => return Ok(Reading::Failed(unusable.to_string())),
     };
     let said = match signed.verify(&nobodys_socket(), subject, &site.signer, None) {
         Ok(()) => "it signs for this app",

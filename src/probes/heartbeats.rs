@@ -12,6 +12,8 @@ use super::{Found, Site};
 
 /// The timeout of a cluster that tells of none.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// No cluster can mean a shorter one.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// A connection is watched for its timeout times this.
 const TIMES: f64 = 2.6;
 /// Longest time for which one is watched.
@@ -27,11 +29,12 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let told = first.activity_timeout.map(Duration::from_secs);
     first.leave().await;
     let beat = site.beat.or(told).unwrap_or(TIMEOUT);
-    let watch = beat.mul_f64(TIMES);
-    if watch > WATCH_MAX {
+    // It is the cluster that says so: it may say anything.
+    if beat > WATCH_MAX.div_f64(TIMES) || beat < TIMEOUT_MIN {
         let timeout = humantime::format_duration(beat);
-        return Err(Fault::Silent(format!("its timeout of {timeout} is too long to wait for")));
+        return Err(Fault::Silent(format!("its timeout of {timeout} cannot be waited for")));
     }
+    let watch = beat.mul_f64(TIMES);
     let stay = async |channel: &ChannelName, manner: Beat| {
         let mut client = on(site, channel).await?;
         let stay = client.stay(watch, (manner, beat)).await?;

@@ -121,7 +121,17 @@ pub(super) async fn probe_limit(site: &Site, found: &mut Found) -> Result<(), Fa
         let mut member = Client::connect(site).await?;
         match member.subscribe(&channel, &format!("pc-{}", members.len())).await {
             Ok(_) => members.push(member),
-            Err(Fault::Barred(why)) => refused = Some(why),
+            Err(Fault::Barred(why)) => {
+                member.leave().await;
+                // It may be too many at a time, and not too many at all.
+                tokio::time::sleep(site.news_within).await;
+                let mut again = Client::connect(site).await?;
+                match again.subscribe(&channel, &format!("pc-{}", members.len())).await {
+                    Ok(_) => members.push(again),
+                    Err(Fault::Barred(_)) => refused = Some(why),
+                    Err(fault) => return Err(fault),
+                }
+            }
             Err(fault) => return Err(fault),
         }
     }

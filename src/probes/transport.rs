@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::net::dial::{self, Target};
+use crate::net::dial::{self, DialError, Phase, Target};
 use crate::net::tls;
 use crate::verify::parity::{ConnectTime, Reading, Row};
 
@@ -23,16 +23,19 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         client.leave().await;
     }
     found.push((Row::ConnectTime, Reading::ConnectTime(median(&times))));
-    if site.socket.is_secure() {
-        let (socket, api) = (versions(site, &site.socket).await?, versions(site, &site.api).await?);
-        let said = if socket == api { socket } else { format!("{socket}; the API: {api}") };
-        found.push((Row::TlsVersions, Reading::Value(said)));
-        certificate(site, found).await?;
-    } else {
-        let said = if site.api.is_secure() { "none; the API: TLS" } else { "none" };
-        found.push((Row::TlsVersions, Reading::Value(said.to_owned())));
-        for row in [Row::CertificateTrust, Row::CertificateKey, Row::CertificateExpiry] {
-            found.push((row, Reading::NotApplicable("no TLS".to_owned())));
+    let socket = versions(site, &site.socket).await?;
+    let api = versions(site, &site.api).await?;
+    found.push((Row::TlsVersions, Reading::Value(joined(&socket, &api))));
+    match certificates(site).await? {
+        Some((trust, key, left)) => {
+            found.push((Row::CertificateTrust, Reading::Value(trust)));
+            found.push((Row::CertificateKey, Reading::Value(key)));
+            found.push((Row::CertificateExpiry, Reading::Days(left)));
+        }
+        None => {
+            for row in [Row::CertificateTrust, Row::CertificateKey, Row::CertificateExpiry] {
+                found.push((row, Reading::NotApplicable("no TLS".to_owned())));
+            }
         }
     }
     found.push((Row::PlainWebSocket, plain(site).await?));
@@ -56,15 +59,25 @@ fn median(times: &[(dial::Phases, Duration)]) -> ConnectTime {
     }
 }
 
+/// What is true of the WebSocket's address and of the API's.
+fn joined(socket: &str, api: &str) -> String {
+    if socket == api { socket.to_owned() } else { format!("{socket}; the API: {api}") }
+}
+
 /// The versions of TLS that are taken. Older ones are no longer safe, and nobody here speaks them.
 async fn versions(site: &Site, target: &Target) -> Result<String, Fault> {
+    if !target.is_secure() {
+        return Ok("none".to_owned());
+    }
     let mut taken = Vec::new();
     for (name, version) in [("1.2", &TLS12), ("1.3", &TLS13)] {
         let config = tls::client_config_of(site.ca_pem.as_deref(), &[version]);
         let config = config.map_err(|error| Fault::Lost(error.to_string()))?;
         site.turns.next().await;
-        if dial::stream(&target.clone().with_tls(&config), site.clock, WAIT).await.is_ok() {
-            taken.push(name);
+        match dial::stream(&target.clone().with_tls(&config), site.clock, WAIT).await {
+            Ok(_) => taken.push(name),
+            Err(error) if error.phase == Phase::Tls && !error.is_late => {}
+            Err(error) => return Err(Fault::Lost(error.to_string())),
         }
     }
     if taken.is_empty() {
@@ -74,32 +87,52 @@ async fn versions(site: &Site, target: &Target) -> Result<String, Fault> {
     Ok(format!("TLS {}", taken.join(" and ")))
 }
 
-async fn certificate(site: &Site, found: &mut Found) -> Result<(), Fault> {
+/// Who trusts the certificates, their kinds of key, and the days that the first of them to expire
+/// has left; `None` without TLS.
+async fn certificates(site: &Site) -> Result<Option<(String, String, i64)>, Fault> {
+    let mut all = Vec::new();
+    for target in [&site.socket, &site.api] {
+        if target.is_secure() {
+            all.push(certificate(site, target).await?);
+        }
+    }
+    let (Some((trust, key, one)), Some((api_trust, api_key, other))) = (all.first(), all.last())
+    else {
+        return Ok(None);
+    };
+    Ok(Some((joined(trust, api_trust), joined(key, api_key), *one.min(other))))
+}
+
+async fn certificate(
+    site: &Site,
+    target: &Target,
+) -> Result<(&'static str, &'static str, i64), Fault> {
+    let lost = |error: DialError| Fault::Lost(error.to_string());
     site.turns.next().await;
-    let dialled = dial::stream(&site.socket, site.clock, WAIT).await;
-    let (transport, ..) = dialled.map_err(|error| Fault::Lost(error.to_string()))?;
+    let (transport, ..) = dial::stream(target, site.clock, WAIT).await.map_err(lost)?;
     let shown = transport.certificates().first().and_then(tls::read_certificate);
     let Some(shown) = shown else {
         return Err(Fault::Silent("the certificate cannot be read".to_owned()));
     };
     drop(transport);
     // Whoever trusts the system's roots is a user's client.
-    let trusts = match (&site.ca_pem, tls::client_config(None)) {
+    let is_trusted = match (&site.ca_pem, tls::client_config(None)) {
         (None, _) => true,
         (Some(_), Err(_)) => false,
         (Some(_), Ok(roots)) => {
             site.turns.next().await;
-            let target = site.socket.clone().with_tls(&roots);
-            dial::stream(&target, site.clock, WAIT).await.is_ok()
+            match dial::stream(&target.clone().with_tls(&roots), site.clock, WAIT).await {
+                Ok(_) => true,
+                // Nothing but the certificate is wrong with it.
+                Err(error) if error.phase == Phase::Tls && !error.may_pass => false,
+                Err(error) => return Err(lost(error)),
+            }
         }
     };
-    let by = if trusts { "a root of this system" } else { "tls.ca_file alone" };
-    found.push((Row::CertificateTrust, Reading::Value(by.to_owned())));
-    found.push((Row::CertificateKey, Reading::Value(shown.key.to_owned())));
+    let trust = if is_trusted { "a root of this system" } else { "tls.ca_file alone" };
     let now = i64::try_from(site.now()).unwrap_or(i64::MAX);
     let left = shown.not_after.saturating_sub(now).div_euclid(DAY_S);
-    found.push((Row::CertificateExpiry, Reading::Days(left)));
-    Ok(())
+    Ok((trust, shown.key, left))
 }
 
 /// What becomes of who connects without TLS.
@@ -108,10 +141,16 @@ async fn plain(site: &Site) -> Result<Reading, Fault> {
     if !site.socket.is_secure() {
         return Ok(value("taken"));
     }
-    let Ok(mut client) = Client::open(site, &site.socket.clone().plain()).await else {
-        // Where it is there with TLS, that is an answer.
-        Client::connect(site).await?.leave().await;
-        return Ok(value("no WebSocket"));
+    let mut client = match Client::try_open(site, &site.socket.clone().plain()).await {
+        Ok(client) => client,
+        Err(error) => {
+            // Where it is there with TLS, that is an answer.
+            Client::connect(site).await?.leave().await;
+            return Ok(match error.is_late {
+                true => Reading::Failed("nobody answers there".to_owned()),
+                false => value("no WebSocket"),
+            });
+        }
     };
     let fate = client.fate_of_a_stranger(|h| h.event == "pusher:connection_established").await;
     client.leave().await;

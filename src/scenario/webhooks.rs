@@ -94,7 +94,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Webhooks> {
 
 fn read_path(section: &mut Section<'_>, key: &'static str, default: &str) -> String {
     let given = (key == "path").then_some(default);
-    let path = section.text_like(key, PATH, given).unwrap_or_else(|| default.to_owned());
+    let Some(path) = section.text_like(key, PATH, given) else { return default.to_owned() };
     let is_path = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
     if !path.starts_with('/') || !path.bytes().all(is_path) {
         section.problem(key, "must be a path such as \"/webhooks\"");

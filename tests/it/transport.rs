@@ -177,8 +177,16 @@ fn what_the_application_signs_is_compared_where_it_signs() {
         let (outcome, matrix) = compare(&clusters, &folder, &text, "endpoints");
         outcome.assert_code(i32::from(differs.is_some()));
         assert_eq!(differing(&matrix), Vec::from_iter(differs), "{manner}: {matrix}");
-        assert_eq!(values(&matrix, differs.unwrap_or("auth-endpoint"))[1], said, "{manner}");
+        let new = &row(&matrix, differs.unwrap_or("auth-endpoint"))["readings"]["new"];
+        let shown = new["value"].as_str().or(new["failed"].as_str());
+        assert_eq!(shown, Some(said), "{manner}");
     }
+    // Where it signs for neither, it may be us whom it does not know.
+    let text =
+        with_endpoints(&clusters, "/members").replace("/pusher/auth\"", "/pusher/auth/members\"");
+    let (outcome, matrix) = compare(&clusters, &folder, &text, "endpoints");
+    outcome.assert_code(3);
+    assert_eq!(differing(&matrix), ["auth-endpoint", "auth-endpoint-forbidden"]);
     // One that is broken says nothing of what it would sign.
     let text = with_endpoints(&clusters, "/error");
     let (outcome, matrix) = compare(&clusters, &folder, &text, "endpoints");

@@ -266,9 +266,7 @@ impl Requirements {
                             | "instrument"
                     )
             }
-            (Phase::Cutover, Some(ClusterRole::Old)) => {
-                matches!(check, "publish" | "evidence" | "webhooks")
-            }
+            (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
             (Phase::Cutover | Phase::Steady, None) => {
                 matches!(check, "instrument" | "handover" | "parity")

@@ -1,5 +1,6 @@
 //! Webhooks: whether every channel that the API shows to come or go was told of.
 
+use crate::model::WebhookKind;
 use crate::verify::verdict::Status;
 use crate::verify::webhook::WebhookFigures;
 
@@ -10,6 +11,8 @@ use super::Seen;
 pub(super) fn check(told: &WebhookFigures) -> Seen {
     let WebhookFigures { genuine, repeated, readings, listed, unsettled, .. } = *told;
     let lost = told.all_lost();
+    let of = |kind| told.kinds.get(&kind).copied().unwrap_or_default();
+    let of_channels = of(WebhookKind::ChannelOccupied) + of(WebhookKind::ChannelVacated);
     let is_nobody_there = genuine == 0 && listed == 0 && readings > 0;
     let mut detail = match genuine {
         0 if is_nobody_there => {
@@ -21,6 +24,9 @@ pub(super) fn check(told: &WebhookFigures) -> Seen {
         1 => format!("1 webhook, held against {readings} readings of the API"),
         _ => format!("{genuine} webhooks, held against {readings} readings of the API"),
     };
+    if genuine > 0 && of_channels == 0 {
+        detail += "; none tells of channels that come or go: turn on channel existence";
+    }
     if repeated > 0 {
         detail += &format!("; {repeated} came again");
     }
@@ -35,9 +41,11 @@ pub(super) fn check(told: &WebhookFigures) -> Seen {
         n => format!("; of {n} channels more it is too early to say"),
     };
     detail += &open;
-    let status = if lost > 0 {
+    // Where none comes, it may be the way to us that is closed.
+    let are_known = is_nobody_there || (genuine > 0 && of_channels > 0);
+    let status = if lost > 0 && genuine > 0 {
         Status::Fail
-    } else if (genuine == 0 && !is_nobody_there) || readings < 2 || unsettled > 0 {
+    } else if !are_known || readings < 2 || unsettled > 0 {
         Status::Inconclusive
     } else {
         Status::Pass
@@ -55,10 +63,10 @@ pub(super) fn check(told: &WebhookFigures) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::WebhookKind;
 
     fn told() -> WebhookFigures {
-        WebhookFigures { genuine: 3, readings: 5, listed: 2, ..WebhookFigures::default() }
+        let kinds = [(WebhookKind::ChannelOccupied, 2)].into();
+        WebhookFigures { genuine: 3, kinds, readings: 5, listed: 2, ..WebhookFigures::default() }
     }
 
     #[test]
@@ -86,6 +94,13 @@ mod tests {
         assert!(unsettled.detail.ends_with("of 2 channels more it is too early to say"));
         for open in [
             WebhookFigures { genuine: 0, ..told() },
+            // It may be the way to us that is closed.
+            WebhookFigures {
+                genuine: 0,
+                lost: [(WebhookKind::ChannelVacated, 1)].into(),
+                ..told()
+            },
+            WebhookFigures { kinds: [(WebhookKind::MemberAdded, 9)].into(), ..told() },
             WebhookFigures { readings: 1, ..told() },
             WebhookFigures::default(),
         ] {

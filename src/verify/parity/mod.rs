@@ -64,6 +64,8 @@ pub enum Reading {
     Longer(u64),
     /// The cluster refuses it, in these words.
     Unsupported(String),
+    /// It came to nothing, for this reason. Where it does so on both, the reason may be ours.
+    Failed(String),
     /// There is nothing of it to compare, for this reason.
     NotApplicable(String),
     /// Nothing, for this reason.
@@ -94,6 +96,7 @@ impl Reading {
             }
             Self::Longer(millis) => format!("not within {} s", millis / 1_000),
             Self::Unsupported(why) => format!("unsupported ({why})"),
+            Self::Failed(why) => format!("failed ({why})"),
             Self::NotApplicable(why) => format!("not applicable ({why})"),
             Self::NotTested(why) => format!("not tested ({why})"),
         }
@@ -101,10 +104,18 @@ impl Reading {
 
     /// The same, with no more text than is shown.
     fn bounded(&self) -> Self {
-        let cut = |text: &str| text.chars().take(READING_CHARS_MAX).collect();
+        let cut = |text: &str| match text.char_indices().nth(READING_CHARS_MAX) {
+            // What is cut off must not make two of them the same.
+            Some((end, _)) => {
+                let kept = text.get(..end).unwrap_or_default();
+                format!("{kept}… (#{:08x})", crc32fast::hash(text.as_bytes()))
+            }
+            None => text.to_owned(),
+        };
         match self {
             Self::Value(text) => Self::Value(cut(text)),
             Self::Unsupported(text) => Self::Unsupported(cut(text)),
+            Self::Failed(text) => Self::Failed(cut(text)),
             Self::NotApplicable(text) => Self::NotApplicable(cut(text)),
             Self::NotTested(text) => Self::NotTested(cut(text)),
             Self::Millis(_)
@@ -134,8 +145,10 @@ impl Reading {
                 let (one, two) = (one.total_ms(), two.total_ms());
                 alike(one.max(two) as f64 <= near(one.min(two)))
             }
-            // How much longer it takes nobody waited to see.
-            (Self::Longer(_), Self::Longer(_)) => Likeness::NotTested,
+            // How much longer it takes nobody waited to see, and why it fails nobody knows.
+            (Self::Longer(_), Self::Longer(_)) | (Self::Failed(_), Self::Failed(_)) => {
+                Likeness::NotTested
+            }
             (Self::Longer(waited), Self::Millis(took))
             | (Self::Millis(took), Self::Longer(waited)) => {
                 if *waited as f64 > near(*took) {
@@ -200,14 +213,20 @@ pub struct RowFigures {
 }
 
 impl RowFigures {
-    fn judge(&mut self, row: Row, is_told_of: bool) {
+    fn judge(&mut self, row: Row, told: &[Likeness]) {
         let of = |role| self.readings.get(&role);
         let Some((old, new)) = of(ClusterRole::Old).zip(of(ClusterRole::New)) else { return };
         let is_not = |of: &Reading| matches!(of, Reading::NotApplicable(_));
+        let is_told_of =
+            told.iter().any(|told| matches!(told, Likeness::Differs | Likeness::Accepted));
         self.likeness = match old.compared(new, row.slack()) {
             Likeness::Differs if self.accepted.is_some() => Likeness::Accepted,
             // What is not there cannot differ, where another row says that it is not there.
             _ if is_told_of && is_not(old) != is_not(new) => Likeness::Same,
+            // And where nobody knows whether it is there, nobody knows that either.
+            Likeness::Same if is_not(old) && told.contains(&Likeness::NotTested) => {
+                Likeness::NotTested
+            }
             likeness => likeness,
         };
     }
@@ -238,11 +257,10 @@ impl ParityFigures {
         }
         let dependent = self.rows.keys().copied().filter(|of| of.rests_on().contains(&row));
         for row in std::iter::once(row).chain(dependent).collect::<Vec<_>>() {
-            let mut told = row.rests_on().iter().filter_map(|told| self.rows.get(told));
-            let is_told_of =
-                told.any(|told| matches!(told.likeness, Likeness::Differs | Likeness::Accepted));
+            let told = row.rests_on().iter().filter_map(|told| self.rows.get(told));
+            let told: Vec<_> = told.map(|told| told.likeness).collect();
             if let Some(figures) = self.rows.get_mut(&row) {
-                figures.judge(row, is_told_of);
+                figures.judge(row, &told);
             }
         }
     }

@@ -132,10 +132,12 @@ impl Row {
                 &[Self::SignIn]
             }
             Self::IdleTime => &[Self::Idle],
+            Self::AuthEndpointForbidden => &[Self::AuthEndpoint],
             Self::CertificateTrust | Self::CertificateKey | Self::CertificateExpiry => {
                 &[Self::TlsVersions]
             }
-            Self::WebhookLeavingDelay
+            Self::WebhookDelay
+            | Self::WebhookLeavingDelay
             | Self::WebhookOccupied
             | Self::WebhookVacated
             | Self::WebhookMemberAdded
@@ -144,11 +146,11 @@ impl Row {
             | Self::WebhookBatches
             | Self::WebhookOrder
             | Self::WebhookSignature
-            | Self::WebhookDoubles => &[Self::WebhookDelay],
-            Self::WebhookCacheMiss => &[Self::WebhookDelay, Self::KindCache],
-            Self::WebhookClientEvent => &[Self::WebhookDelay, Self::ClientEvents],
+            | Self::WebhookDoubles => &[Self::WebhookArrival],
+            Self::WebhookCacheMiss => &[Self::WebhookArrival, Self::KindCache],
+            Self::WebhookClientEvent => &[Self::WebhookArrival, Self::ClientEvents],
             Self::WebhookSender => {
-                &[Self::WebhookDelay, Self::ClientEvents, Self::WebhookClientEvent]
+                &[Self::WebhookArrival, Self::ClientEvents, Self::WebhookClientEvent]
             }
             _ => &[],
         }
@@ -523,9 +525,12 @@ rows! {
     }
     /// What webhooks tell.
     Webhooks "webhooks" Seconds 30 {
+        WebhookArrival "webhook-arrival"
+            "webhooks of the app are"
+            "set the new app's webhooks as old has them, and let their URL be the same receiver's"
         WebhookDelay "webhook-delay"
             "webhooks come after"
-            "set the new app's webhooks as old has them, and let their URL be the same receiver's"
+            "the backend learns sooner or later of what happened; see what lies between"
         WebhookLeavingDelay "webhook-leaving-delay"
             "webhooks of who leaves come after"
             "the backend learns sooner or later that somebody left; let it wait for no fixed time"

@@ -150,6 +150,9 @@ struct Known {
     is_own: bool,
     /// What webhooks said last, and when that was sent.
     told: Option<(u64, bool)>,
+    /// Whether two of one instant said different things: which of them is later, only the API
+    /// can tell.
+    is_ambiguous: bool,
     /// What the API said last.
     is_listed: bool,
     /// Since which reading both have said different things.
@@ -193,6 +196,17 @@ impl Channels {
         }
         self.known.get_mut(name)
     }
+}
+
+/// A channel that the API lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it is one of a canary's.
+    pub is_own: bool,
+    /// Whether it came to be occupied when webhooks were received already.
+    pub is_due: bool,
 }
 
 /// What is known of a channel on one cluster, from both sources.
@@ -265,7 +279,7 @@ impl Occupied {
     pub fn list<'a>(
         &mut self,
         role: ClusterRole,
-        listed: impl IntoIterator<Item = (&'a str, bool)>,
+        listed: impl IntoIterator<Item = Listing<'a>>,
         at: RunTime,
     ) -> WebhookSecond {
         let mut second = WebhookSecond { readings: 1, ..WebhookSecond::default() };
@@ -274,12 +288,12 @@ impl Occupied {
         let is_first = !std::mem::replace(&mut of.was_listed, true);
         of.known.values_mut().for_each(|known| known.is_listed = false);
         let mut were_there = Vec::new();
-        for (name, is_own) in listed {
+        for Listing { name, is_own, is_due } in listed {
             let Some(known) = of.entry(name, is_own) else { continue };
             known.is_listed = true;
             second.listed += 1;
             // Who was there before anybody listened is not told of until he leaves.
-            if is_first && known.told.is_none() {
+            if is_first && !is_due && known.told.is_none() {
                 were_there.push(Told {
                     kind: WebhookKind::ChannelOccupied,
                     channel: name.to_owned(),
@@ -290,6 +304,7 @@ impl Occupied {
         for told in &were_there {
             self.set(role, told, (0, true), at);
         }
+        self.settle_ambiguous(role, at);
         let Some(of) = self.clusters.get_mut(&role) else { return second };
         of.unsettled = 0;
         for (name, known) in &mut of.known {
@@ -317,16 +332,34 @@ impl Occupied {
         self.state(role, second)
     }
 
+    /// Takes the API's word where webhooks of one instant contradict each other.
+    fn settle_ambiguous(&mut self, role: ClusterRole, at: RunTime) {
+        let Some(of) = self.clusters.get_mut(&role) else { return };
+        let mut gone = Vec::new();
+        for (name, known) in of.known.iter_mut().filter(|(_, known)| known.is_ambiguous) {
+            known.is_ambiguous = false;
+            if let (Some((sent_ms, true)), false) = (known.told, known.is_listed) {
+                let kind = WebhookKind::ChannelVacated;
+                let told = Told { kind, channel: name.clone(), is_own: known.is_own };
+                gone.push((told, sent_ms.saturating_add(1)));
+            }
+        }
+        for (told, sent_ms) in gone {
+            self.set(role, &told, (sent_ms, false), at);
+        }
+    }
+
     /// Nothing new of this cluster.
     pub fn now(&self, role: ClusterRole) -> WebhookSecond {
         self.state(role, WebhookSecond::default())
     }
 
-    /// Each channel of the application whose name starts so, with what is known of it on each
-    /// cluster: by webhooks, and by the API.
+    /// The first channels of the application whose names start so, with what is known of each on
+    /// each cluster: by webhooks, and by the API.
     pub fn channels<'a>(
         &'a self,
         prefix: &'a str,
+        most: usize,
     ) -> impl Iterator<Item = (&'a str, BTreeMap<ClusterRole, [Presence; 2]>)> {
         let from = |of: &'a Channels| {
             let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
@@ -334,10 +367,11 @@ impl Occupied {
                 .known
                 .range::<str, _>(from)
                 .take_while(move |(name, _)| name.starts_with(prefix));
-            names.filter(|(_, known)| !known.is_own).map(|(name, _)| name.as_str())
+            let names = names.filter(|(_, known)| !known.is_own);
+            names.map(|(name, _)| name.as_str()).take(most)
         };
         let names: BTreeSet<&str> = self.clusters.values().flat_map(from).collect();
-        names.into_iter().map(|name| {
+        names.into_iter().take(most).map(|name| {
             let of = self.clusters.iter().map(|(role, of)| (*role, of.presence(name)));
             (name, of.collect())
         })
@@ -356,9 +390,17 @@ impl Occupied {
             elsewhere.filter_map(|(_, of)| of.known.get(&told.channel)).any(Known::is_open);
         let Some(of) = self.clusters.get_mut(&role) else { return };
         let Some(known) = of.entry(&told.channel, told.is_own) else { return };
-        // One that comes again says nothing new. Of two of one instant, that somebody is there.
-        if known.told.is_some_and(|before| said <= before) {
-            return;
+        match known.told {
+            Some(before) if said.0 == before.0 && said.1 != before.1 => {
+                known.is_ambiguous = true;
+                // Until the API tells, somebody is there.
+                if before.1 {
+                    return;
+                }
+            }
+            // One that comes again says nothing new.
+            Some(before) if said.0 <= before.0 => return,
+            _ => known.is_ambiguous = false,
         }
         let was_open = known.is_open();
         known.told = Some(said);
@@ -385,7 +427,8 @@ impl Occupied {
         let Some(of) = self.clusters.get(&role) else { return second };
         let has_overflowed = self.clusters.values().any(|of| of.has_overflowed);
         WebhookSecond {
-            unsettled: of.unsettled,
+            // Of what found no room nobody can say anything.
+            unsettled: of.unsettled + u64::from(of.has_overflowed),
             open: of.open + u64::from(of.has_overflowed),
             open_anywhere: self.open_anywhere + u64::from(has_overflowed),
             changed: of.changed,
@@ -495,171 +538,4 @@ impl WebhookFigures {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: ClusterRole = ClusterRole::Old;
-    const NEW: ClusterRole = ClusterRole::New;
-    const LOST_AFTER: Duration = Duration::from_secs(60);
-
-    fn told(channel: &str, is_occupied: bool) -> Told {
-        let kind = match is_occupied {
-            true => WebhookKind::ChannelOccupied,
-            false => WebhookKind::ChannelVacated,
-        };
-        Told { kind, channel: channel.to_owned(), is_own: false }
-    }
-
-    fn occupied() -> Occupied {
-        Occupied::new(ClusterRole::ALL, LOST_AFTER)
-    }
-
-    fn at(seconds: u64) -> RunTime {
-        RunTime::from_millis(1_000 * seconds)
-    }
-
-    fn told_all(webhooks: &[(u64, &[Told])]) -> WebhookFigures {
-        let (mut occupied, mut figures) = (occupied(), WebhookFigures::default());
-        for (second, (sent_ms, told)) in (1..).zip(webhooks) {
-            figures.add(&occupied.note(OLD, *sent_ms, told, at(second)));
-        }
-        figures.settle(RunTime::ZERO, at(60));
-        figures
-    }
-
-    #[test]
-    fn an_app_is_empty_from_the_webhook_that_vacates_its_last_channel() {
-        let figures =
-            told_all(&[(10, &[told("a", true), told("b", true)]), (20, &[told("a", false)])]);
-        assert_eq!((figures.open, figures.empty_for), (1, Duration::ZERO));
-        let figures = told_all(&[
-            (10, &[told("a", true), told("b", true)]),
-            (20, &[told("a", false)]),
-            (30, &[told("b", false)]),
-        ]);
-        assert_eq!((figures.open, figures.empty_for), (0, Duration::from_secs(57)));
-        assert_eq!((figures.genuine, figures.occupied, figures.vacated), (3, 2, 2));
-        // Nobody told of anybody: nothing changed since the beginning.
-        assert_eq!(told_all(&[]).empty_for, Duration::from_secs(60));
-    }
-
-    #[test]
-    fn webhooks_may_come_twice_and_in_any_order() {
-        let occupied = (10, &[told("a", true)][..]);
-        let vacated = (20, &[told("a", false)][..]);
-        assert_eq!(told_all(&[vacated, occupied]).open, 0);
-        assert_eq!(told_all(&[occupied, occupied, vacated, vacated]).open, 0);
-        assert_eq!(told_all(&[occupied, vacated, occupied]).open, 0);
-        let again = (30, &[told("a", true)][..]);
-        assert_eq!(told_all(&[occupied, again, vacated]).open, 1);
-        // One webhook has its events in order.
-        assert_eq!(told_all(&[(10, &[told("a", true), told("a", false)])]).open, 0);
-        assert_eq!(told_all(&[(10, &[told("a", false), told("a", true)])]).open, 1);
-    }
-
-    #[test]
-    fn a_channel_that_was_occupied_before_anybody_listened_may_be_vacated() {
-        let figures = told_all(&[(10, &[told("a", false)])]);
-        assert_eq!((figures.open, figures.vacated), (0, 1));
-        assert_eq!(figures.empty_for, Duration::from_secs(59), "somebody was there until then");
-        let mut occupied = occupied();
-        assert_eq!(occupied.list(OLD, [("a", false)], at(1)).open, 1);
-        assert_eq!(occupied.note(OLD, 10, &[told("a", false)], at(2)).open, 0);
-    }
-
-    #[test]
-    fn who_does_something_is_there() {
-        let event = Told { kind: WebhookKind::ClientEvent, ..told("private-a", true) };
-        assert_eq!(told_all(&[(10, &[event])]).empty_for, Duration::from_secs(59));
-    }
-
-    #[test]
-    fn more_channels_than_can_be_kept_in_mind_are_never_all_empty() {
-        let mut occupied = occupied();
-        let all: Vec<_> = (0..=CHANNELS_MAX).map(|n| told(&format!("private-{n}"), true)).collect();
-        let second = occupied.note(OLD, 1, &all, RunTime::ZERO);
-        assert_eq!(second.open, CHANNELS_MAX as u64 + 1);
-        let gone: Vec<_> = all.iter().map(|told| self::told(&told.channel, false)).collect();
-        assert_eq!(occupied.note(OLD, 2, &gone, RunTime::ZERO).open, 1);
-        // Nor is any of their webhooks said to be lost.
-        occupied.list(OLD, [("private-0", false)], at(1));
-        assert_eq!(occupied.list(OLD, [("private-0", false)], at(100)).all_lost(), 0);
-    }
-
-    #[test]
-    fn a_channel_is_vacated_when_both_apps_have_said_so() {
-        let mut occupied = occupied();
-        let open = |second: WebhookSecond| (second.open, second.open_anywhere);
-        assert_eq!(open(occupied.note(OLD, 10, &[told("a", true)], at(1))), (1, 1));
-        assert_eq!(open(occupied.note(NEW, 11, &[told("a", true)], at(2))), (1, 1));
-        assert_eq!(open(occupied.note(NEW, 12, &[told("b", true)], at(3))), (2, 2));
-        assert_eq!(open(occupied.note(OLD, 13, &[told("a", false)], at(4))), (0, 2));
-        let shown = |occupied: &Occupied| -> Vec<_> {
-            let all = occupied.channels("a").map(|(_, of)| (of[&OLD], of[&NEW]));
-            all.collect()
-        };
-        use Presence::{Occupied as There, Unknown, Vacated};
-        assert_eq!(shown(&occupied), [([Vacated, Unknown], [There, Unknown])]);
-        occupied.list(NEW, [("b", false)], at(5));
-        assert_eq!(open(occupied.note(NEW, 14, &[told("a", false)], at(6))), (1, 1));
-        assert_eq!(shown(&occupied), [([Vacated, Unknown], [Vacated, Vacated])]);
-        let all: Vec<_> = occupied.channels("").map(|(name, _)| name).collect();
-        assert_eq!(all, ["a", "b"]);
-    }
-
-    #[test]
-    fn what_the_api_says_for_long_and_no_webhook_did_was_told_by_one_that_was_lost() {
-        let mut occupied = occupied();
-        let lost = |second: &WebhookSecond| {
-            let ones = second.lost_ones.iter();
-            ones.map(|one| (one.kind, one.channel.clone())).collect::<Vec<_>>()
-        };
-        let (there, gone) = (WebhookKind::ChannelOccupied, WebhookKind::ChannelVacated);
-        // Somebody is there from the beginning, and leaves without a webhook.
-        assert_eq!(occupied.list(OLD, [("a", false)], at(0)).all_lost(), 0);
-        let second = occupied.list(OLD, [], at(10));
-        assert_eq!((second.all_lost(), second.unsettled), (0, 0), "it may be on its way");
-        let second = occupied.list(OLD, [("b", false)], at(69));
-        assert_eq!((second.all_lost(), second.unsettled), (0, 1));
-        let second = occupied.list(OLD, [("b", false)], at(70));
-        assert_eq!(lost(&second), [(gone, "a".to_owned())]);
-        assert_eq!((second.all_lost(), second.unsettled), (1, 1), "of b it is not known yet");
-        // It is said once.
-        let second = occupied.list(OLD, [("b", false)], at(129));
-        assert_eq!(lost(&second), [(there, "b".to_owned())]);
-        assert_eq!(occupied.list(OLD, [("b", false)], at(900)).all_lost(), 0);
-        // And again, if it happens again.
-        occupied.note(OLD, 20, &[told("a", false), told("b", true)], at(901));
-        assert_eq!(occupied.list(OLD, [("b", false)], at(902)).unsettled, 0);
-        occupied.list(OLD, [], at(910));
-        assert_eq!(lost(&occupied.list(OLD, [], at(970))), [(gone, "b".to_owned())]);
-    }
-
-    #[test]
-    fn a_webhook_that_comes_in_time_settles_it() {
-        let mut occupied = occupied();
-        occupied.list(NEW, [], at(0));
-        occupied.list(NEW, [("a", false)], at(10));
-        occupied.note(NEW, 5, &[told("a", true)], at(50));
-        assert_eq!(occupied.list(NEW, [("a", false)], at(100)).all_lost(), 0);
-        // Who comes and goes between two readings is not the same one all the time.
-        occupied.list(NEW, [], at(110));
-        occupied.note(NEW, 6, &[told("a", false)], at(111));
-        occupied.note(NEW, 7, &[told("a", true)], at(112));
-        let second = occupied.list(NEW, [], at(175));
-        assert_eq!((second.all_lost(), second.unsettled), (0, 0));
-    }
-
-    #[test]
-    fn channels_of_canaries_are_held_against_the_api_and_open_nothing() {
-        let mut occupied = occupied();
-        let own = Told { is_own: true, ..told("private-pc-82bb3eff-0", true) };
-        let second = occupied.note(NEW, 1, &[own], at(1));
-        assert_eq!((second.open, second.own, second.occupied), (0, 1, 0));
-        occupied.list(NEW, [("private-pc-82bb3eff-0", true), ("pc-82bb3eff-1", true)], at(2));
-        let second = occupied.list(NEW, [("pc-82bb3eff-1", true)], at(10));
-        assert_eq!((second.open, second.open_anywhere), (0, 0));
-        assert_eq!(occupied.list(NEW, [("pc-82bb3eff-1", true)], at(70)).all_lost(), 1);
-        assert_eq!(occupied.channels("").count(), 0);
-    }
-}
+mod tests;
