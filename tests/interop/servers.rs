@@ -407,21 +407,15 @@ pub fn trials(required: bool) -> Vec<Trial> {
         let name = format!("{} to {}: nothing is lost", old.name(), new.name());
         add(name, &[old, new], Box::new(move || nothing_is_lost(old, new)));
     }
-    for (old, new) in [(Sockudo, Sockudo), (Soketi, Sockudo)] {
-        let (from, to) = (old.name(), new.name());
-        let name = format!("{from} to {to}: what an application forgets to publish is named");
-        add(name, &[old, new], Box::new(move || an_application_is_watched(old, new)));
-    }
     // The same server twice is tried where there is time for it.
     let is_long = std::env::var_os("PUSHER_CANARY_LONG").is_some();
     let same = is_long.then_some((Sockudo, Sockudo));
     for (old, new) in same.into_iter().chain([(Soketi, Sockudo)]) {
         let (from, to) = (old.name(), new.name());
+        let name = format!("{from} to {to}: what an application forgets to publish is named");
+        add(name, &[old, new], Box::new(move || an_application_is_watched(old, new)));
         let name = format!("{from} to {to}: clients move, and apps behave as is known");
         add(name, &[old, new], Box::new(move || clients_move(old, new)));
-    }
-    for (old, new) in [(Sockudo, Sockudo), (Soketi, Sockudo)] {
-        let (from, to) = (old.name(), new.name());
         let name = format!("{from} to {to}: a matrix finds what differs and nothing else");
         add(name, &[old, new], Box::new(move || apps_are_compared(old, new)));
     }
