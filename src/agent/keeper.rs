@@ -78,7 +78,8 @@ impl Keeper {
         told: &[Told],
         at: RunTime,
     ) -> WebhookSecond {
-        self.lock().note(role, sent_ms, told, at)
+        let told: Vec<_> = told.iter().filter(|told| is_told_of(&told.channel)).cloned().collect();
+        self.lock().note(role, sent_ms, &told, at)
     }
 
     /// Nothing new.
@@ -88,7 +89,8 @@ impl Keeper {
 
     /// Takes in what an API says is occupied.
     pub(super) fn list(&self, role: ClusterRole, all: &[Listed], at: RunTime) -> WebhookSecond {
-        let listed = all.iter().map(|Listed { name, .. }| {
+        let listed = all.iter().filter(|listed| is_told_of(&listed.name));
+        let listed = listed.map(|Listed { name, .. }| {
             let is_own = is_of_a_canary(name);
             // Whoever receives is there before the run is.
             Listing { name, is_own, is_due: is_own && name.contains(&self.own) }
@@ -134,4 +136,10 @@ impl Keeper {
         let page = Page { channels: lines, more };
         serde_json::to_string(&page).unwrap_or_default()
     }
+}
+
+/// Whether webhooks tell of a channel. A user's own connections are one that some servers list, and
+/// no application knows.
+fn is_told_of(channel: &str) -> bool {
+    !channel.starts_with('#')
 }

@@ -16,10 +16,14 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// A connection is watched for its timeout times this.
 const TIMES: f64 = 2.6;
+/// It is watched for so long at least: two minutes are a usual limit of servers and balancers.
+const WATCH_MIN: Duration = Duration::from_secs(160);
 /// Longest time for which one is watched.
 const WATCH_MAX: Duration = Duration::from_secs(320);
 /// What is received within a timeout.
 const EVENTS: u32 = 4;
+/// What is received at most: a tiny timeout is no reason for a large bill.
+const EVENTS_MAX: u32 = 20;
 const EVENT: &str = "pc-beat";
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
@@ -34,7 +38,9 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         let timeout = humantime::format_duration(beat);
         return Err(Fault::Silent(format!("its timeout of {timeout} cannot be waited for")));
     }
-    let watch = beat.mul_f64(TIMES);
+    // Some close only much later than the timeout that they tell of.
+    let least = if site.beat.is_none() { WATCH_MIN } else { Duration::ZERO };
+    let watch = beat.mul_f64(TIMES).max(least);
     let stay = async |channel: &ChannelName, manner: Beat| {
         let mut client = on(site, channel).await?;
         let stay = client.stay(watch, (manner, beat)).await?;
@@ -47,7 +53,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         stay(&busy, Beat::Event),
         stay(&busy, Beat::Frame),
         stay(&quiet, Beat::None),
-        publish(site, &busy, (watch, beat / EVENTS)),
+        publish(site, &busy, (watch, (beat / EVENTS).max(watch / EVENTS_MAX))),
     )?;
     for (row, stay) in [
         (Row::QuietPingEvent, quiet_event),
