@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use crate::model::channel::{PRESENCE_PREFIX, kind_of};
 use crate::model::{ChannelKind, ChannelName, RunTime};
@@ -83,8 +84,12 @@ impl Reader {
                     let second = keeper.list(role, &all, at);
                     (all, second)
                 });
-                // Its panic is that of this task.
-                let Ok((all, second)) = held.await else { return };
+                let (all, second) = match held.await.map_err(JoinError::try_into_panic) {
+                    Ok(held) => held,
+                    // Its panic is that of this task, which the run finds.
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    Err(Err(_)) => return,
+                };
                 let _ = facts.send(Fact::Webhook(role, at, Box::new(second))).await;
                 Ok((all, members))
             }
