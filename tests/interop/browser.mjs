@@ -175,7 +175,7 @@ check('the keyboard reaches every link, fold and region, and shows where it is',
       if (at >= 0 && outline === 'none') return [`element ${at} does not show that it has focus`];
     }
     return reached.size === wanted ? [] : [`${reached.size} of ${wanted} were reached`];
-  }, LAYOUTS, ({ name }) => name === 'rehearsal'));
+  }, LAYOUTS, ({ name }) => name === 'rehearsal' || name === 'matrix'));
 
 check('on paper everything is unfolded, in dark type on white', () =>
   everywhere(async ({ page }) => {
@@ -202,7 +202,7 @@ check('on paper everything is unfolded, in dark type on white', () =>
   }, [{ viewport: PAPER, colorScheme: 'dark' }]));
 
 check('hostile text stays text, even where no policy holds', async () => {
-  const hostile = ({ name }) => name === 'hostile';
+  const hostile = ({ name }) => name.startsWith('hostile');
   if (!pages.some(hostile)) throw new Error('there is no hostile page');
   await everywhere(async ({ page, noise }) => {
     await unfold(page);
@@ -243,6 +243,11 @@ check('screenshots are made where they are asked for', async () => {
   await narrow.page.evaluate(() => document.querySelector('#course').scrollIntoView());
   await narrow.page.screenshot({ path: join(screenshots, 'report-phone.png') });
   await narrow.close();
+  for (const [look, { viewport, colorScheme }] of Object.entries({ wide: LAYOUTS[0], narrow: LAYOUTS[1] })) {
+    const matrix = await open(pages.find(({ name }) => name === 'matrix'), { viewport, colorScheme });
+    await matrix.page.screenshot({ path: join(screenshots, `matrix-${look}.png`) });
+    await matrix.close();
+  }
 });
 
 for (const [name, run] of checks) {

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use pusher_canary::model::RunId;
-use pusher_canary::report::{Pool, Report, Rules, Source};
+use pusher_canary::model::{ClusterRole, RunId};
+use pusher_canary::report::{Matrix, MatrixHead, Pool, Report, Rules, Source};
+use pusher_canary::verify::parity::{ConnectTime, ParityBegin, ParityFigures, Probe, Reading, Row};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -91,6 +92,11 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
     let measured = rehearse(folder.path())?;
     let gate = gate(&measured)?.to_html();
     std::fs::write(folder.path().join("gate.html"), gate).map_err(|error| error.to_string())?;
+    for (name, text) in [("matrix", "10,240 bytes and no more"), ("hostile-matrix", HOSTILE)] {
+        let page = matrix(text).to_html();
+        let path = folder.path().join(format!("{name}.html"));
+        std::fs::write(path, page).map_err(|error| error.to_string())?;
+    }
     let [go, no_go] = [fixture("go")?, fixture("no-go")?];
     let (hostile, long) = (hostile(measured.clone()), long(measured));
     for (name, report) in [("go", go), ("no-go", no_go), ("hostile", hostile), ("long", long)] {
@@ -98,8 +104,9 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
         let path = folder.path().join(format!("{name}.html"));
         std::fs::write(path, report.to_html()).map_err(|error| error.to_string())?;
     }
-    let pages = ["rehearsal", "go", "no-go", "hostile", "long", "gate"]
-        .map(|name| json!({ "name": name, "file": folder.path().join(format!("{name}.html")) }));
+    let all = ["rehearsal", "go", "no-go", "hostile", "long", "gate", "matrix", "hostile-matrix"];
+    let file = |name: &str| folder.path().join(format!("{name}.html"));
+    let pages = all.map(|name| json!({ "name": name, "file": file(name) }));
     let screenshots = std::env::var_os("PUSHER_CANARY_SCREENSHOTS");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = json!({
@@ -169,6 +176,52 @@ fn fixture(name: &str) -> Result<Value, String> {
     let path = root.join(format!("tests/fixtures/reports/{name}.json"));
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// Two apps compared, with every kind of reading, of every likeness, and with this text wherever text
+/// may come from outside.
+fn matrix(text: &str) -> Matrix {
+    let text = text.to_owned();
+    let took = ConnectTime { tls_ms: 7, upgrade_ms: 12, ..ConnectTime::default() };
+    let readings = [
+        Reading::Value(text.clone()),
+        Reading::Value("refused".to_owned()),
+        Reading::Millis(1_234),
+        Reading::Skew(-40),
+        Reading::Days(3),
+        Reading::ConnectTime(took),
+        Reading::Longer(20_000),
+        Reading::Unsupported(text.clone()),
+        Reading::Failed(text.clone()),
+        Reading::NotApplicable(text.clone()),
+        Reading::NotTested(text.clone()),
+    ];
+    let rows = Row::ALL.into_iter().filter(|row| !Probe::Heartbeats.rows().contains(row));
+    let rows: Vec<_> = rows.collect();
+    let accept = rows.iter().step_by(9).map(|row| (*row, text.clone())).collect();
+    let begin = ParityBegin { rows: rows.iter().copied().collect(), accept };
+    let compared = |shift: usize| {
+        let mut figures = ParityFigures::new(&begin);
+        let of = |at: usize| readings.get(at % readings.len()).expect("there are some");
+        for (at, row) in rows.iter().enumerate() {
+            figures.note(ClusterRole::Old, *row, of(at));
+            figures.note(ClusterRole::New, *row, of(at + at % 3 * shift));
+        }
+        let url = |scheme: &str| format!("{scheme}://{text}");
+        let head = MatrixHead {
+            version: text.clone(),
+            scenario: text.clone(),
+            began: Duration::from_secs(1_767_225_600),
+            ended: Duration::from_secs(1_767_225_652),
+            settings: json!({ "clusters": { "old": { "ws_url": url("ws") }, "new": {} } }),
+            left_out: vec![Probe::Heartbeats],
+        };
+        (head, figures)
+    };
+    let (head, figures) = compared(1);
+    let then = Matrix::new(head.clone(), &figures, &[]);
+    let (_, figures) = compared(2);
+    Matrix::new(head, &figures, &[(text, then)])
 }
 
 /// The report with hostile text wherever text may come from outside.
