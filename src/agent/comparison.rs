@@ -109,11 +109,11 @@ pub(super) fn site(
         arrivals: arrivals.map(Mutex::new),
         told_within: webhooks::TOLD_WITHIN,
         turns: probes::Turns::new(clock, probes::TURNS_PER_SECOND),
-        tail: sacrificial_tail(plan),
+        tail: sacrificial_tail(plan, cluster.role),
     })
 }
 
-/// What the names of a run's sacrificial channels have behind the prefix of their kind.
-pub(super) fn sacrificial_tail(plan: &Plan) -> String {
-    format!("{CHANNEL_PREFIX}{}-parity", plan.run.short())
+/// What the names of a run's sacrificial channels on a cluster have behind the prefix of their kind.
+pub(super) fn sacrificial_tail(plan: &Plan, role: ClusterRole) -> String {
+    format!("{CHANNEL_PREFIX}{}-parity-{}", plan.run.short(), role.as_str())
 }

@@ -15,6 +15,7 @@ use crate::pusher::rest::{self, Listed, Request};
 use crate::scenario::plan::is_of_a_canary;
 use crate::verify::fact::{Control, ControlStatus, Fact};
 use crate::verify::occupancy::{Occupancy, Reading};
+use crate::verify::webhook::Moment;
 
 use super::keeper::Keeper;
 use super::publisher::{Wire, quote};
@@ -76,24 +77,12 @@ impl Reader {
             // The collector outlives this; if it is gone, the run has failed already.
             let _ = facts.send(seen).await;
         }
-        let read = match (read, keeper) {
-            (Ok((all, members)), Some(keeper)) => {
-                let (keeper, role) = (Arc::clone(keeper), wire.role);
-                // A list may be long, and must be no stall of the runtime.
-                let held = tokio::task::spawn_blocking(move || {
-                    let second = keeper.list(role, &all, at);
-                    (all, second)
-                });
-                let (all, second) = match held.await.map_err(JoinError::try_into_panic) {
-                    Ok(held) => held,
-                    // Its panic is that of this task, which the run finds.
-                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                    Err(Err(_)) => return,
-                };
-                let _ = facts.send(Fact::Webhook(role, at, Box::new(second))).await;
-                Ok((all, members))
-            }
-            (read, _) => read,
+        let read = match keeper {
+            Some(keeper) => match self.hold(keeper, read, at).await {
+                Some(read) => read,
+                None => return,
+            },
+            None => read,
         };
         if !is_shown {
             return;
@@ -104,14 +93,45 @@ impl Reader {
         };
         let _ = facts.send(Fact::Occupancy(wire.role, at, reading)).await;
     }
+
+    /// Has webhooks held against an answer; `None` if the program ends.
+    async fn hold(&self, keeper: &Arc<Keeper>, read: Answer, at: RunTime) -> Option<Answer> {
+        let Self { wire, facts, .. } = self;
+        let role = wire.role;
+        let wall_ms = u64::try_from(wire.clock.wall_now().as_millis()).unwrap_or(u64::MAX);
+        let read = match read {
+            Ok((all, members)) => {
+                let keeper = Arc::clone(keeper);
+                // A list may be long, and must be no stall of the runtime.
+                let held = tokio::task::spawn_blocking(move || {
+                    keeper.list(role, &all, Moment { at, wall_ms });
+                    all
+                });
+                match held.await.map_err(JoinError::try_into_panic) {
+                    Ok(all) => Ok((all, members)),
+                    // Its panic is that of this task, which the run finds.
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    Err(Err(_)) => return None,
+                }
+            }
+            Err(why) => {
+                keeper.note_unread(role, &why);
+                Err(why)
+            }
+        };
+        if let Ok(place) = facts.reserve().await {
+            keeper.tell(role, at, place);
+        }
+        Some(read)
+    }
 }
+
+/// Every occupied channel, with the members where they are known; or why there is no answer.
+type Answer = Result<(Vec<Listed>, Option<Vec<Listed>>), String>;
 
 /// Every occupied channel, and where there is a presence channel among them, those with their
 /// members, if the API says it and they are wanted.
-async fn list(
-    wire: &Wire,
-    with_members: bool,
-) -> Result<(Vec<Listed>, Option<Vec<Listed>>), String> {
+async fn list(wire: &Wire, with_members: bool) -> Answer {
     let now = || wire.clock.wall_now().as_secs();
     let mut connection = None;
     let all = ask(wire, &mut connection, wire.signer.all_channels(now())).await?;

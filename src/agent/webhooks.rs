@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -13,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ use crate::pusher::webhook::{self, Webhook};
 use crate::scenario::plan::{Plan, is_of_a_canary};
 use crate::scenario::webhooks::Webhooks;
 use crate::verify::fact::Fact;
-use crate::verify::webhook::{Refusal, Told, WebhookSecond};
+use crate::verify::webhook::{Moment, Refusal, Told};
 
 use super::RunError;
 use super::comparison::sacrificial_tail;
@@ -36,9 +37,11 @@ const CONNECTIONS_MAX: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for a TLS handshake, for a request's head, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most bytes of a webhook: a hosted one has at most twenty events.
-const BODY_BYTES_MAX: usize = 1 << 20;
-/// A webhook is tried again for five minutes; what is older is a repetition.
+/// Most bytes of a webhook: that of a hundred client events of the largest size, which a sockudo
+/// puts into one.
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// A webhook is tried again for five minutes; what is older is a repetition, or sent by a clock that
+/// is far from ours.
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// Webhooks that are kept in mind, so that one that comes again is known.
 const REMEMBERED_MAX: usize = 100_000;
@@ -52,7 +55,9 @@ struct App {
     key: AppKey,
     secret: Secret,
     path: String,
-    /// Where those go that tell of sacrificial channels.
+    /// What the names of this run's sacrificial channels on its cluster have in them.
+    sacrificial: String,
+    /// Where those go that tell of them.
     arrived: mpsc::Sender<Arrived>,
 }
 
@@ -65,6 +70,23 @@ pub(super) struct Books {
     pub(super) facts: mpsc::Sender<Fact>,
 }
 
+impl Books {
+    /// Nobody is held up by a collector that is: what finds no place is told with what comes next.
+    fn tell(&self, role: ClusterRole, at: RunTime) {
+        if let Ok(place) = self.facts.try_reserve() {
+            self.keeper.tell(role, at, place);
+        }
+    }
+}
+
+/// What one request brings.
+struct Post {
+    path: String,
+    key: String,
+    signature: String,
+    body: Bytes,
+}
+
 /// See the module's documentation.
 pub(super) struct Receiver {
     listener: TcpListener,
@@ -73,8 +95,6 @@ pub(super) struct Receiver {
     clock: Clock,
     books: Option<Books>,
     remembered: Mutex<Remembered>,
-    /// What the names of this run's sacrificial channels have in them.
-    sacrificial: String,
 }
 
 /// Signatures of webhooks that were taken, which no two of them share.
@@ -132,14 +152,14 @@ impl Receiver {
                 key: cluster.signer.key.clone(),
                 secret: cluster.signer.secret.clone(),
                 path: paths.get(&cluster.role).cloned().unwrap_or_default(),
+                sacrificial: sacrificial_tail(plan, cluster.role),
                 arrived,
             }
         });
         let apps = apps.collect();
         let acceptor = config.map(TlsAcceptor::from);
         let remembered = Mutex::default();
-        let sacrificial = sacrificial_tail(plan);
-        Ok((Self { listener, acceptor, apps, clock, books, remembered, sacrificial }, arrivals))
+        Ok((Self { listener, acceptor, apps, clock, books, remembered }, arrivals))
     }
 
     /// Receives until `leave`.
@@ -160,12 +180,15 @@ impl Receiver {
             let receiver = Arc::clone(&receiver);
             connections.spawn(async move {
                 match &receiver.acceptor {
-                    None => receiver.serve(stream).await,
+                    None => Arc::clone(&receiver).serve(stream).await,
                     Some(acceptor) => {
                         let handshake = acceptor.accept(stream);
                         let shaken = tokio::time::timeout(READ_TIMEOUT, handshake).await;
-                        if let Ok(Ok(stream)) = shaken {
-                            receiver.serve(stream).await;
+                        match shaken {
+                            Ok(Ok(stream)) => Arc::clone(&receiver).serve(stream).await,
+                            // Whoever only looks whether somebody listens goes away like that.
+                            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {}
+                            Ok(Err(_)) | Err(_) => receiver.refuse(None, Refusal::Unheard),
                         }
                     }
                 }
@@ -176,13 +199,20 @@ impl Receiver {
     }
 
     async fn accept(&self, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        let place = match Arc::clone(places).try_acquire_owned() {
+            Ok(place) => place,
+            // Who waits behind the others may not wait for long.
+            Err(_) => {
+                self.refuse(None, Refusal::Unheard);
+                Arc::clone(places).acquire_owned().await.ok()?
+            }
+        };
         let (stream, _) = self.listener.accept().await.ok()?;
         Some((stream, place))
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
-        let service = service_fn(|request| self.answer(request));
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self: Arc<Self>, stream: S) {
+        let service = service_fn(|request| Arc::clone(&self).answer(request));
         // A sender that goes away early is its own affair.
         let _ = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -192,7 +222,7 @@ impl Receiver {
     }
 
     async fn answer(
-        &self,
+        self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let is_ours = self.apps.iter().any(|app| app.path == request.uri().path());
@@ -206,7 +236,7 @@ impl Receiver {
         Ok(response)
     }
 
-    async fn receive(&self, request: Request<Incoming>) -> StatusCode {
+    async fn receive(self: Arc<Self>, request: Request<Incoming>) -> StatusCode {
         let header = |name: &str| {
             let value = request.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
@@ -214,100 +244,127 @@ impl Receiver {
         let (key, signature) = (header("x-pusher-key"), header("x-pusher-signature"));
         let path = request.uri().path().to_owned();
         let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+        let refused = |refusal, status| {
+            self.refuse(self.role_of(&key), refusal);
+            status
+        };
         let body = match tokio::time::timeout(READ_TIMEOUT, body).await {
             Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
-            Err(_) => return StatusCode::REQUEST_TIMEOUT,
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return refused(Refusal::Large, StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            // Who goes away in the middle has no use for an answer.
+            Ok(Err(_)) => return refused(Refusal::Slow, StatusCode::BAD_REQUEST),
+            Err(_) => return refused(Refusal::Slow, StatusCode::REQUEST_TIMEOUT),
         };
-        match self.take(&path, (&key, &signature), &body) {
+        let post = Post { path, key, signature, body };
+        // It may wait for a list of the API that is being looked through.
+        let taken = tokio::task::spawn_blocking(move || self.take(&post));
+        match taken.await.map_err(JoinError::try_into_panic) {
             Ok(status) => status,
-            Err((refusal, status)) => self.refuse(refusal, status),
+            // Its panic is that of this task, which the run finds.
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn refuse(&self, refusal: Refusal, status: StatusCode) -> StatusCode {
-        // What is refused is only counted: what finds no room is not worth holding anybody up.
-        if let Some(books) = &self.books {
-            let _ = books.facts.try_send(Fact::WebhookRefused(refusal));
-        }
-        status
+    /// Whose webhook it says that it is.
+    fn role_of(&self, key: &str) -> Option<ClusterRole> {
+        self.apps.iter().find(|app| app.key.as_str() == key).map(|app| app.role)
     }
 
-    fn take(
-        &self,
-        path: &str,
-        (key, signature): (&str, &str),
-        body: &[u8],
-    ) -> Result<StatusCode, (Refusal, StatusCode)> {
-        let forged = (Refusal::Forged, StatusCode::UNAUTHORIZED);
+    /// Counts what is no webhook that counts, from whomever it is.
+    fn refuse(&self, role: Option<ClusterRole>, refusal: Refusal) {
+        let first = self.apps.first().map(|app| app.role);
+        if let (Some(books), Some(role)) = (&self.books, role.or(first)) {
+            books.keeper.note_refused(role, refusal);
+            books.tell(role, self.clock.now());
+        }
+    }
+
+    /// What to answer to a webhook, which it takes in.
+    fn take(&self, post: &Post) -> StatusCode {
+        let Post { path, key, signature, body } = post;
         // Where both apps have one key, the path tells them apart.
         let mut apps: Vec<_> = self.apps.iter().filter(|app| app.key.as_str() == key).collect();
-        apps.sort_by_key(|app| app.path != path);
-        let app = *apps.first().ok_or(forged)?;
-        let is_genuine = webhook::verify(&[(&app.key, &app.secret)], key, signature, body);
-        let is_genuine = is_genuine.is_some();
-        if app.path != path {
-            return Err(match is_genuine {
-                true => (Refusal::Misdirected, StatusCode::NOT_FOUND),
-                false => forged,
-            });
-        }
-        let at = self.clock.now();
+        apps.sort_by_key(|app| app.path != *path);
         let read = webhook::read(body);
-        if !is_genuine {
-            let signature =
-                if signature.is_empty() { Signature::Missing } else { Signature::Wrong };
-            self.tell_of_own(app, signature, at, read.as_ref(), body);
-            return Err(forged);
-        }
-        let read = read.ok_or((Refusal::Unreadable, StatusCode::BAD_REQUEST))?;
-        let sent = Duration::from_millis(read.time_ms);
-        let age = self.clock.wall_now().saturating_sub(sent);
-        if age > AGE_MAX {
-            // Whoever repeats it shall not go on: it was taken once.
-            return Err((Refusal::Stale, StatusCode::OK));
-        }
-        let Some(Books { keeper, facts }) = &self.books else {
-            self.tell_of_own(app, Signature::Right, at, Some(&read), body);
-            return Ok(StatusCode::OK);
+        let Some(app) = apps.first() else {
+            for app in &self.apps {
+                self.tell_of_own(app, Signature::Another, read.as_ref(), body);
+            }
+            self.refuse(None, Refusal::Forged);
+            return StatusCode::UNAUTHORIZED;
         };
-        // The sender tries again. Nobody is held up by a collector that is.
-        let Ok(place) = facts.try_reserve() else { return Ok(StatusCode::SERVICE_UNAVAILABLE) };
-        self.tell_of_own(app, Signature::Right, at, Some(&read), body);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_genuine = webhook::verify(&[(&app.key, &app.secret)], key, signature, body);
+        if is_genuine.is_none() {
+            let of = if signature.is_empty() { Signature::Missing } else { Signature::Wrong };
+            self.tell_of_own(app, of, read.as_ref(), body);
+            self.refuse(Some(app.role), Refusal::Forged);
+            return StatusCode::UNAUTHORIZED;
+        }
+        if app.path != *path {
+            self.tell_of_own(app, Signature::Elsewhere, read.as_ref(), body);
+            self.refuse(Some(app.role), Refusal::Misdirected);
+            return StatusCode::NOT_FOUND;
+        }
+        let Some(read) = read else {
+            self.refuse(Some(app.role), Refusal::Unreadable);
+            return StatusCode::BAD_REQUEST;
+        };
+        let wall = self.clock.wall_now();
+        let age = wall.saturating_sub(Duration::from_millis(read.time_ms));
+        if age > AGE_MAX {
+            // Whoever repeats it shall not go on.
+            self.tell_of_own(app, Signature::Stale, Some(&read), body);
+            self.refuse(Some(app.role), Refusal::Stale);
+            return StatusCode::OK;
+        }
+        self.tell_of_own(app, Signature::Right, Some(&read), body);
+        if let Some(books) = &self.books {
+            self.keep(app.role, signature, read, (wall, age), books);
+        }
+        StatusCode::OK
+    }
+
+    fn keep(
+        &self,
+        role: ClusterRole,
+        signature: &str,
+        read: Webhook,
+        (wall, age): (Duration, Duration),
+        books: &Books,
+    ) {
+        let at = self.clock.now();
         // Both apps may have one secret, and its digits may be written large or small.
-        let id = format!("{} {}", app.role, signature.to_ascii_lowercase());
-        let second = if remembered.is_new(&id, at) {
+        let id = format!("{role} {}", signature.to_ascii_lowercase());
+        let is_new = {
+            let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            remembered.is_new(&id, at)
+        };
+        if is_new {
             let told = read.events.into_iter().map(|event| Told {
                 kind: event.kind,
                 is_own: is_of_a_canary(&event.channel),
                 channel: event.channel,
             });
             let told: Vec<_> = told.collect();
-            let mut second = keeper.note(app.role, read.time_ms, &told, at);
-            second.delays.record(age);
-            second
+            let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+            books.keeper.note(role, read.time_ms, &told, Moment { at, wall_ms }, age);
         } else {
-            WebhookSecond { repeated: 1, ..keeper.now(app.role) }
-        };
-        place.send(Fact::Webhook(app.role, at, Box::new(second)));
-        Ok(StatusCode::OK)
+            books.keeper.note_repeated(role);
+        }
+        books.tell(role, at);
     }
 
     /// Whoever scripts something on sacrificial channels wants to know of every webhook that tells
     /// of them: nobody else knows their names, so even one with a wrong signature is the app's.
-    fn tell_of_own(
-        &self,
-        app: &App,
-        signature: Signature,
-        at: RunTime,
-        read: Option<&Webhook>,
-        body: &[u8],
-    ) {
+    fn tell_of_own(&self, app: &App, signature: Signature, read: Option<&Webhook>, body: &[u8]) {
         let events = read.into_iter().flat_map(|read| &read.events);
-        let own = events.filter(|event| event.channel.contains(&self.sacrificial));
+        let own = events.filter(|event| event.channel.contains(&app.sacrificial));
         let own: Vec<_> = own.take(ARRIVED_EVENTS_MAX).cloned().collect();
         if !own.is_empty() {
+            let at = self.clock.now();
             let id = webhook::sign(&app.secret, body);
             // Nobody listens where nothing is scripted.
             let _ = app.arrived.try_send(Arrived { at, signature, id, events: own });

@@ -29,6 +29,12 @@ pub enum Signature {
     Missing,
     /// It has another.
     Wrong,
+    /// It is, and was posted to where only the other app's are expected.
+    Elsewhere,
+    /// It is, and says that it was sent minutes ago.
+    Stale,
+    /// It names the key of neither app.
+    Another,
 }
 
 /// A webhook that tells of sacrificial channels.
@@ -299,6 +305,9 @@ fn read(dance: &Dance<'_>, sender: &str, found: &mut Found) {
         Signature::Right => "right",
         Signature::Missing => "missing",
         Signature::Wrong => "wrong",
+        Signature::Elsewhere => "right, posted to the other app's path",
+        Signature::Stale => "right, with a time that is minutes off",
+        Signature::Another => "with a key that the scenario does not name",
     };
     found.push((Row::WebhookSignature, value(signature)));
     // What is refused comes again, and has to.

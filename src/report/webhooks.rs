@@ -40,11 +40,27 @@ pub struct WebhooksReport {
     /// Most channels that the API listed in one of them, those of canaries included.
     #[serde(default)]
     pub listed: u64,
+    /// Readings that came to nothing.
+    #[serde(default)]
+    pub failed_readings: u64,
+    /// Why the last of those did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
+    /// The longest time without a reading, up to the end.
+    #[serde(default)]
+    pub unread_seconds: f64,
+    /// How long that may be, for webhooks to count as held against the API.
+    #[serde(default)]
+    pub unread_seconds_max: f64,
     /// Webhooks that did not come, though the API shows for long that they were due, by what they
     /// ought to have told.
     #[serde(default)]
     pub lost: BTreeMap<WebhookKind, u64>,
-    /// Channels of which API and webhooks say different things, and not for long enough yet.
+    /// Those of which the agent itself may be the cause: they were due in a tainted second.
+    #[serde(default)]
+    pub unattributed: u64,
+    /// Channels of which API and webhooks say different things, and webhooks that may yet come, and
+    /// not for long enough yet.
     #[serde(default)]
     pub unsettled: u64,
     /// Channels that are occupied, as far as they told of any.
@@ -67,7 +83,12 @@ impl WebhooksReport {
             delay_ms: Summary::of(&figures.delays),
             readings: figures.readings,
             listed: figures.listed,
+            failed_readings: figures.failed,
+            last_failure: Some(figures.last_failure.clone()).filter(|why| !why.is_empty()),
+            unread_seconds: seconds(figures.unread_for),
+            unread_seconds_max: seconds(figures.unread_max),
             lost: figures.lost.clone(),
+            unattributed: figures.unattributed,
             unsettled: figures.unsettled,
             open: figures.open,
             empty_seconds: seconds(figures.empty_for),
@@ -86,7 +107,12 @@ impl WebhooksReport {
             delays: self.delay_ms.latencies("webhooks.delay_ms")?,
             readings: self.readings,
             listed: self.listed,
+            failed: self.failed_readings,
+            last_failure: self.last_failure.clone().unwrap_or_default(),
+            unread_for: duration(self.unread_seconds),
+            unread_max: duration(self.unread_seconds_max),
             lost: self.lost.clone(),
+            unattributed: self.unattributed,
             unsettled: self.unsettled,
             open: self.open,
             empty_for: duration(self.empty_seconds),

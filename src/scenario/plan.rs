@@ -404,7 +404,9 @@ impl Plan {
             handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
             parity: self.parity.as_ref().map(Parity::begin),
             published: self.published.clone(),
-            receives_webhooks: self.webhooks.is_some(),
+            webhooks_refresh: self.webhooks.as_ref().map(|webhooks| {
+                self.watching.map_or(webhooks.refresh, |watching| watching.refresh)
+            }),
             settings: self.settings.clone(),
         }
     }

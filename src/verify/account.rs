@@ -21,6 +21,7 @@ use super::taint::Tainted;
 use super::tally::{BlindCause, Stratum};
 use super::thinned::Thinned;
 use super::timeline::{Slot, Timeline};
+use super::webhook::WebhookFigures;
 
 /// Seconds for which anomalies are kept apart, so that a taint of their second finds them.
 const SECONDS_KEPT: u64 = 10;
@@ -222,7 +223,7 @@ impl Account {
             let endpoints = begin.endpoints.get(role).cloned().unwrap_or_default().into_iter();
             let endpoints =
                 endpoints.map(|(kind, begin)| (kind, EndpointFigures::new(begin))).collect();
-            let webhooks = begin.receives_webhooks.then(Default::default);
+            let webhooks = begin.webhooks_refresh.map(WebhookFigures::new);
             let cluster = ClusterFigures { status_page, endpoints, webhooks, ..Default::default() };
             figures.clusters.insert(*role, cluster);
         }

@@ -19,7 +19,7 @@ use super::sample::SampleNote;
 use super::status_page::PageFact;
 use super::taint::TaintReason;
 use super::tally::{BlindCause, IncidentKind, Route, Tally};
-use super::webhook::{Refusal, WebhookSecond};
+use super::webhook::WebhookSecond;
 
 /// How one obligation ended that did not end as a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -380,8 +380,6 @@ pub enum Fact {
     Moved(Box<Move>),
     /// An app's webhook came, or its API was read to hold them against.
     Webhook(ClusterRole, RunTime, Box<WebhookSecond>),
-    /// Somebody sent what is no webhook that counts.
-    WebhookRefused(Refusal),
     /// How an app behaves.
     Probed(ClusterRole, Row, parity::Reading),
     /// A second cannot be relied on.

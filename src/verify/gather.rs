@@ -19,6 +19,9 @@ use super::taint::Tainted;
 use super::tally::{BlindCause, Incident, IncidentKind};
 use super::webhook::{LostWebhook, WebhookSecond};
 
+/// Lost webhooks of one reading that are named.
+const NAMED_MAX: usize = 20;
+
 /// Most incidents that are kept, the first ones; the others are only counted.
 pub const INCIDENTS_MAX: usize = 1_000;
 
@@ -110,9 +113,6 @@ impl Gatherer {
                 self.cluster(role).endpoints.entry(kind).or_default().note(fact);
             }
             Fact::Webhook(role, at, second) => self.webhook(role, at, *second),
-            Fact::WebhookRefused(refusal) => {
-                *self.second.webhooks_refused.entry(refusal).or_default() += 1;
-            }
             Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
@@ -227,8 +227,19 @@ impl Gatherer {
         add_all(&mut cluster.unsent, &report.unsent);
     }
 
-    fn webhook(&mut self, role: ClusterRole, at: RunTime, second: WebhookSecond) {
-        for LostWebhook { kind, channel } in &second.lost_ones {
+    fn webhook(&mut self, role: ClusterRole, at: RunTime, mut second: WebhookSecond) {
+        for (named, lost) in std::mem::take(&mut second.found_lost).into_iter().enumerate() {
+            let LostWebhook { kind, channel, between } = lost;
+            let mut seconds = between.start().second()..=between.end().second();
+            if seconds.any(|second| self.tainted.excuses(second)) {
+                second.unattributed += 1;
+                continue;
+            }
+            *second.lost.entry(kind).or_default() += 1;
+            if named >= NAMED_MAX {
+                self.second.incidents_dropped += 1;
+                continue;
+            }
             let note = self.places.push(PlacedIncident {
                 at,
                 kind: IncidentKind::WebhookLost,
@@ -241,7 +252,7 @@ impl Gatherer {
             });
             self.note(note);
         }
-        self.second.incidents_dropped += second.all_lost() - second.lost_ones.len() as u64;
+        add_all(&mut self.second.webhooks_refused, &second.refused);
         self.second.occupied = Some(second.open_anywhere);
         self.cluster(role).webhooks.get_or_insert_default().merge(second);
     }

@@ -85,9 +85,10 @@ pub struct Begin {
     /// What an earlier run saw of the application, where that is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<MirrorEvidence>,
-    /// Whether webhooks are received.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub receives_webhooks: bool,
+    /// From one reading of the API that webhooks are held against to the next, where they are
+    /// received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks_refresh: Option<Duration>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }

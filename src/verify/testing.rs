@@ -96,7 +96,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         handover: None,
         parity: None,
         published: None,
-        receives_webhooks: false,
+        webhooks_refresh: None,
         settings: serde_json::json!({"scenario": {"name": "test"}}),
     }
 }

@@ -110,7 +110,7 @@ impl<'a> World<'a> {
             handover: None,
             parity: None,
             published: None,
-            receives_webhooks: false,
+            webhooks_refresh: None,
             settings: serde_json::Value::Null,
         });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);

@@ -6,7 +6,7 @@ use crate::verify::figures::ClusterFigures;
 use crate::verify::occupancy::OccupancyFigures;
 use crate::verify::verdict::Status;
 
-use super::{Limits, Seen};
+use super::{Limits, Seen, seconds};
 
 /// Why an empty list proves nothing yet.
 const UNSEEN: &str = ", but nobody was ever seen there: begin while somebody is, or say in \
@@ -131,9 +131,4 @@ fn occupied(read: &OccupancyFigures) -> String {
         None => "and they do not become fewer".to_owned(),
     };
     format!("{channels} still occupied{among}, {until}")
-}
-
-/// Whole seconds, as people write them. Never more than it is.
-fn seconds(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }

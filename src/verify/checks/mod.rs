@@ -340,7 +340,9 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
             findings.push(asked.finding(kind.as_str(), Some(role), seen));
         }
         if let Some(told) = &cluster.webhooks {
-            findings.push(asked.finding("webhooks", Some(role), webhooks::check(told)));
+            let refused = figures.webhooks_refused.iter().filter(|(why, _)| why.is_ours());
+            let refused = refused.map(|(_, count)| count).sum();
+            findings.push(asked.finding("webhooks", Some(role), webhooks::check(told, refused)));
         }
         if let Some(page) = &cluster.status_page {
             let seen = status_page::check(page);
@@ -601,6 +603,11 @@ fn rounded(ratio: f64, round: fn(f64) -> f64) -> String {
         &*text
     };
     format!("{text} %")
+}
+
+/// Whole seconds, as people write them. Never more than it is.
+fn seconds(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 #[cfg(test)]

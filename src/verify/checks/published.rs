@@ -6,17 +6,16 @@ use std::time::Duration;
 use crate::verify::published::MirrorEvidence;
 use crate::verify::verdict::Status;
 
-use super::Seen;
+use super::{Seen, seconds};
 
 /// `read_for` is for how long this run has gone on: as long as that, the report has aged.
 pub(super) fn check(evidence: &MirrorEvidence, read_for: Duration) -> Seen {
     let MirrorEvidence { run, age, age_max, observed, only_on_new, problem } = evidence;
-    let age = &(*age + read_for);
-    let show = |time: &Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
+    let age = *age + read_for;
     let (status, detail) = if !problem.is_empty() {
         (Status::Inconclusive, format!("run {run} {problem}"))
-    } else if age > age_max {
-        let (age, most) = (show(age), show(age_max));
+    } else if age > *age_max {
+        let (age, most) = (seconds(age), seconds(*age_max));
         (Status::Inconclusive, format!("run {run} ended {age} ago, {most} allowed"))
     } else if *only_on_new > 0 {
         let seen = format!("run {run} saw {only_on_new} of {observed} real events on new only");
@@ -24,7 +23,7 @@ pub(super) fn check(evidence: &MirrorEvidence, read_for: Duration) -> Seen {
     } else if *observed == 0 {
         (Status::Inconclusive, format!("run {run} saw no real event"))
     } else {
-        let age = show(age);
+        let age = seconds(age);
         (
             Status::Pass,
             format!("none of {observed} real events on new only, as run {run} saw {age} ago"),

@@ -4,15 +4,18 @@ use crate::model::WebhookKind;
 use crate::verify::verdict::Status;
 use crate::verify::webhook::WebhookFigures;
 
-use super::Seen;
+use super::{Seen, seconds};
 
-/// One that is lost fails it. Without a webhook, or without anything to hold them against, nobody
-/// knows whether they come.
-pub(super) fn check(told: &WebhookFigures) -> Seen {
+/// One that is lost fails it, unless it may be the agent that lost it: some were `refused` here, or
+/// were due when it could not be relied on. Without a webhook, or without anything to hold them
+/// against, nobody knows whether they come.
+pub(super) fn check(told: &WebhookFigures, refused: u64) -> Seen {
     let WebhookFigures { genuine, repeated, readings, listed, unsettled, .. } = *told;
     let lost = told.all_lost();
     let of = |kind| told.kinds.get(&kind).copied().unwrap_or_default();
-    let of_channels = of(WebhookKind::ChannelOccupied) + of(WebhookKind::ChannelVacated);
+    let [occupied, vacated] =
+        [WebhookKind::ChannelOccupied, WebhookKind::ChannelVacated].map(|kind| (of(kind), kind));
+    let of_channels = occupied.0 + vacated.0;
     let is_nobody_there = genuine == 0 && listed == 0 && readings > 0;
     let mut detail = match genuine {
         0 if is_nobody_there => {
@@ -32,20 +35,47 @@ pub(super) fn check(told: &WebhookFigures) -> Seen {
     }
     match lost {
         0 => {}
-        1 => detail += "; 1 channel came or went without one",
+        1 => detail += "; 1 time a channel came or went without one",
         n => detail += &format!("; {n} times a channel came or went without one"),
     }
-    let open = match unsettled {
-        0 => String::new(),
-        1 => "; of 1 channel more it is too early to say".to_owned(),
-        n => format!("; of {n} channels more it is too early to say"),
-    };
-    detail += &open;
+    for (came, kind) in [occupied, vacated] {
+        if of_channels > 0 && came == 0 && told.lost.contains_key(&kind) {
+            detail += &format!(", and not one {} ever came", kind.as_str());
+        }
+    }
+    if refused > 0 && (lost > 0 || genuine == 0) {
+        detail += &format!(
+            "; but {refused} requests were turned away here (webhooks_refused), and may have told \
+             of that"
+        );
+    }
+    match told.unattributed {
+        0 => {}
+        1 => detail += "; 1 more time that may be the agent's own doing, in a tainted second",
+        n => {
+            detail +=
+                &format!("; {n} more times that may be the agent's own doing, in tainted seconds")
+        }
+    }
+    let is_unread = told.unread_for > told.unread_max;
+    if is_unread {
+        let why = match told.last_failure.as_str() {
+            "" => String::new(),
+            why => format!(" ({why})"),
+        };
+        detail += &format!("; the API was not read for {}{why}", seconds(told.unread_for));
+    }
+    match unsettled {
+        0 => {}
+        1 => detail += "; of 1 channel more it is too early to say",
+        n => detail += &format!("; of {n} channels more it is too early to say"),
+    }
     // Where none comes, it may be the way to us that is closed.
     let are_known = is_nobody_there || (genuine > 0 && of_channels > 0);
-    let status = if lost > 0 && genuine > 0 {
+    let is_open = readings < 2 || is_unread || unsettled > 0 || told.unattributed > 0;
+    let status = if lost > 0 && genuine > 0 && refused == 0 {
         Status::Fail
-    } else if !are_known || readings < 2 || unsettled > 0 {
+    } else if !are_known || is_open || lost > 0 {
         Status::Inconclusive
     } else {
         Status::Pass
@@ -62,55 +92,100 @@ pub(super) fn check(told: &WebhookFigures) -> Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn told() -> WebhookFigures {
         let kinds = [(WebhookKind::ChannelOccupied, 2)].into();
-        WebhookFigures { genuine: 3, kinds, readings: 5, listed: 2, ..WebhookFigures::default() }
+        let (genuine, readings, listed) = (3, 5, 2);
+        let (unread_for, unread_max) = (MINUTE, MINUTE);
+        WebhookFigures {
+            genuine,
+            kinds,
+            readings,
+            listed,
+            unread_for,
+            unread_max,
+            ..WebhookFigures::default()
+        }
     }
 
     #[test]
     fn webhooks_pass_that_came_and_agree_with_the_api() {
-        let seen = check(&told());
+        let seen = check(&told(), 0);
         assert_eq!((seen.status, seen.evidence), (Status::Pass, 3));
         assert_eq!(seen.detail, "3 webhooks, held against 5 readings of the API");
         let one = WebhookFigures { genuine: 1, repeated: 2, ..told() };
         let said = "1 webhook, held against 5 readings of the API; 2 came again";
-        assert_eq!(check(&one).detail, said);
+        assert_eq!(check(&one, 0).detail, said);
+        // What was turned away was not missed.
+        assert_eq!(check(&told(), 7).status, Status::Pass);
+    }
+
+    fn lost() -> WebhookFigures {
+        WebhookFigures { lost: [(WebhookKind::ChannelVacated, 1)].into(), ..told() }
     }
 
     #[test]
     fn one_that_is_lost_fails() {
-        let lost = [(WebhookKind::ChannelVacated, 1)].into();
-        let seen = check(&WebhookFigures { lost, ..told() });
+        let seen = check(&lost(), 0);
         assert_eq!((seen.status, seen.observed), (Status::Fail, Some(1.0)));
-        assert!(seen.detail.ends_with("; 1 channel came or went without one"), "{}", seen.detail);
+        let said = "; 1 time a channel came or went without one, and not one channel_vacated ever \
+                    came";
+        assert!(seen.detail.ends_with(said), "{}", seen.detail);
+    }
+
+    #[test]
+    fn what_the_agent_may_have_lost_is_open() {
+        let seen = check(&lost(), 3);
+        assert_eq!(seen.status, Status::Inconclusive);
+        let said = "; but 3 requests were turned away here (webhooks_refused), and may have told \
+                    of that";
+        assert!(seen.detail.ends_with(said), "{}", seen.detail);
+        let seen = check(&WebhookFigures { unattributed: 2, ..told() }, 0);
+        assert_eq!(seen.status, Status::Inconclusive);
+        let said = "; 2 more times that may be the agent's own doing, in tainted seconds";
+        assert!(seen.detail.ends_with(said), "{}", seen.detail);
+    }
+
+    #[test]
+    fn webhooks_that_were_long_held_against_nothing_are_open() {
+        let unread = WebhookFigures {
+            unread_for: MINUTE * 2,
+            last_failure: "HTTP 429 and no list of channels".to_owned(),
+            ..told()
+        };
+        let seen = check(&unread, 0);
+        assert_eq!(seen.status, Status::Inconclusive);
+        let said = "; the API was not read for 2m (HTTP 429 and no list of channels)";
+        assert!(seen.detail.ends_with(said), "{}", seen.detail);
+        let lost = WebhookFigures { unread_for: MINUTE * 2, ..lost() };
+        assert_eq!(check(&lost, 0).status, Status::Fail, "what was seen was seen");
     }
 
     #[test]
     fn what_nobody_can_know_yet_is_open() {
-        let unsettled = check(&WebhookFigures { unsettled: 2, ..told() });
+        let unsettled = check(&WebhookFigures { unsettled: 2, ..told() }, 0);
         assert_eq!(unsettled.status, Status::Inconclusive);
         assert!(unsettled.detail.ends_with("of 2 channels more it is too early to say"));
         for open in [
             WebhookFigures { genuine: 0, ..told() },
             // It may be the way to us that is closed.
-            WebhookFigures {
-                genuine: 0,
-                lost: [(WebhookKind::ChannelVacated, 1)].into(),
-                ..told()
-            },
+            WebhookFigures { genuine: 0, ..lost() },
             WebhookFigures { kinds: [(WebhookKind::MemberAdded, 9)].into(), ..told() },
             WebhookFigures { readings: 1, ..told() },
             WebhookFigures::default(),
         ] {
-            assert_eq!(check(&open).status, Status::Inconclusive, "{open:?}");
+            assert_eq!(check(&open, 0).status, Status::Inconclusive, "{open:?}");
         }
     }
 
     #[test]
     fn where_nobody_ever_was_none_is_due() {
-        let seen = check(&WebhookFigures { genuine: 0, listed: 0, ..told() });
+        let seen = check(&WebhookFigures { genuine: 0, listed: 0, ..told() }, 0);
         assert_eq!(seen.status, Status::Pass);
         assert_eq!(seen.detail, "nobody was there in 5 readings of the API, and no webhook came");
     }
