@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::agent::Task;
 use crate::model::fault::Fault;
-use crate::verify::parity::Probe;
+use crate::verify::parity::{Probe, Row};
 
 /// Proves that a live migration between two Pusher Channels clusters loses no message.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ pub enum Command {
     /// Run a scenario once and end in a verdict: the canary, and the gate before a cutover
     Run(RunArgs),
     /// Compare settings and behaviour of the two apps, point by point
+    // The names of baselines would take the scenario for one of theirs.
+    #[command(override_usage = "pusher-canary parity [OPTIONS] <SCENARIO> [--baseline <FILE>...]")]
     Parity(ParityArgs),
     /// Judge a recorded run again, also one that was killed, and render its report
     Report(RecordArgs),
@@ -199,7 +201,7 @@ pub struct RunArgs {
 /// `parity`.
 #[derive(Debug, Args)]
 pub struct ParityArgs {
-    /// The scenario, of which `clusters` and `parity` count
+    /// The scenario, of which `clusters`, `parity`, `webhooks` and `budget` count
     pub scenario: PathBuf,
     /// Try these alone; repeatable, or with commas
     #[arg(long, value_name = "PROBE", value_parser = parse_probe, value_delimiter = ',')]
@@ -370,7 +372,11 @@ pub struct CompletionsArgs {
 fn parse_probe(text: &str) -> Result<Probe, String> {
     let known = Probe::ALL.map(Probe::as_str);
     let probe = Probe::ALL.into_iter().find(|probe| probe.as_str() == text);
-    probe.ok_or_else(|| format!("no such probe; use one of {}", known.join(", ")))
+    let row = Row::ALL.into_iter().find(|row| row.as_str() == text);
+    probe.ok_or_else(|| match row {
+        Some(row) => format!("is a row; the probe {} finds it", row.probe().as_str()),
+        None => format!("no such probe; use one of {}", known.join(", ")),
+    })
 }
 
 fn parse_publishing_time(text: &str) -> Result<Duration, String> {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pusher_canary::model::ClusterRole;
+use pusher_canary::model::habit::Habit;
 use pusher_canary::rehearsal::{Pair, PairConfig};
 use pusher_canary::scenario::file::{self, Clusters, Surroundings};
 use pusher_canary::verify::parity::Probe;
@@ -487,5 +488,34 @@ fn parity_table() -> String {
 fn every_row_of_a_matrix_is_documented() {
     let text = fs::read_to_string(root().join("docs/parity.md")).unwrap();
     let table = parity_table();
+    assert!(text.contains(&table), "docs/parity.md must have this table:\n\n{table}");
+}
+
+/// The table of habits as it must be, from what the source says of each.
+fn habits_table() -> String {
+    let source = read(&root().join("src/model/habit.rs"));
+    let mut table = String::from("| habit | what the cluster does |\n|---|---|\n");
+    let mut said: Vec<&str> = Vec::new();
+    for line in source.lines().map(str::trim) {
+        match line.strip_prefix("/// ") {
+            Some(more) => said.push(more),
+            None => {
+                let name = line.split('"').nth(1).filter(|name| {
+                    line.ends_with('"') && Habit::ALL.iter().any(|habit| habit.as_str() == *name)
+                });
+                if let Some(name) = name {
+                    table += &format!("| `{name}` | {} |\n", said.join(" "));
+                }
+                said.clear();
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn every_habit_of_a_rehearsal_is_documented() {
+    let (text, table) = (read(&root().join("docs/parity.md")), habits_table());
+    assert_eq!(table.lines().count(), Habit::ALL.len() + 2);
     assert!(text.contains(&table), "docs/parity.md must have this table:\n\n{table}");
 }

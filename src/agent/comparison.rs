@@ -113,7 +113,8 @@ pub(super) fn site(
     })
 }
 
-/// What the names of a run's sacrificial channels on a cluster have behind the prefix of their kind.
+/// What the names of a run's sacrificial channels on a cluster have behind the prefix of their
+/// kind.
 pub(super) fn sacrificial_tail(plan: &Plan, role: ClusterRole) -> String {
     format!("{CHANNEL_PREFIX}{}-parity-{}", plan.run.short(), role.as_str())
 }

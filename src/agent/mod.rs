@@ -54,6 +54,7 @@ use publisher::Wire;
 use sampler::{Sampler, Side};
 use start::{StartError, Started};
 use webhooks::{Arrivals, Receiver};
+pub use webhooks::{check_receiver, try_receiver};
 
 /// How often ledgers and publishers hand on what they counted.
 pub const TALLY_PERIOD: Duration = Duration::from_secs(1);

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{AppKey, Clock, ClusterRole, RunTime, Secret};
@@ -31,8 +32,10 @@ use super::RunError;
 use super::comparison::sacrificial_tail;
 use super::keeper::Keeper;
 
-/// Most connections at once; a further one waits.
-const CONNECTIONS_MAX: usize = 64;
+/// Most connections at once, most of which may be kept and silent; a further one waits.
+const CONNECTIONS_MAX: usize = 1_024;
+/// Most bodies that are read at once; a further one waits.
+const BODIES_MAX: usize = 64;
 /// Pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for a TLS handshake, for a request's head, and for its body.
@@ -40,8 +43,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a webhook: that of a hundred client events of the largest size, which a sockudo
 /// puts into one.
 const BODY_BYTES_MAX: usize = 2 << 20;
-/// A webhook is tried again for five minutes; what is older is a repetition, or sent by a clock that
-/// is far from ours.
+/// A webhook is tried again for five minutes; what is older is a repetition, or sent by a clock
+/// that is far from ours, as is what comes from so far ahead.
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// Webhooks that are kept in mind, so that one that comes again is known.
 const REMEMBERED_MAX: usize = 100_000;
@@ -95,6 +98,7 @@ pub(super) struct Receiver {
     clock: Clock,
     books: Option<Books>,
     remembered: Mutex<Remembered>,
+    bodies: Semaphore,
 }
 
 /// Signatures of webhooks that were taken, which no two of them share.
@@ -124,6 +128,37 @@ impl Remembered {
     }
 }
 
+/// Looks at the certificate and the key with which a plan receives webhooks, if it does.
+///
+/// # Errors
+/// They are of no use.
+pub fn check_receiver(plan: &Plan) -> Result<(), RunError> {
+    plan.webhooks.as_ref().map_or(Ok(()), |webhooks| identity(webhooks).map(drop))
+}
+
+/// Listens for a moment where a plan receives webhooks, if it does.
+///
+/// # Errors
+/// Nobody can listen there.
+pub async fn try_receiver(plan: &Plan) -> Result<(), RunError> {
+    match &plan.webhooks {
+        Some(webhooks) => listen(webhooks).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// What proves who receives, where that is TLS.
+fn identity(webhooks: &Webhooks) -> Result<Option<Arc<ServerConfig>>, RunError> {
+    let config = webhooks.tls.as_ref().map(|of| tls::server_config(&of.chain, &of.key));
+    config.transpose().map_err(RunError::ReceiverTls)
+}
+
+/// Listens where the scenario says.
+async fn listen(webhooks: &Webhooks) -> Result<TcpListener, RunError> {
+    let listener = TcpListener::bind(webhooks.listen).await;
+    listener.map_err(|error| RunError::Listen(webhooks.listen, error))
+}
+
 /// What is told of each app's sacrificial channels.
 pub(super) type Arrivals = HashMap<ClusterRole, mpsc::Receiver<Arrived>>;
 
@@ -138,11 +173,9 @@ impl Receiver {
         clock: Clock,
         books: Option<Books>,
     ) -> Result<(Self, Arrivals), RunError> {
-        let Webhooks { listen, paths, tls: identity, .. } = webhooks;
-        let config = identity.as_ref().map(|of| tls::server_config(&of.chain, &of.key));
-        let config = config.transpose().map_err(RunError::ReceiverTls)?;
-        let listener = TcpListener::bind(listen).await;
-        let listener = listener.map_err(|error| RunError::Listen(*listen, error))?;
+        let paths = &webhooks.paths;
+        let config = identity(webhooks)?;
+        let listener = listen(webhooks).await?;
         let mut arrivals = HashMap::new();
         let apps = plan.clusters.iter().map(|cluster| {
             let (arrived, arrivals_in) = mpsc::channel(ARRIVED_MAX);
@@ -158,8 +191,8 @@ impl Receiver {
         });
         let apps = apps.collect();
         let acceptor = config.map(TlsAcceptor::from);
-        let remembered = Mutex::default();
-        Ok((Self { listener, acceptor, apps, clock, books, remembered }, arrivals))
+        let (remembered, bodies) = (Mutex::default(), Semaphore::new(BODIES_MAX));
+        Ok((Self { listener, acceptor, apps, clock, books, remembered, bodies }, arrivals))
     }
 
     /// Receives until `leave`.
@@ -243,7 +276,10 @@ impl Receiver {
         };
         let (key, signature) = (header("x-pusher-key"), header("x-pusher-signature"));
         let path = request.uri().path().to_owned();
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+        let body = async {
+            let _place = self.bodies.acquire().await;
+            Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await
+        };
         let refused = |refusal, status| {
             self.refuse(self.role_of(&key), refusal);
             status
@@ -312,9 +348,9 @@ impl Receiver {
             self.refuse(Some(app.role), Refusal::Unreadable);
             return StatusCode::BAD_REQUEST;
         };
-        let wall = self.clock.wall_now();
-        let age = wall.saturating_sub(Duration::from_millis(read.time_ms));
-        if age > AGE_MAX {
+        let (wall, sent) = (self.clock.wall_now(), Duration::from_millis(read.time_ms));
+        let age = wall.saturating_sub(sent);
+        if wall.abs_diff(sent) > AGE_MAX {
             // Whoever repeats it shall not go on.
             self.tell_of_own(app, Signature::Stale, Some(&read), body);
             self.refuse(Some(app.role), Refusal::Stale);

@@ -18,6 +18,7 @@ use super::{Stop, make_plan, new_run, print, read_scenario};
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let plan = make_plan(&scenario, &args.overrides, new_run())?;
+    agent::check_receiver(&plan).map_err(|error| Stop::new(Exit::from(&error), error))?;
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = describe(&plan, &mut text);
@@ -26,7 +27,10 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         let one = plan.with_one_connection();
         vitals::raise_descriptors();
         let runtime = runtime()?;
-        let tried = runtime.block_on(agent::connect(&one, Clock::start()));
+        let tried = runtime.block_on(async {
+            agent::connect(&one, Clock::start()).await?;
+            agent::try_receiver(&plan).await
+        });
         // Not held up by a name that is still being resolved.
         runtime.shutdown_background();
         tried.map_err(|error| Stop::new(Exit::from(&error), error))?;
@@ -130,6 +134,9 @@ fn describe_apps(plan: &Plan, out: &mut String) -> std::fmt::Result {
     if let Some(parity) = &plan.parity {
         let probes: Vec<_> = parity.probes.iter().map(|probe| probe.as_str()).collect();
         writeln!(out, "parity         both apps are tried: {}", probes.join(", "))?;
+        if let Some(why) = plan.cannot_probe() {
+            writeln!(out, "               {why}")?;
+        }
         for (row, why) in &parity.accept {
             writeln!(out, "               {} may differ: {why}", row.as_str())?;
         }
@@ -138,9 +145,15 @@ fn describe_apps(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let mut paths: Vec<_> = webhooks.paths.values().collect();
         paths.dedup();
         let scheme = if webhooks.tls.is_some() { "https" } else { "http" };
-        let at = paths.iter().map(|path| format!("{scheme}://{}{path}", webhooks.listen));
+        let at = paths.iter().map(|path| match webhooks.listen.ip().is_unspecified() {
+            true => format!("{scheme}://(this host):{}{path}", webhooks.listen.port()),
+            false => format!("{scheme}://{}{path}", webhooks.listen),
+        });
         let at = at.collect::<Vec<_>>().join(" and ");
         writeln!(out, "webhooks       arrive at {at}")?;
+        if let Some(why) = plan.cannot_lose() {
+            writeln!(out, "               {why}")?;
+        }
     }
     Ok(())
 }

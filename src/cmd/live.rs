@@ -114,6 +114,9 @@ impl Live<'_> {
         if let Some(why) = plan.cannot_probe() {
             complain(&format!("warning: {why}; what is not found by then leaves the verdict open"));
         }
+        if let Some(why) = plan.cannot_lose() {
+            complain(&format!("warning: {why}; one that does not come leaves the verdict open"));
+        }
         if let Some(why) = plan.cannot_move() {
             complain(&format!("warning: {why}; who has not moved by then leaves the verdict open"));
         }

@@ -28,8 +28,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     }
     let probes = chosen(args, &scenario)?;
     let run = new_run();
-    let plan = Plan::new(&scenario, Overrides::default(), run, 0)
-        .map_err(|error| Stop::new(Exit::Usage, error))?;
+    let plan = Plan::unbilled(&scenario, Overrides::default(), run, 0);
     Bill::of_probes(&probes, comparison::AT_ONCE)
         .check(&scenario.budget, plan.clusters.len(), "leave probes out or raise the budget")
         .map_err(|error| Stop::new(Exit::Usage, error))?;

@@ -354,7 +354,6 @@ fn conclusions(page: &mut Page, account: &Account) {
     }
 }
 
-/// The components of a page are at most as many as are watched, and each has a label of its own.
 fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
     let told = || clusters.iter().filter_map(|(role, of, _)| Some((role, of.webhooks.as_ref()?)));
     if told().next().is_none() {
@@ -375,6 +374,8 @@ fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
             page.count(table::WEBHOOKS, &labels, of.lost.get(&kind).copied().unwrap_or_default());
         }
         page.count(table::WEBHOOKS, &[role.as_str(), "any", "repeated"], of.repeated);
+    }
+    for (role, of) in told() {
         page.histogram(table::WEBHOOK_DELAY, &[role.as_str()], &of.delays);
     }
     for reason in Refusal::ALL {
@@ -383,6 +384,7 @@ fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
     }
 }
 
+/// The components of a page are at most as many as are watched, and each has a label of its own.
 fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
     for (role, figures, _) in clusters {
         let Some(said) = &figures.status_page else { continue };

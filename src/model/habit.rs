@@ -82,6 +82,9 @@ habits! {
     SmallEvents "small-events"
     /// Events published in a batch have at most 10,000 bytes of data.
     SmallBatches "small-batches"
+    /// Events of more than 10,000 bytes are accepted and delivered to nobody, but for those in
+    /// batches.
+    HollowEvents "hollow-events"
     /// Client events have at most 10,000 bytes of data.
     SmallClientEvents "small-client-events"
     /// A publication goes to any number of channels.
@@ -102,8 +105,14 @@ habits! {
     ForbidsForgeries "forbids-forgeries"
     /// A refused signature has an error code.
     CodedRefusals "coded-refusals"
-    /// Channels may be subscribed to by any name.
+    /// Channels may be subscribed to by a name with blanks in it.
     AnyName "any-name"
+    /// Subscriptions may name channels of up to 200 characters.
+    LongSubscriptions "long-subscriptions"
+    /// Subscriptions may name channels with colons.
+    Colons "colons"
+    /// Whoever has a wrong signature is let into private cache channels.
+    OpenCaches "open-caches"
     /// A frame that is no JSON is not answered.
     SilentMalformed "silent-malformed"
     /// A second subscription to a channel is confirmed.

@@ -26,6 +26,9 @@ pub enum TlsError {
     /// The file of a server's key holds none.
     #[error("key_file holds no private key in PEM form")]
     NoKey,
+    /// A server's certificate and key are two different ones.
+    #[error("the certificate in cert_file and the key in key_file do not belong together")]
+    Mismatch,
     /// rustls refused the configuration.
     #[error("TLS cannot be configured: {0}")]
     Config(rustls::Error),
@@ -88,7 +91,10 @@ pub fn server_config(chain: &str, key: &Secret) -> Result<Arc<ServerConfig>, Tls
         .map_err(TlsError::Config)?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(TlsError::Config)?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
+            error => TlsError::Config(error),
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

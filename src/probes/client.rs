@@ -6,6 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Bytes;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::model::channel::kind_of;
 use crate::model::{ChannelName, SocketId};
 use crate::net::dial::{self, DialError, Phases, Socket, Target};
 use crate::pusher::auth;
@@ -14,6 +15,10 @@ use crate::pusher::frame::{self, Data, ErrorData, Established, PING, PONG, Serve
 use super::{FENCE, Site, WAIT, shown};
 use crate::verify::parity::Reading;
 
+/// Confirms a subscription.
+pub(super) const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
+/// What is told of a user of whom nothing is to be told.
+pub(super) const MEMBER: &str = r#"{"user_id":"pc-user"}"#;
 /// Longest wait for the connection to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(200);
 /// Frames of one answer at most: a cluster that says more than that says nothing of use.
@@ -220,9 +225,7 @@ impl<'a> Client<'a> {
         data: &str,
     ) -> Result<Heard, Fault> {
         self.ask_as(channel, data).await?;
-        let is_answer = |h: &Heard| {
-            h.error.is_some() || h.is("pusher_internal:subscription_succeeded", channel)
-        };
+        let is_answer = |h: &Heard| h.error.is_some() || h.is(SUBSCRIBED, channel);
         let heard = self.hear(WAIT, is_answer).await?;
         match heard.into_iter().last() {
             Some(Heard { error: Some(why), .. }) => Err(Fault::Barred(why)),
@@ -505,6 +508,30 @@ impl<'a> Client<'a> {
             Err(Fault::Silent(_)) => Ok(self.settle().await?.into_iter().find(is_it)),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Whether an event arrives that was published on a channel.
+    pub(super) async fn gets(&mut self, event: &str, channel: &ChannelName) -> Result<bool, Fault> {
+        match self.hear(self.site.soon() * 5, |h| h.is(event, channel)).await {
+            Ok(_) => Ok(true),
+            Err(Fault::Silent(_)) => {
+                self.site.fence(channel).await?;
+                Ok(self.until_fence(channel).await?.iter().any(|h| h.is(event, channel)))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether it is let into a channel of any name; on a connection of its own, if it must be.
+    pub(super) async fn may_join(&mut self, channel: &str, auth: &str) -> Result<bool, Fault> {
+        let is_in = |h: &Heard| h.event == SUBSCRIBED && h.channel.as_deref() == Some(channel);
+        let data = kind_of(channel).is_presence().then_some(MEMBER);
+        self.send(frame::subscribe(channel, auth, data)).await?;
+        let fate = self.fate(is_in).await?;
+        if fate.closed.is_some() {
+            *self = Self::connect(self.site).await?;
+        }
+        Ok(fate.is_taken && fate.refusal.is_none() && fate.closed.is_none())
     }
 
     /// Closes the connection, as a browser does.

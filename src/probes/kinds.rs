@@ -32,7 +32,13 @@ const fn row(kind: ChannelKind) -> Row {
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     for kind in ChannelKind::ALL {
-        found.push((row(kind), works(site, kind).await?));
+        let mut works = works(site, kind).await?;
+        if matches!(works, Reading::Unsupported(_)) {
+            // It may have been in a hurry, and not mean it.
+            tokio::time::sleep(site.soon()).await;
+            works = self::works(site, kind).await?;
+        }
+        found.push((row(kind), works));
     }
     let mut client = Client::connect(site).await?;
     let channel = site.channel(ChannelKind::Public, "confirmed")?;

@@ -1,6 +1,7 @@
 //! The search for the largest number that is taken. Pure.
 
-/// Asks for numbers that rise, up to the first that is not taken, and then for those in between.
+/// Asks for numbers that rise, up to the first that is not taken, and then for those in between;
+/// for those below the first where not even that is taken.
 #[derive(Debug)]
 pub(super) struct Largest {
     tried: &'static [usize],
@@ -19,9 +20,9 @@ impl Largest {
         match (self.taken, self.refused) {
             (None, None) => self.tried.first().copied(),
             (Some(taken), None) => self.tried.iter().copied().find(|number| *number > taken),
-            (None, Some(_)) => None,
-            (Some(taken), Some(refused)) => {
-                (refused - taken > 1).then_some(taken.midpoint(refused))
+            (taken, Some(refused)) => {
+                let taken = taken.unwrap_or_default();
+                (refused.saturating_sub(taken) > 1).then_some(taken.midpoint(refused))
             }
         }
     }
@@ -35,9 +36,14 @@ impl Largest {
         }
     }
 
-    /// Whether none of those that were tried is taken.
-    pub(super) const fn is_none(&self) -> bool {
-        self.taken.is_none()
+    /// Whether more than one is taken.
+    pub(super) const fn is_several(&self) -> bool {
+        matches!(self.taken, Some(2..))
+    }
+
+    /// The smallest that is not taken, if any was not.
+    pub(super) const fn refused(&self) -> Option<usize> {
+        self.refused
     }
 
     /// In words.
@@ -45,9 +51,7 @@ impl Largest {
         match (self.taken, self.refused) {
             (Some(number), Some(_)) => format!("{number}{what}"),
             (Some(number), None) => format!("{number}{what} and more"),
-            (None, _) => {
-                format!("fewer than {}{what}", self.tried.first().copied().unwrap_or_default())
-            }
+            (None, _) => "none".to_owned(),
         }
     }
 }
@@ -62,17 +66,16 @@ mod tests {
             (10_240, "10240 bytes"),
             (12_345, "12345 bytes"),
             (10_000, "10000 bytes"),
-            (9_999, "fewer than 10000 bytes"),
+            (9_999, "9999 bytes"),
+            (1, "1 bytes"),
+            (0, "none"),
             (20_480, "20480 bytes and more"),
         ] {
             let mut largest = Largest::of(&[10_000, 10_240, 20_480]);
             while let Some(number) = largest.next() {
                 largest.note(number, number <= limit);
             }
-            assert_eq!(
-                (largest.said(" bytes").as_str(), largest.is_none()),
-                (said, limit < 10_000)
-            );
+            assert_eq!((largest.said(" bytes").as_str(), largest.is_several()), (said, limit > 1));
         }
     }
 }

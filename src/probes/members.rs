@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use crate::model::{ChannelKind, ChannelName};
 use crate::verify::parity::{Reading, Row};
 
-use super::client::{Client, Fault};
+use super::client::{Client, Fault, SUBSCRIBED};
 use super::largest::Largest;
 use super::{Found, Site};
 
 const ADDED: &str = "pusher_internal:member_added";
-const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
 /// Characters of a user's id; a hosted cluster takes 128.
 const ID_CHARS: &[usize] = &[64, 128, 256, 1_024];
 /// Bytes of what is told of a user; a hosted cluster takes 1,024, others twice that.

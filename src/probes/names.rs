@@ -1,9 +1,10 @@
 //! How long names may be, and of what characters.
 
+use crate::model::ChannelKind;
 use crate::pusher::rest::Publication;
 use crate::verify::parity::{Reading, Row};
 
-use super::client::Fault;
+use super::client::{Client, Fault};
 use super::largest::Largest;
 use super::{Found, Site};
 
@@ -14,6 +15,8 @@ const EVENT_LENGTHS: [usize; 3] = [100, 200, 255];
 /// Characters that documents allow in a channel's name, beside letters and digits, and others.
 const ALLOWED: [char; 7] = ['_', '-', '=', '@', ',', '.', ';'];
 const OTHERS: [char; 8] = [':', '#', '!', ' ', '/', '+', '*', 'é'];
+/// Those that a subscription has not tried that is to be refused.
+const OTHERS_JOINED: [char; 6] = [':', '#', '/', '+', '*', 'é'];
 
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let mut largest = Largest::of(&CHANNEL_LENGTHS);
@@ -22,9 +25,15 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         largest.note(length, is_taken);
     }
     found.push((Row::ChannelNameLength, Reading::Value(largest.said(" characters"))));
+    let mut client = Client::connect(site).await?;
+    let channel = site.channel(ChannelKind::Public, "names")?;
+    client.subscribe(&channel, "").await?;
     let mut largest = Largest::of(&EVENT_LENGTHS);
     while let Some(length) = largest.next() {
-        let is_taken = takes(site, &site.tail, &format!("{EVENT:x<length$}")).await?;
+        let event: String = format!("{EVENT:x<length$}").chars().take(length).collect();
+        // An answer proves nothing.
+        let is_taken =
+            takes(site, channel.as_str(), &event).await? && client.gets(&event, &channel).await?;
         largest.note(length, is_taken);
     }
     found.push((Row::EventNameLength, Reading::Value(largest.said(" characters"))));
@@ -35,6 +44,21 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         }
     }
     found.push((Row::ChannelNameCharacters, Reading::Value(taken)));
+
+    let mut largest = Largest::of(&CHANNEL_LENGTHS);
+    while let Some(length) = largest.next() {
+        let name = format!("{:x<length$}", format!("{}-joined", site.tail));
+        largest.note(length, client.may_join(&name, "").await?);
+    }
+    found.push((Row::SubscriptionNameLength, Reading::Value(largest.said(" characters"))));
+    let mut taken = String::new();
+    for c in ALLOWED.into_iter().chain(OTHERS_JOINED) {
+        if client.may_join(&format!("{}-{c}-", site.tail), "").await? {
+            taken.push(c);
+        }
+    }
+    found.push((Row::SubscriptionNameCharacters, Reading::Value(taken)));
+    client.leave().await;
     Ok(())
 }
 

@@ -7,10 +7,17 @@ use crate::pusher::rest::{Publication, Signer};
 use crate::pusher::{self, auth, frame};
 use crate::verify::parity::{Reading, Row};
 
-use super::client::{Client, Fate, Fault};
+use super::client::{Client, Fate, Fault, MEMBER, SUBSCRIBED};
 use super::{FENCE, Found, Site};
 
-const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
+/// Kinds that need a signature, but for the simplest one.
+const SIGNED: [ChannelKind; 5] = [
+    ChannelKind::Presence,
+    ChannelKind::Encrypted,
+    ChannelKind::PrivateCache,
+    ChannelKind::PresenceCache,
+    ChannelKind::EncryptedCache,
+];
 /// A secret that no app has.
 const WRONG: &str = "pc-not-the-secret";
 
@@ -37,6 +44,20 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let fate = client.fate(|h| h.is(SUBSCRIBED, &channel)).await?;
     found.push((Row::ChannelSignature, said(&fate)));
     client.leave().await;
+
+    let mut open = Vec::new();
+    let mut client = Client::connect(site).await?;
+    for kind in SIGNED {
+        let channel = site.channel(kind, "refused")?;
+        let data = kind.is_presence().then_some(MEMBER);
+        let auth = auth::channel(&site.signer.key, &wrong, &client.id, channel.as_str(), data);
+        if client.may_join(channel.as_str(), &auth).await? {
+            open.push(kind.as_str());
+        }
+    }
+    client.leave().await;
+    let open = if open.is_empty() { "none".to_owned() } else { open.join(", ") };
+    found.push((Row::OpenKinds, Reading::Value(open)));
 
     let name = format!("{}-bad name!", site.tail);
     let mut client = Client::connect(site).await?;

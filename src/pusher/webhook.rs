@@ -8,6 +8,9 @@ use crate::model::{AppKey, Secret, WebhookKind};
 
 use super::auth;
 
+/// Bytes of a channel's name at most: more than any server allows.
+const CHANNEL_BYTES_MAX: usize = 1_024;
+
 /// The value of `X-Pusher-Signature` for `body`.
 pub fn sign(secret: &Secret, body: &[u8]) -> String {
     auth::hmac_hex(secret, body)
@@ -72,9 +75,17 @@ fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
     Value::deserialize(value).map(|value| value.as_u64())
 }
 
-/// Reads a webhook's body; `None` if it is none.
+/// Reads a webhook's body; `None` if it is none. An event of a channel that names none that can be
+/// is something else.
 pub fn read(body: &[u8]) -> Option<Webhook> {
-    serde_json::from_slice(body).ok()
+    let mut read: Webhook = serde_json::from_slice(body).ok()?;
+    for event in &mut read.events {
+        if event.channel.is_empty() || event.channel.len() > CHANNEL_BYTES_MAX {
+            event.kind = WebhookKind::Other;
+            event.channel.clear();
+        }
+    }
+    Some(read)
 }
 
 #[cfg(test)]
@@ -88,6 +99,7 @@ mod tests {
             {"name":"member_added","channel":"presence-b","user_id":7},
             {"name":"client_event","channel":"presence-b","event":"client-x","data":"{}",
              "socket_id":"1.2","user_id":"7"},
+            {"name":"channel_vacated"},
             {"name":"subscription_count","channel":"a","subscription_count":3,"more":null},
             {"name":"weather"}]}"#;
         let read = read(body).unwrap();
@@ -110,6 +122,7 @@ mod tests {
                     socket_id: Some("1.2".to_owned()),
                     ..event(WebhookKind::ClientEvent, "presence-b")
                 },
+                event(WebhookKind::Other, ""),
                 Event { subscription_count: Some(3), ..event(WebhookKind::SubscriptionCount, "a") },
                 event(WebhookKind::Other, ""),
             ]

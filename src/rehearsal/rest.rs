@@ -273,6 +273,10 @@ impl WireEvent {
         if socket_id.is_some_and(|id| crate::model::SocketId::new(id).is_err()) {
             return bad("invalid socket_id: it is digits, a dot, digits".to_owned());
         }
+        let is_hollow = small == Habit::SmallEvents
+            && has(Habit::HollowEvents)
+            && self.data.len() > SMALL_DATA_BYTES_MAX;
+        let channels = if is_hollow { Vec::new() } else { channels };
         let publications = channels.into_iter().map(|channel| Publication {
             event: self.name.clone(),
             channel,

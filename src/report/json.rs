@@ -10,6 +10,9 @@ pub enum ReadError {
     /// It is no JSON, or JSON of something else.
     #[error("is no report of pusher-canary: {0}")]
     Form(#[from] serde_json::Error),
+    /// It is a report of another kind.
+    #[error("is another report of pusher-canary than this, or of another version: {0}")]
+    Kind(serde_json::Error),
     /// It is a report of another form.
     #[error("has schema {0}, and this version reads {SCHEMA}; use the version that wrote it")]
     Schema(u32),
@@ -43,5 +46,6 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ReadError> {
     if schema != SCHEMA {
         return Err(ReadError::Schema(schema));
     }
-    Ok(serde_json::from_str(text)?)
+    // What is wrong may be the name of one among very many.
+    serde_json::from_str(text).map_err(ReadError::Kind)
 }

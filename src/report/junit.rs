@@ -147,7 +147,7 @@ impl Matrix {
         let findings = self.findings();
         let suite = Suite {
             outcome: self.outcome(&findings),
-            seconds: 0.0,
+            seconds: self.seconds,
             timestamp: &self.started_at,
             clusters: &self.clusters,
             properties: &[("version", &self.tool.version)],

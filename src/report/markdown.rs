@@ -264,6 +264,9 @@ impl Matrix {
         }
         if !self.drift.is_empty() {
             write_more(out, self.drift.len(), DRIFT_MAX, "such")?;
+        } else if !self.baselines.is_empty() {
+            let names: Vec<_> = self.baselines.iter().map(|name| inline(name, NAME_MAX)).collect();
+            writeln!(out, "Everything is as it was in {}\n", names.join(", "))?;
         }
         let (same, others): (Vec<_>, Vec<_>) =
             self.rows.iter().partition(|row| row.likeness == Likeness::Same);
@@ -272,22 +275,25 @@ impl Matrix {
             for row in others {
                 let (sign, word) = (sign(status(row.likeness)), row.likeness.as_str());
                 let [old, new] = ClusterRole::ALL.map(|on| inline(&row.shown(on), CELL_MAX));
-                let (name, why) = (row.row.as_str(), inline(row.why(), CELL_MAX));
-                writeln!(out, "| {sign} {word} | {name} | {old} | {new} | {why} |")?;
+                let (name, meaning) = (row.row.as_str(), row.row.meaning());
+                let why = inline(row.why(), CELL_MAX);
+                writeln!(out, "| {sign} {word} | {name}: {meaning} | {old} | {new} | {why} |")?;
             }
             writeln!(out)?;
         }
-        if same.is_empty() {
-            return Ok(());
-        }
         let rows = if same.len() == 1 { "row is" } else { "rows are" };
         writeln!(out, "<details><summary>{} {rows} the same</summary>\n", same.len())?;
-        writeln!(out, "| row | on both |\n|:--|:--|")?;
+        writeln!(out, "| row | old | new |\n|:--|:--|:--|")?;
         for row in same {
-            let value = inline(&row.shown(ClusterRole::Old), CELL_MAX);
-            writeln!(out, "| {} | {value} |", row.row.as_str())?;
+            let [old, new] = ClusterRole::ALL.map(|on| inline(&row.shown(on), CELL_MAX));
+            writeln!(out, "| {} | {old} | {new} |", row.row.as_str())?;
         }
-        writeln!(out, "\n</details>\n")
+        writeln!(out, "\n</details>\n")?;
+        if !self.left_out.is_empty() {
+            let names: Vec<_> = self.left_out.iter().map(|probe| probe.as_str()).collect();
+            writeln!(out, "Not tried: {}\n", names.join(", "))?;
+        }
+        Ok(())
     }
 }
 

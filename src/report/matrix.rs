@@ -22,9 +22,13 @@ use super::{SCHEMA, Tool, form};
 /// Columns of a row's name, and of each cell behind it.
 const NAME_WIDTH: usize = 28;
 const CELL_WIDTH: usize = 26;
+/// Rows that the outcome's reason names of each likeness.
+const NAMED_MAX: usize = 8;
+/// So many rows that were not tested for one reason are shown together.
+const TOGETHER_MIN: usize = 3;
 
 /// Two apps compared from outside: what `parity --report-json` writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Matrix {
     /// The form of this document.
     pub schema: u32,
@@ -38,6 +42,9 @@ pub struct Matrix {
     /// When it ended: RFC 3339.
     #[schemars(with = "form::Instant")]
     pub ended_at: String,
+    /// How long it took.
+    #[serde(default)]
+    pub seconds: f64,
     /// What each cluster is.
     pub clusters: BTreeMap<ClusterRole, String>,
     /// The worst of all rows and of all drift.
@@ -48,7 +55,10 @@ pub struct Matrix {
     pub rows: Vec<ParityRow>,
     /// What was not tried, as somebody wanted it or because it takes minutes.
     pub left_out: Vec<Probe>,
-    /// What an app does otherwise than in an earlier matrix.
+    /// Earlier matrices that it was compared with, as they were named.
+    #[serde(default)]
+    pub baselines: Vec<String>,
+    /// What an app does otherwise than in one of them.
     pub drift: Vec<Drift>,
 }
 
@@ -115,12 +125,14 @@ impl Matrix {
             scenario,
             started_at: instant(began),
             ended_at: instant(ended),
+            seconds: ended.saturating_sub(began).as_secs_f64(),
             clusters: addresses(&settings, &ClusterRole::ALL),
             // Nothing was compared.
             outcome: worst.unwrap_or(Likeness::NotTested),
             reason: String::new(),
             rows,
             left_out,
+            baselines: baselines.iter().map(|(name, _)| name.clone()).collect(),
             drift,
         };
         matrix.reason = matrix.said();
@@ -184,13 +196,13 @@ impl Matrix {
         ] {
             let names: Vec<_> = self.of(likeness).map(|row| row.row.as_str()).collect();
             if !names.is_empty() {
-                let _ = write!(said, "; {what}: {}", names.join(", "));
+                let _ = write!(said, "; {what}: {}", some(&names));
             }
         }
         let drifted: BTreeSet<_> = self.drift.iter().map(|drift| drift.row.as_str()).collect();
         if !drifted.is_empty() {
             let names: Vec<_> = drifted.into_iter().collect();
-            let _ = write!(said, "; not what it was: {}", names.join(", "));
+            let _ = write!(said, "; not what it was: {}", some(&names));
         }
         said
     }
@@ -256,13 +268,20 @@ impl Matrix {
                 status_style(status(likeness))
             };
             writeln!(out, "{style}{}{style:#}", likeness.as_str())?;
-            for row in rows {
-                row.write_cells(out)?;
+            let rows: Vec<_> = rows.collect();
+            match likeness {
+                Likeness::NotTested => write_open(out, &rows)?,
+                _ => rows.iter().try_for_each(|row| row.write_cells(out))?,
             }
         }
         writeln!(out)?;
         for drift in &self.drift {
-            write_wrapped(out, &shown(&drift.sentence()), ("", "  "))?;
+            write_wrapped(out, &drift.sentence(), ("", "  "))?;
+        }
+        for name in &self.baselines {
+            if !self.drift.iter().any(|drift| drift.baseline == *name) {
+                write_wrapped(out, &format!("everything is as it was in {name}"), ("", "  "))?;
+            }
         }
         if !self.left_out.is_empty() {
             let names: Vec<_> = self.left_out.iter().map(|probe| probe.as_str()).collect();
@@ -289,8 +308,42 @@ impl Matrix {
     }
 }
 
+/// The first of many names.
+fn some(names: &[&str]) -> String {
+    match names.get(..NAMED_MAX) {
+        Some(first) if names.len() > NAMED_MAX => {
+            format!("{} and {} more", first.join(", "), names.len() - NAMED_MAX)
+        }
+        _ => names.join(", "),
+    }
+}
+
 fn instant(since_epoch: Duration) -> String {
     rfc3339_of(i128::try_from(since_epoch.as_nanos()).unwrap_or_default())
+}
+
+/// Rows that were not tested; many for one reason together.
+fn write_open(out: &mut String, rows: &[&ParityRow]) -> std::fmt::Result {
+    let cells = |row: &ParityRow| ClusterRole::ALL.map(|role| row.shown(role));
+    let mut left: Vec<_> = rows.to_vec();
+    while let Some(first) = left.first().copied() {
+        let (alike, others): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|row| cells(row) == cells(first));
+        left = others;
+        if alike.len() < TOGETHER_MIN {
+            alike.iter().try_for_each(|row| row.write_cells(out))?;
+            continue;
+        }
+        let names: Vec<_> = alike.iter().map(|row| row.row.as_str()).collect();
+        write_wrapped(out, &names.join(", "), ("  ", "  "))?;
+        let [old, new] = cells(first);
+        let why = match old == new {
+            true => old,
+            false => format!("old: {old}; new: {new}"),
+        };
+        write_wrapped(out, &why, ("    ", "    "))?;
+    }
+    Ok(())
 }
 
 /// The status that looks like what a row came to.
@@ -313,7 +366,7 @@ impl ParityRow {
 
     /// Name, old and new beside each other; what is the same, once.
     fn write_cells(&self, out: &mut String) -> std::fmt::Result {
-        let [old, new] = ClusterRole::ALL.map(|role| shown(&self.shown(role)));
+        let [old, new] = ClusterRole::ALL.map(|role| self.shown(role));
         let (name, is_one) = (self.row.as_str(), old == new);
         let width = if is_one { 2 * CELL_WIDTH } else { CELL_WIDTH } - 1;
         let (old, new) = (wrap(&old, width), if is_one { Vec::new() } else { wrap(&new, width) });
@@ -327,7 +380,7 @@ impl ParityRow {
         let meaning = match (self.likeness, self.why()) {
             (Likeness::Same, _) => return Ok(()),
             (_, "") => self.row.meaning().to_owned(),
-            (_, why) => format!("{}; {}", self.row.meaning(), shown(why)),
+            (_, why) => format!("{}; {why}", self.row.meaning()),
         };
         write_wrapped(out, &meaning, ("    ", "    "))
     }
@@ -368,8 +421,8 @@ new  wss://new.example, app 7
                             old                       new
 differs
   client-events             private, presence         unsupported (4301)
-    client events are delivered on; enable client events in the new app's
-    settings
+    client events are delivered on; let the same kinds of channel have client
+    events on both, where the server allows it
 not tested
   several-channels          once on each              not tested
     a publication to three channels arrives

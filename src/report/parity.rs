@@ -89,7 +89,8 @@ mod tests {
             [
                 "same cache-miss: a cache channel without an event tells of it: yes",
                 "differs client-events: client events are delivered on: private, presence on old, unsupported \
-                 (4301) on new; enable client events in the new app's settings",
+                 (4301) on new; let the same kinds of channel have client events on both, where the server \
+                 allows it",
                 "accepted client-events-user-id: a client event names its sender: yes on old, no on new (as our clients \
                  want it)",
                 "not tested several-channels: a publication to three channels arrives: once on each on old, not \

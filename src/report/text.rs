@@ -10,6 +10,7 @@ use crate::model::{ClusterRole, RunTime};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks::percent_above;
 use crate::verify::figures::ClusterFigures;
+use crate::verify::parity::Likeness;
 use crate::verify::tally::BlindCause;
 use crate::verify::verdict::{Finding, Status, Verdict};
 
@@ -17,7 +18,8 @@ use super::build::rfc3339;
 use super::providers::ProviderReport;
 use super::webhooks::WebhooksReport;
 use super::{
-    Advice, ClusterReport, EventsReport, IncidentReport, OccupancyReport, Report, Summary,
+    Advice, ClusterReport, EventsReport, IncidentReport, OccupancyReport, ParityRow, Report,
+    Summary,
 };
 
 /// Columns of a line.
@@ -224,7 +226,7 @@ impl Report {
         let telling = self.telling_defects(DEFECTS_SHOWN);
         lines.extend(telling.iter().map(|defect| defect.line()));
         for line in lines {
-            write_wrapped(out, &shown(&line), ("  ", "    "))?;
+            write_wrapped(out, &line, ("  ", "    "))?;
         }
         let of_one_sided = |name: &String| mirror.one_sided.contains_key(name);
         let others = mirror.defects.iter().filter(|defect| !of_one_sided(&defect.channel)).count();
@@ -242,8 +244,14 @@ impl Report {
             return Ok(());
         }
         writeln!(out, "how both apps behave")?;
-        for row in &self.parity {
-            write_wrapped(out, &shown(&row.sentence()), ("  ", "    "))?;
+        let is_same = |row: &&ParityRow| row.likeness == Likeness::Same;
+        match self.parity.iter().filter(is_same).count() {
+            0 => {}
+            1 => writeln!(out, "  1 row is the same; every other form of the report has it")?,
+            n => writeln!(out, "  {n} rows are the same; every other form of the report has them")?,
+        }
+        for row in self.parity.iter().filter(|row| !is_same(row)) {
+            write_wrapped(out, &row.sentence(), ("  ", "    "))?;
         }
         writeln!(out)
     }
@@ -253,7 +261,7 @@ impl Report {
         let Some(handover) = &self.handover else { return Ok(()) };
         writeln!(out, "handover")?;
         for line in handover.sentences() {
-            write_wrapped(out, &shown(&line), ("  ", "    "))?;
+            write_wrapped(out, &line, ("  ", "    "))?;
         }
         writeln!(out)
     }
@@ -288,7 +296,9 @@ impl Report {
             } else {
                 "them".to_owned()
             };
-            writeln!(out, "and {} more incidents; --report-json names {named}", grouped(more))?;
+            let incidents = if more == 1 { "incident" } else { "incidents" };
+            let more = grouped(more);
+            writeln!(out, "and {more} more {incidents}; --report-json names {named}")?;
         }
         writeln!(out)
     }
@@ -469,7 +479,7 @@ const ROWS: &[Row] = &[
     row("connect p99", |c| millis(p99_or_max(&c.connect_ms))),
     row("loss rate below", |c| percent_above(c.loss_upper_bound)),
     anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
-    anomaly("  lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
+    anomaly("  events lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
 ];
 
 const DRAIN_ROWS: &[Row] = &[
@@ -490,7 +500,7 @@ const DRAIN_ROWS: &[Row] = &[
     row("readings", |c| of_last(c, |o| Some(o.readings))),
     anomaly("  failed", |c| of_last(c, |o| Some(o.failed))),
     anomaly("webhooks", |c| of_webhooks(c, |w| w.received)),
-    anomaly("  lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
+    anomaly("  events lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
     anomaly("  channels occupied", |c| of_webhooks(c, |w| w.occupied)),
     anomaly("  channels vacated", |c| of_webhooks(c, |w| w.vacated)),
     anomaly("  occupied and not vacated", |c| of_webhooks(c, |w| w.open)),
@@ -532,11 +542,11 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
-/// Breaks a text at blanks into lines of at most `width` characters; a percent sign stays with its
-/// number.
+/// Breaks a text, which somebody else may have written, at blanks into lines of at most `width`
+/// characters; a percent sign stays with its number.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let glued = text.replace(" %", "\u{a0}%");
+    let glued = shown(text).replace(" %", "\u{a0}%");
     for word in glued.split(' ') {
         let word = word.replace('\u{a0}', " ");
         let line = lines.last().map_or(0, |l| l.chars().count());

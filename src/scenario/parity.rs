@@ -113,6 +113,9 @@ fn read_accept(section: &mut Section<'_>) -> BTreeMap<Row, String> {
         let row = Row::ALL.into_iter().find(|row| row.as_str() == name);
         let why = why.strip_prefix(' ').map(str::trim).filter(|why| !why.is_empty());
         let problem = match (row, why) {
+            (Some(row), Some(_)) if accept.contains_key(&row) => {
+                format!("is the second of {}; give one reason", row.as_str())
+            }
             (Some(row), Some(why)) if !why.chars().any(char::is_control) => {
                 accept.insert(row, why.to_owned());
                 continue;

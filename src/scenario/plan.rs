@@ -235,6 +235,19 @@ impl Plan {
         run: RunId,
         fallback_seed: u64,
     ) -> Result<Self, OverBudget> {
+        let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
+        let cure = "shorten the run, lower the rate or raise the budget";
+        plan.bill().check(&scenario.budget, plan.clusters.len(), cure)?;
+        Ok(plan)
+    }
+
+    /// The same, of which only a part will be done: what it costs is not looked at.
+    pub fn unbilled(
+        scenario: &Scenario,
+        overrides: Overrides,
+        run: RunId,
+        fallback_seed: u64,
+    ) -> Self {
         let canary = &scenario.canary;
         let duration = overrides.duration.unwrap_or(scenario.duration);
         let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
@@ -261,7 +274,7 @@ impl Plan {
             .handover
             .as_ref()
             .map(|handover| HandoverPlan::new(handover, canary, (&channels, &streams), &schedule));
-        let plan = Self {
+        Self {
             run,
             seed,
             name: scenario.name.clone(),
@@ -294,10 +307,7 @@ impl Plan {
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             settings: settings::of(scenario, duration, rate, seed),
-        };
-        let cure = "shorten the run, lower the rate or raise the budget";
-        plan.bill().check(&scenario.budget, plan.clusters.len(), cure)?;
-        Ok(plan)
+        }
     }
 
     /// Trials without a failure that the asked proof needs.
@@ -334,7 +344,22 @@ impl Plan {
         let needs: Duration = self.parity.as_ref()?.probes.iter().map(|probe| probe.takes()).sum();
         (duration < needs).then(|| {
             let (needs, duration) = (show(needs), show(duration));
-            format!("the probes of [parity] may take {needs}, and publishing takes {duration}")
+            format!(
+                "the probes of [parity] may take up to {needs}, and publishing takes {duration}"
+            )
+        })
+    }
+
+    /// Why a webhook that does not come cannot be found to be lost, if that is so.
+    pub fn cannot_lose(&self) -> Option<String> {
+        let (duration, show) = (self.schedule.duration(), humantime::format_duration);
+        let lost_after = self.webhooks.as_ref()?.lost_after;
+        (duration <= lost_after).then(|| {
+            let (lost_after, duration) = (show(lost_after), show(duration));
+            format!(
+                "a webhook counts as lost after {lost_after} (webhooks.lost_after), and this run \
+                 takes {duration}"
+            )
         })
     }
 

@@ -81,7 +81,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Webhooks> {
     let new = read_path(section, "path_new", &common);
     let tls = read_tls(section.section("tls"));
     let refresh = bounded(section, "refresh", "15s", SECOND_MS..HOUR_MS);
-    let lost_after = bounded(section, "lost_after", "60s", SECOND_MS..HOUR_MS);
+    let lost_after = bounded(section, "lost_after", "6m", SECOND_MS..HOUR_MS);
     Some(Webhooks {
         listen: listen.unwrap_or_else(nowhere),
         paths: BTreeMap::from([(ClusterRole::Old, old), (ClusterRole::New, new)]),

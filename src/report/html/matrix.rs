@@ -1,5 +1,7 @@
 //! Two apps compared from outside.
 
+use std::fmt::Write as _;
+
 use crate::model::ClusterRole;
 use crate::report::markup::clipped;
 use crate::report::matrix::status;
@@ -50,6 +52,9 @@ impl Matrix {
 
     fn html_drift(&self, out: &mut String) -> std::fmt::Result {
         if self.drift.is_empty() {
+            for name in &self.baselines {
+                writeln!(out, "<p>Everything is as it was in {}.</p>", clipped(name, NAME_MAX))?;
+            }
             return Ok(());
         }
         let drift = self.drift.iter().take(DRIFT_MAX).map(|drift| {

@@ -340,8 +340,7 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
             findings.push(asked.finding(kind.as_str(), Some(role), seen));
         }
         if let Some(told) = &cluster.webhooks {
-            let refused = figures.webhooks_refused.iter().filter(|(why, _)| why.is_ours());
-            let refused = refused.map(|(_, count)| count).sum();
+            let refused = &figures.webhooks_refused;
             findings.push(asked.finding("webhooks", Some(role), webhooks::check(told, refused)));
         }
         if let Some(page) = &cluster.status_page {

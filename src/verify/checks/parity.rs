@@ -6,6 +6,9 @@ use crate::verify::verdict::Status;
 
 use super::Seen;
 
+/// Rows that are told of one by one: the report has all of them.
+const TOLD_MAX: usize = 4;
+
 pub(super) fn check(parity: &ParityFigures) -> Seen {
     let [same, accepted, open, differ] =
         [Likeness::Same, Likeness::Accepted, Likeness::NotTested, Likeness::Differs]
@@ -28,8 +31,16 @@ pub(super) fn check(parity: &ParityFigures) -> Seen {
         said += &format!("; wanted to differ: {}", wanted.join(", "));
     }
     let telling = parity.rows.iter().filter(|(_, row)| row.likeness > Likeness::Accepted);
-    for (row, figures) in telling {
-        said += &format!("; {}", describe(*row, figures));
+    let mut telling: Vec<_> = telling.collect();
+    // What differs is worse than what nobody knows.
+    telling.sort_by_key(|(_, row)| std::cmp::Reverse(row.likeness));
+    for (row, figures) in telling.iter().take(TOLD_MAX) {
+        said += &format!("; {}", describe(**row, figures));
+    }
+    match telling.len().saturating_sub(TOLD_MAX) {
+        0 => {}
+        1 => said += "; and 1 row more",
+        n => said += &format!("; and {n} rows more"),
     }
     Seen {
         status,

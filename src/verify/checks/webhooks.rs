@@ -1,23 +1,33 @@
 //! Webhooks: whether every channel that the API shows to come or go was told of.
 
+use std::collections::BTreeMap;
+
 use crate::model::WebhookKind;
 use crate::verify::verdict::Status;
-use crate::verify::webhook::WebhookFigures;
+use crate::verify::webhook::{Refusal, WebhookFigures};
 
 use super::{Seen, seconds};
 
-/// One that is lost fails it, unless it may be the agent that lost it: some were `refused` here, or
-/// were due when it could not be relied on. Without a webhook, or without anything to hold them
-/// against, nobody knows whether they come.
-pub(super) fn check(told: &WebhookFigures, refused: u64) -> Seen {
+/// One that is lost fails it, unless it may be the agent that lost it: some were `refused` here
+/// that an app may have sent, or were due when it could not be relied on. Without a webhook, or
+/// without anything to hold them against, nobody knows whether they come.
+pub(super) fn check(told: &WebhookFigures, refused: &BTreeMap<Refusal, u64>) -> Seen {
     let WebhookFigures { genuine, repeated, readings, listed, unsettled, .. } = *told;
     let lost = told.all_lost();
+    let forged = refused.get(&Refusal::Forged).copied().unwrap_or_default();
+    let turned_away: u64 =
+        refused.iter().filter(|(why, _)| why.is_ours()).map(|(_, count)| count).sum();
     let of = |kind| told.kinds.get(&kind).copied().unwrap_or_default();
     let [occupied, vacated] =
         [WebhookKind::ChannelOccupied, WebhookKind::ChannelVacated].map(|kind| (of(kind), kind));
     let of_channels = occupied.0 + vacated.0;
     let is_nobody_there = genuine == 0 && listed == 0 && readings > 0;
     let mut detail = match genuine {
+        0 if forged > 0 => {
+            "no webhook that its app signed came, and some that nobody signed: name \
+                            the app's oldest key in the scenario, with the secret of that key"
+                .to_owned()
+        }
         0 if is_nobody_there => {
             format!("nobody was there in {readings} readings of the API, and no webhook came")
         }
@@ -43,11 +53,13 @@ pub(super) fn check(told: &WebhookFigures, refused: u64) -> Seen {
             detail += &format!(", and not one {} ever came", kind.as_str());
         }
     }
-    if refused > 0 && (lost > 0 || genuine == 0) {
-        detail += &format!(
-            "; but {refused} requests were turned away here (webhooks_refused), and may have told \
-             of that"
-        );
+    let refused: Vec<_> =
+        refused.iter().map(|(why, count)| format!("{count} {}", why.as_str())).collect();
+    if !refused.is_empty() {
+        detail += &format!("; refused of either app: {}", refused.join(", "));
+    }
+    if turned_away > 0 && lost > 0 {
+        detail += ", which may have told of that";
     }
     match told.unattributed {
         0 => {}
@@ -71,9 +83,10 @@ pub(super) fn check(told: &WebhookFigures, refused: u64) -> Seen {
         n => detail += &format!("; of {n} channels more it is too early to say"),
     }
     // Where none comes, it may be the way to us that is closed.
-    let are_known = is_nobody_there || (genuine > 0 && of_channels > 0);
+    let are_known =
+        (is_nobody_there && forged + turned_away == 0) || (genuine > 0 && of_channels > 0);
     let is_open = readings < 2 || is_unread || unsettled > 0 || told.unattributed > 0;
-    let status = if lost > 0 && genuine > 0 && refused == 0 {
+    let status = if lost > 0 && genuine > 0 && turned_away == 0 {
         Status::Fail
     } else if !are_known || is_open || lost > 0 {
         Status::Inconclusive
@@ -115,14 +128,22 @@ mod tests {
 
     #[test]
     fn webhooks_pass_that_came_and_agree_with_the_api() {
-        let seen = check(&told(), 0);
+        let seen = check(&told(), &none());
         assert_eq!((seen.status, seen.evidence), (Status::Pass, 3));
         assert_eq!(seen.detail, "3 webhooks, held against 5 readings of the API");
         let one = WebhookFigures { genuine: 1, repeated: 2, ..told() };
         let said = "1 webhook, held against 5 readings of the API; 2 came again";
-        assert_eq!(check(&one, 0).detail, said);
+        assert_eq!(check(&one, &none()).detail, said);
         // What was turned away was not missed.
-        assert_eq!(check(&told(), 7).status, Status::Pass);
+        assert_eq!(check(&told(), &refused()).status, Status::Pass);
+    }
+
+    fn none() -> BTreeMap<Refusal, u64> {
+        BTreeMap::new()
+    }
+
+    fn refused() -> BTreeMap<Refusal, u64> {
+        BTreeMap::from([(Refusal::Forged, 1), (Refusal::Stale, 2)])
     }
 
     fn lost() -> WebhookFigures {
@@ -131,7 +152,7 @@ mod tests {
 
     #[test]
     fn one_that_is_lost_fails() {
-        let seen = check(&lost(), 0);
+        let seen = check(&lost(), &none());
         assert_eq!((seen.status, seen.observed), (Status::Fail, Some(1.0)));
         let said = "; 1 time a channel came or went without one, and not one channel_vacated ever \
                     came";
@@ -140,12 +161,11 @@ mod tests {
 
     #[test]
     fn what_the_agent_may_have_lost_is_open() {
-        let seen = check(&lost(), 3);
+        let seen = check(&lost(), &refused());
         assert_eq!(seen.status, Status::Inconclusive);
-        let said = "; but 3 requests were turned away here (webhooks_refused), and may have told \
-                    of that";
+        let said = "; refused of either app: 1 forged, 2 stale, which may have told of that";
         assert!(seen.detail.ends_with(said), "{}", seen.detail);
-        let seen = check(&WebhookFigures { unattributed: 2, ..told() }, 0);
+        let seen = check(&WebhookFigures { unattributed: 2, ..told() }, &none());
         assert_eq!(seen.status, Status::Inconclusive);
         let said = "; 2 more times that may be the agent's own doing, in tainted seconds";
         assert!(seen.detail.ends_with(said), "{}", seen.detail);
@@ -158,17 +178,17 @@ mod tests {
             last_failure: "HTTP 429 and no list of channels".to_owned(),
             ..told()
         };
-        let seen = check(&unread, 0);
+        let seen = check(&unread, &none());
         assert_eq!(seen.status, Status::Inconclusive);
         let said = "; the API was not read for 2m (HTTP 429 and no list of channels)";
         assert!(seen.detail.ends_with(said), "{}", seen.detail);
         let lost = WebhookFigures { unread_for: MINUTE * 2, ..lost() };
-        assert_eq!(check(&lost, 0).status, Status::Fail, "what was seen was seen");
+        assert_eq!(check(&lost, &none()).status, Status::Fail, "what was seen was seen");
     }
 
     #[test]
     fn what_nobody_can_know_yet_is_open() {
-        let unsettled = check(&WebhookFigures { unsettled: 2, ..told() }, 0);
+        let unsettled = check(&WebhookFigures { unsettled: 2, ..told() }, &none());
         assert_eq!(unsettled.status, Status::Inconclusive);
         assert!(unsettled.detail.ends_with("of 2 channels more it is too early to say"));
         for open in [
@@ -179,13 +199,25 @@ mod tests {
             WebhookFigures { readings: 1, ..told() },
             WebhookFigures::default(),
         ] {
-            assert_eq!(check(&open, 0).status, Status::Inconclusive, "{open:?}");
+            assert_eq!(check(&open, &none()).status, Status::Inconclusive, "{open:?}");
         }
     }
 
     #[test]
+    fn where_all_that_came_was_forged_the_key_may_be_another() {
+        let none_came = WebhookFigures { genuine: 0, listed: 0, ..told() };
+        let seen = check(&none_came, &BTreeMap::from([(Refusal::Forged, 20)]));
+        assert_eq!(seen.status, Status::Inconclusive);
+        assert!(seen.detail.contains("name the app's oldest key"), "{}", seen.detail);
+        assert!(seen.detail.ends_with("; refused of either app: 20 forged"), "{}", seen.detail);
+        // Strangers who knock are nobody's fault.
+        let forged = BTreeMap::from([(Refusal::Forged, 9)]);
+        assert_eq!(check(&lost(), &forged).status, Status::Fail);
+    }
+
+    #[test]
     fn where_nobody_ever_was_none_is_due() {
-        let seen = check(&WebhookFigures { genuine: 0, listed: 0, ..told() }, 0);
+        let seen = check(&WebhookFigures { genuine: 0, listed: 0, ..told() }, &none());
         assert_eq!(seen.status, Status::Pass);
         assert_eq!(seen.detail, "nobody was there in 5 readings of the API, and no webhook came");
     }

@@ -38,11 +38,15 @@ pub struct ConnectTime {
 }
 
 impl ConnectTime {
-    /// All of them together.
-    const fn total_ms(&self) -> u64 {
+    /// One after the other.
+    const fn steps(&self) -> [u64; 5] {
         let Self { resolve_ms, connect_ms, tls_ms, upgrade_ms, established_ms } = *self;
-        let dialled = resolve_ms.saturating_add(connect_ms).saturating_add(tls_ms);
-        dialled.saturating_add(upgrade_ms).saturating_add(established_ms)
+        [resolve_ms, connect_ms, tls_ms, upgrade_ms, established_ms]
+    }
+
+    /// All of them together.
+    fn total_ms(&self) -> u64 {
+        self.steps().into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -136,14 +140,15 @@ impl Reading {
             (Self::NotApplicable(_), _) | (_, Self::NotApplicable(_)) => Likeness::NotTested,
             (Self::Skew(one), Self::Skew(two)) => alike(one.abs_diff(*two) <= SKEW_SLACK_S),
             (Self::Days(one), Self::Days(two)) => {
-                alike((*one < DAYS_MIN) == (*two < DAYS_MIN) || one.abs_diff(*two) <= 1)
+                alike((*one >= DAYS_MIN && *two >= DAYS_MIN) || one.abs_diff(*two) <= 1)
             }
             (Self::Millis(one), Self::Millis(two)) => {
                 alike(*one.max(two) as f64 <= near(*one.min(two)))
             }
             (Self::ConnectTime(one), Self::ConnectTime(two)) => {
-                let (one, two) = (one.total_ms(), two.total_ms());
-                alike(one.max(two) as f64 <= near(one.min(two)))
+                let steps = one.steps().into_iter().zip(two.steps());
+                let mut all = steps.chain([(one.total_ms(), two.total_ms())]);
+                alike(all.all(|(one, two)| one.max(two) as f64 <= near(one.min(two))))
             }
             // How much longer it takes nobody waited to see, and why it fails nobody knows.
             (Self::Longer(_), Self::Longer(_)) | (Self::Failed(_), Self::Failed(_)) => {
@@ -217,12 +222,13 @@ impl RowFigures {
         let of = |role| self.readings.get(&role);
         let Some((old, new)) = of(ClusterRole::Old).zip(of(ClusterRole::New)) else { return };
         let is_not = |of: &Reading| matches!(of, Reading::NotApplicable(_));
+        let is_open = [old, new].into_iter().any(|of| matches!(of, Reading::NotTested(_)));
         let is_told_of =
             told.iter().any(|told| matches!(told, Likeness::Differs | Likeness::Accepted));
         self.likeness = match old.compared(new, row.slack()) {
             Likeness::Differs if self.accepted.is_some() => Likeness::Accepted,
             // What is not there cannot differ, where another row says that it is not there.
-            _ if is_told_of && is_not(old) != is_not(new) => Likeness::Same,
+            _ if is_told_of && is_not(old) != is_not(new) && !is_open => Likeness::Same,
             // And where nobody knows whether it is there, nobody knows that either.
             Likeness::Same if is_not(old) && told.contains(&Likeness::NotTested) => {
                 Likeness::NotTested

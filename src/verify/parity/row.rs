@@ -267,34 +267,40 @@ rows! {
             "publish large integers as strings"
     }
     /// How large an event may be.
-    Sizes "sizes" Seconds 50 {
+    Sizes "sizes" Seconds 90 {
         SizeTrigger "size-trigger"
             "the data of an event may have"
-            "raise the new app's limit on the size of events, or publish smaller ones"
+            "publish no larger events than both of them deliver, or raise the lower limit"
         SizeBatch "size-batch"
             "the data of an event in a batch may have"
-            "raise the new app's limit on the size of events, or publish smaller ones"
+            "publish no larger events than both of them deliver, or raise the lower limit"
     }
     /// How many channels and events a request may have. A publication to 101 channels is billed as
     /// so many.
-    Batches "batches" Seconds 230 {
+    Batches "batches" Seconds 680 {
         ChannelsPerEvent "channels-per-event"
             "the channels of a publication may be"
-            "raise the new app's limit, or publish to fewer channels at a time"
+            "publish to no more channels at a time than both of them take"
         EventsPerBatch "events-per-batch"
             "the events of a batch may be"
-            "raise the new app's limit, or publish smaller batches"
+            "publish no larger batches than both of them take"
     }
     /// What names may be.
-    Names "names" Seconds 40 {
+    Names "names" Seconds 50 {
         ChannelNameLength "channel-name-length"
-            "a channel's name may have"
-            "raise the new app's limit, or use shorter names"
+            "the name of a channel that is published to may have"
+            "use no longer names than both of them take"
         EventNameLength "event-name-length"
             "an event's name may have"
-            "raise the new app's limit, or use shorter names"
+            "use no longer names than both of them take"
         ChannelNameCharacters "channel-name-characters"
-            "a channel's name may have, beside letters and digits"
+            "the name of a channel that is published to may have, beside letters and digits"
+            "use none of the characters that one of them refuses"
+        SubscriptionNameLength "subscription-name-length"
+            "the name of a channel that is subscribed to may have"
+            "use no longer names than both of them take"
+        SubscriptionNameCharacters "subscription-name-characters"
+            "the name of a channel that is subscribed to may have, beside letters and digits"
             "use none of the characters that one of them refuses"
     }
     /// What ought to be refused.
@@ -311,6 +317,9 @@ rows! {
         ChannelSignature "channel-signature"
             "a subscription with a wrong signature is answered"
             "let clients treat both answers as a failed subscription"
+        OpenKinds "open-kinds"
+            "kinds of channel, beside private ones, that let in who has a wrong signature"
+            "whoever is let in without a right hears everything; use no such kind on that app"
         ChannelName "channel-name"
             "a subscription to a malformed name is answered"
             "use no such names; what one lets through the other may not"
@@ -397,16 +406,16 @@ rows! {
             "make each user_id a string before it is signed"
         MemberIdLength "member-id-length"
             "a user_id may have"
-            "raise the new app's limit, or use shorter ids"
+            "use no longer ids than both of them take"
         MemberInfoSize "member-info-size"
             "a user_info may have"
-            "raise the new app's limit, or tell less of a user"
+            "tell no more of a user than both of them take"
     }
     /// How many members a channel may have.
     MemberLimit "member-limit" Minutes 6_000 {
         MembersPerChannel "members-per-channel"
             "members of one channel"
-            "raise the new app's limit, or split large channels"
+            "let no channel grow larger than both of them allow"
     }
     /// What cache channels keep.
     Cache "cache" Seconds 20 {
@@ -421,7 +430,7 @@ rows! {
     ClientEvents "client-events" Seconds 150 {
         ClientEvents "client-events"
             "client events are delivered on"
-            "enable client events in the new app's settings"
+            "let the same kinds of channel have client events on both, where the server allows it"
         ClientEventsEcho "client-events-echo"
             "a client event goes to its sender"
             "senders must be ready to get, or not to get, their own events"
@@ -430,7 +439,7 @@ rows! {
             "put the sender's id into the event's data"
         SizeClientEvent "size-client-event"
             "the data of a client event may have"
-            "raise the new app's limit on the size of client events, or send smaller ones"
+            "send no larger client events than both of them deliver"
         ClientEventsRate "client-events-rate"
             "of 20 client events at once are delivered"
             "set the new app's limit on client events as old has it"
@@ -445,7 +454,7 @@ rows! {
             "publish to each channel by a request of its own"
         PublicationInfo "publication-info"
             "a publication's answer counts rightly"
-            "what reads counts from the answer must ask the channel instead, or the new app must have \
+            "what reads counts from the answer must ask the channel instead, or both apps must have \
              subscription counts enabled"
     }
     /// Who is told how many subscriptions there are.
@@ -461,7 +470,7 @@ rows! {
     Users "users" Seconds 10 {
         SignIn "sign-in"
             "signing in"
-            "enable user authentication in the new app's settings"
+            "enable user authentication for both apps, or rely on it on neither"
         SignInForged "sign-in-forged"
             "signing in with a wrong signature is answered"
             "let clients treat both answers as a failed sign-in"
@@ -470,7 +479,7 @@ rows! {
             "publish to a private channel of each user instead"
         Watchlist "watchlist"
             "a watchlist"
-            "enable watchlist events in the new app's settings, or use a presence channel"
+            "enable watchlist events for both apps, or use a presence channel"
         Terminate "terminate"
             "a user whose connections the backend terminates"
             "let the backend shut users out by refusing to authorise them as well"
@@ -536,25 +545,25 @@ rows! {
             "the backend learns sooner or later that somebody left; let it wait for no fixed time"
         WebhookOccupied "webhook-occupied"
             "that a channel is occupied is"
-            "turn on channel existence webhooks in the new app's settings"
+            "turn channel existence webhooks on for both apps, or for neither"
         WebhookVacated "webhook-vacated"
             "that a channel is vacated is"
-            "turn on channel existence webhooks in the new app's settings"
+            "turn channel existence webhooks on for both apps, or for neither"
         WebhookMemberAdded "webhook-member-added"
             "that a member comes is"
-            "turn on presence webhooks in the new app's settings"
+            "turn presence webhooks on for both apps, or for neither"
         WebhookMemberRemoved "webhook-member-removed"
             "that a member leaves is"
-            "turn on presence webhooks in the new app's settings"
+            "turn presence webhooks on for both apps, or for neither"
         WebhookClientEvent "webhook-client-event"
             "that a client sends an event is"
-            "turn on client event webhooks in the new app's settings"
+            "turn client event webhooks on for both apps, or for neither"
         WebhookCacheMiss "webhook-cache-miss"
             "that a cache channel has nothing to repeat is"
-            "turn on cache channel webhooks in the new app's settings"
+            "turn cache channel webhooks on for both apps, or for neither"
         WebhookCount "webhook-count"
             "how many subscriptions a channel has is"
-            "turn on subscription count webhooks in the new app's settings"
+            "turn subscription count webhooks on for both apps, or for neither"
         WebhookSender "webhook-sender"
             "the webhook of a client event names its sender by"
             "put the sender's id into the event's data"
