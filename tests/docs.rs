@@ -92,6 +92,10 @@ const COMMANDS: &[(&str, Tested)] = &[
         By("tests/interop/servers.rs", "scenario(\"handover.toml\")"),
     ),
     (
+        "pusher-canary rehearse habits.toml",
+        Here(&["rehearse", "short/habits.toml", "--duration", "8s"], &[1]),
+    ),
+    (
         "pusher-canary rehearse scenarios/real-events.toml",
         Here(&["rehearse", "short/real-events.toml", "--duration", "2s"], &[3]),
     ),
@@ -274,6 +278,10 @@ fn short_scenarios() -> TempDir {
         };
         fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
     }
+    let text = read(&root().join("docs/parity.md"));
+    let habits = text.split("```toml\n").find(|block| block.contains("[rehearsal]")).unwrap();
+    let habits = habits.split("```").next().unwrap();
+    fs::write(folder.path().join("habits.toml"), habits).unwrap();
     folder
 }
 

@@ -64,6 +64,9 @@ pub async fn run(listener: TcpListener, pages: Pages, stop: CancellationToken) {
     }
 }
 
+/// What is said where there is no page.
+const OTHERS: &str = "see /metrics, and /api/occupancy where webhooks are received\n";
+
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -81,10 +84,19 @@ async fn answer(
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/api/occupancy") if let Some(occupancy) = occupancy => {
             let query = request.uri().query().unwrap_or_default();
-            let mut query = url::form_urlencoded::parse(query.as_bytes());
-            let prefix = query.find(|(name, _)| name == "prefix").map(|(_, prefix)| prefix);
-            let page = occupancy(prefix.as_deref().unwrap_or_default());
-            (StatusCode::OK, "application/json", page)
+            let query = url::form_urlencoded::parse(query.as_bytes()).into_owned();
+            let (of_prefix, others): (Vec<_>, Vec<_>) =
+                query.partition(|(name, _)| name == "prefix");
+            let prefix = of_prefix.into_iter().next().map_or(String::new(), |(_, prefix)| prefix);
+            // It may wait for a list of the API that is being looked through.
+            match tokio::task::spawn_blocking(move || occupancy(&prefix)).await {
+                _ if !others.is_empty() => {
+                    let body = "the one parameter is prefix\n".to_owned();
+                    (StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", body)
+                }
+                Ok(page) => (StatusCode::OK, "application/json", page),
+                Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()),
+            }
         }
         (&Method::GET | &Method::HEAD, "/metrics") => {
             // The first page is there a moment after the listener. An empty one would be taken for
@@ -99,7 +111,7 @@ async fn answer(
             }
         }
         (&Method::GET | &Method::HEAD, _) => {
-            (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "see /metrics\n".to_owned())
+            (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", OTHERS.to_owned())
         }
         _ => {
             let body = "only GET is answered\n".to_owned();

@@ -56,6 +56,12 @@ habits! {
     NoInfo "no-info"
     /// Encrypted channels are refused.
     NoEncrypted "no-encrypted"
+    /// Cache channels are refused.
+    NoCacheChannels "no-cache-channels"
+    /// Data published to private channels gets a blank at its end.
+    PadsPrivate "pads-private"
+    /// Data published to presence channels gets a blank at its end.
+    PadsPresence "pads-presence"
     /// Private cache channels are refused.
     NoPrivateCache "no-private-cache"
     /// Presence cache channels are refused.

@@ -13,7 +13,16 @@ const MISS: &str = "pusher:cache_miss";
 pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
     let channel = site.channel(ChannelKind::Cache, "last")?;
     let mut first = Client::connect(site).await?;
-    first.subscribe(&channel, "").await?;
+    match first.subscribe(&channel, "").await {
+        Ok(_) => {}
+        Err(Fault::Barred(_)) => {
+            let none = || Reading::NotApplicable("there are no cache channels".to_owned());
+            found.extend([Row::CacheMiss, Row::CacheReplay].map(|row| (row, none())));
+            first.leave().await;
+            return Ok(());
+        }
+        Err(fault) => return Err(fault),
+    }
     let mut missed = first.settle().await?;
     let channels = &[channel.as_str()];
     for data in ["1", "2"] {

@@ -47,7 +47,7 @@ pub use turns::Turns;
 /// Longest wait for what must come.
 const WAIT: Duration = Duration::from_secs(5);
 /// Longest time of a probe that is not slow.
-const PROBE_MAX: Duration = Duration::from_secs(45);
+const PROBE_MAX: Duration = Duration::from_secs(60);
 /// Longest time of a slow one: two and a half times the usual timeout of a connection, and more.
 const SLOW_MAX: Duration = Duration::from_secs(400);
 

@@ -50,14 +50,14 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         let name = format!("{:x<length$}", format!("{}-joined", site.tail));
         largest.note(length, client.may_join(&name, "").await?);
     }
-    found.push((Row::SubscriptionNameLength, Reading::Value(largest.said(" characters"))));
+    found.push((Row::SubscriptionLength, Reading::Value(largest.said(" characters"))));
     let mut taken = String::new();
     for c in ALLOWED.into_iter().chain(OTHERS_JOINED) {
         if client.may_join(&format!("{}-{c}-", site.tail), "").await? {
             taken.push(c);
         }
     }
-    found.push((Row::SubscriptionNameCharacters, Reading::Value(taken)));
+    found.push((Row::SubscriptionCharacters, Reading::Value(taken)));
     client.leave().await;
     Ok(())
 }

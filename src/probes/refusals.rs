@@ -52,7 +52,7 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         let data = kind.is_presence().then_some(MEMBER);
         let auth = auth::channel(&site.signer.key, &wrong, &client.id, channel.as_str(), data);
         if client.may_join(channel.as_str(), &auth).await? {
-            open.push(kind.as_str());
+            open.push(kind.prefix());
         }
     }
     client.leave().await;

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::model::ChannelKind;
 use crate::model::habit::Habit;
 
 /// Digits from which on an integer may be larger than a double holds.
 const LARGE_DIGITS: usize = 16;
 
 /// The data as it is delivered.
-pub fn alter(habits: &BTreeSet<Habit>, data: String) -> String {
+pub fn alter(habits: &BTreeSet<Habit>, kind: ChannelKind, data: String) -> String {
     let mut data = data;
     for habit in habits {
         data = match habit {
@@ -21,6 +22,8 @@ pub fn alter(habits: &BTreeSet<Habit>, data: String) -> String {
             Habit::EscapesUnicode => escaped(&data),
             Habit::Unescapes => data.replace("\\u0041", "A").replace("\\/", "/"),
             Habit::Doubles => rounded(&data),
+            Habit::PadsPrivate if kind == ChannelKind::Private => data + " ",
+            Habit::PadsPresence if kind == ChannelKind::Presence => data + " ",
             _ => data,
         };
     }
@@ -65,6 +68,10 @@ fn rounded(data: &str) -> String {
 mod tests {
     use super::*;
 
+    fn of(habit: Habit, data: &str) -> String {
+        alter(&BTreeSet::from([habit]), ChannelKind::Public, data.to_owned())
+    }
+
     #[test]
     fn each_habit_alters_what_it_is_about() {
         for (habit, data, altered) in [
@@ -77,7 +84,7 @@ mod tests {
             (Habit::Doubles, "[9007199254740993,12]", "[9007199254740992,12]"),
             (Habit::Echo, "1.500", "1.500"),
         ] {
-            assert_eq!(alter(&BTreeSet::from([habit]), data.to_owned()), altered, "{habit:?}");
+            assert_eq!(of(habit, data), altered, "{habit:?}");
         }
     }
 }

@@ -292,7 +292,7 @@ impl Hub {
     /// Publishes an event through the HTTP API. The name must be sound, see [`is_channel`].
     pub fn publish(&mut self, now: RunTime, publication: Publication) -> Vec<Output> {
         let Publication { event, channel, data, except } = publication;
-        let data = Data::Text(alter(&self.habits, data));
+        let data = Data::Text(alter(&self.habits, kind_of(&channel), data));
         let channel: Arc<str> = match self.channels.get_key_value(channel.as_str()) {
             Some((name, _)) => Arc::clone(name),
             None => channel.into(),
@@ -330,6 +330,7 @@ impl Hub {
     fn lacks(&self, kind: ChannelKind) -> bool {
         let habit = match kind {
             ChannelKind::Encrypted => Habit::NoEncrypted,
+            ChannelKind::Cache => Habit::NoCacheChannels,
             ChannelKind::PrivateCache => Habit::NoPrivateCache,
             ChannelKind::PresenceCache => Habit::NoPresenceCache,
             ChannelKind::EncryptedCache => Habit::NoEncryptedCache,

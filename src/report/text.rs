@@ -627,6 +627,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_somebody_else_wrote_begins_no_line_and_colours_nothing() {
+        let lines = wrap("a\nGO  fine \u{1b}[31mred\u{7}", 80);
+        assert_eq!(lines.len(), 1);
+        assert!(!lines[0].chars().any(char::is_control), "{lines:?}");
+    }
+
+    #[test]
     fn a_figure_has_four_digits_and_its_unit() {
         for (value, unit, shown) in [
             (0.0, "count", "0"),

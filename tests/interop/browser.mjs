@@ -20,6 +20,9 @@ const PAPER = { width: 718, height: 1047 };
 // Colours do not depend on where things lie, nor that on colours.
 const LAYOUTS = [{ viewport: WIDE, colorScheme: 'light' }, { viewport: NARROW, colorScheme: 'dark' }];
 
+// Most of the time is waited for the browser's next frame.
+const AT_ONCE = 4;
+
 const checks = [];
 const check = (name, run) => checks.push([name, run]);
 
@@ -49,11 +52,13 @@ async function open({ file }, options) {
   return { page, noise, close: () => context.close() };
 }
 
-/** Runs this on each page in each of these looks; what it returns is what is wrong. */
+/** Runs this on each page in each of these looks, some at a time; what it returns is what is wrong. */
 async function everywhere(run, looks, of = () => true) {
   const wrong = [];
-  for (const one of pages.filter(of)) {
-    for (const look of looks) {
+  const left = pages.filter(of).flatMap((one) => looks.map((look) => [one, look]));
+  const next = async () => {
+    for (let of = left.shift(); of; of = left.shift()) {
+      const [one, look] = of;
       const opened = await open(one, look);
       const { width } = look.viewport;
       for (const found of await run(opened)) {
@@ -61,7 +66,8 @@ async function everywhere(run, looks, of = () => true) {
       }
       await opened.close();
     }
-  }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, next));
   if (wrong.length > 0) throw new Error(wrong.slice(0, 20).join('\n'));
 }
 

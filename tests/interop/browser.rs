@@ -202,10 +202,11 @@ fn matrix(text: &str) -> Matrix {
     let begin = ParityBegin { rows: rows.iter().copied().collect(), accept };
     let compared = |shift: usize| {
         let mut figures = ParityFigures::new(&begin);
-        let of = |at: usize| readings.get(at % readings.len()).expect("there are some");
         for (at, row) in rows.iter().enumerate() {
-            figures.note(ClusterRole::Old, *row, of(at));
-            figures.note(ClusterRole::New, *row, of(at + at % 3 * shift));
+            for (role, from) in [(ClusterRole::Old, at), (ClusterRole::New, at + at % 3 * shift)] {
+                let reading = readings.iter().cycle().nth(from % readings.len());
+                reading.into_iter().for_each(|reading| figures.note(role, *row, reading));
+            }
         }
         let url = |scheme: &str| format!("{scheme}://{text}");
         let head = MatrixHead {

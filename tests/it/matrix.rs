@@ -104,19 +104,8 @@ fn probes_can_be_chosen_and_left_out() {
 
 #[test]
 fn a_cluster_that_goes_away_in_between_leaves_the_rest_untested() {
-    let (folder, clusters) = (Folder::new(), pair(&[]));
-    let mut endpoint = clusters.pair.endpoint(ClusterRole::New);
-    let target = endpoint.ws_url.strip_prefix("ws://").unwrap().to_owned();
-    // Enough to see that it is there, and for no experiment to end.
-    let door = Door::for_so_many(target, 5);
-    endpoint.ws_url = format!("ws://{}", door.address());
-    let text = clusters.scenario(&[]);
-    let text = text.replace(&clusters.sections[1], &section(ClusterRole::New, &endpoint, None));
-    folder.write("scenario.toml", &text);
-    let args = ["parity", "scenario.toml"].into_iter().chain(BRIEF);
-    let outcome = canary(args).envs(clusters.variables()).within(folder.path()).run();
+    let (outcome, matrix) = compare_with_a_door(5, false);
     outcome.assert_code(3);
-    let matrix = matrix(&outcome);
     assert_eq!(matrix["outcome"], "not-tested");
     assert_eq!(rows(&matrix, "differs"), [""; 0]);
     // What the API alone tells was still to be had.
@@ -129,6 +118,41 @@ fn a_cluster_that_goes_away_in_between_leaves_the_rest_untested() {
             assert!(why.starts_with("cluster unreachable: "), "{row}");
         }
     }
+}
+
+#[test]
+fn a_cluster_that_dies_with_its_api_leaves_what_was_found_and_no_more() {
+    let (outcome, matrix) = compare_with_a_door(40, true);
+    outcome.assert_code(3);
+    assert_eq!(rows(&matrix, "differs"), [""; 0]);
+    let (same, untested) = (rows(&matrix, "same"), rows(&matrix, "not-tested"));
+    assert!(same.len() > 3 && untested.len() > 20, "{matrix}");
+    for row in matrix["rows"].as_array().unwrap() {
+        if row["likeness"] == "not-tested" {
+            let why = row["readings"]["new"]["not_tested"].as_str().unwrap();
+            assert!(why.starts_with("cluster unreachable: "), "{row}");
+        }
+    }
+}
+
+/// Two apps are compared, of which new is there for so many connections alone, with its API or
+/// without.
+fn compare_with_a_door(many: usize, has_api: bool) -> (Outcome, Value) {
+    let (folder, clusters) = (Folder::new(), pair(&[]));
+    let mut endpoint = clusters.pair.endpoint(ClusterRole::New);
+    let target = endpoint.ws_url.strip_prefix("ws://").unwrap().to_owned();
+    let door = Door::for_so_many(target, many);
+    endpoint.ws_url = format!("ws://{}", door.address());
+    if has_api {
+        endpoint.http_url = format!("http://{}", door.address());
+    }
+    let text = clusters.scenario(&[]);
+    let text = text.replace(&clusters.sections[1], &section(ClusterRole::New, &endpoint, None));
+    folder.write("scenario.toml", &text);
+    let args = ["parity", "scenario.toml"].into_iter().chain(BRIEF);
+    let outcome = canary(args).envs(clusters.variables()).within(folder.path()).run();
+    let matrix = matrix(&outcome);
+    (outcome, matrix)
 }
 
 #[test]

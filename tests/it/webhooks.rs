@@ -8,10 +8,13 @@ use std::thread;
 
 use pusher_canary::model::habit::{Habit, HabitOf};
 use pusher_canary::model::{Clock, ClusterRole};
+use pusher_canary::net::tls;
 use pusher_canary::pusher::webhook;
 use pusher_canary::rehearsal::webhooks::Address;
 use pusher_canary::rehearsal::{Endpoint, PairConfig};
 use pusher_canary::verify::parity::{Probe, Row};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::util::{Clusters, Folder, Outcome, canary, deserted, rehearse, request, scenario, turn};
@@ -53,6 +56,11 @@ fn with_webhooks(habits: Vec<HabitOf>) -> (Clusters, String, SocketAddr) {
 fn compare(habits: &[Habit]) -> (Outcome, Value) {
     let habits = habits.iter().map(|habit| HabitOf(ClusterRole::New, *habit)).collect();
     let (clusters, webhooks, _) = with_webhooks(habits);
+    compare_of(&clusters, &webhooks)
+}
+
+/// What a matrix says of the webhooks of this pair, where they are received so.
+fn compare_of(clusters: &Clusters, webhooks: &str) -> (Outcome, Value) {
     let folder = Folder::new();
     folder.write("scenario.toml", &format!("{}{webhooks}", clusters.scenario(&[])));
     let args = ["parity", "scenario.toml", "-q", "--report-json", "-"];
@@ -125,14 +133,38 @@ fn webhooks_that_differ_in_one_habit_differ_in_that_row_alone() {
 fn where_no_webhook_comes_from_either_nobody_knows_why() {
     let both = ClusterRole::ALL.map(|role| HabitOf(role, Habit::NoHooks)).to_vec();
     let (clusters, webhooks, _) = with_webhooks(both);
-    let folder = Folder::new();
-    folder.write("scenario.toml", &format!("{}{webhooks}", clusters.scenario(&[])));
-    let args = ["parity", "scenario.toml", "-q", "--report-json", "-", "--only", "webhooks"];
-    let outcome = canary(args).envs(clusters.variables()).within(folder.path()).run();
+    let (outcome, matrix) = compare_of(&clusters, &webhooks);
     outcome.assert_code(3);
-    let matrix: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let rows = Probe::Webhooks.rows().iter().map(|row| row.as_str());
     assert_eq!(differing(&matrix), rows.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_wrong_with_both_signatures_may_be_wrong_here() {
+    let both = ClusterRole::ALL.map(|role| HabitOf(role, Habit::ForgedHooks)).to_vec();
+    let (clusters, webhooks, _) = with_webhooks(both);
+    let (outcome, matrix) = compare_of(&clusters, &webhooks);
+    outcome.assert_code(3);
+    assert_eq!(differing(&matrix), ["webhook-signature"], "{matrix}");
+    assert_eq!(reading(&matrix, "webhook-signature"), &json!({ "failed": "wrong" }));
+}
+
+#[test]
+fn one_path_serves_both_apps_and_one_that_is_another_apps_is_told_of() {
+    let authority = deserted();
+    let path = "/webhooks".to_owned();
+    let address = |role: ClusterRole| (role, Address { authority, path: path.clone() });
+    let webhooks = ClusterRole::ALL.map(address).into();
+    let clusters = Clusters::with(PairConfig { webhooks, ..PairConfig::default() }, None);
+    let listen = format!("[webhooks]\nlisten = \"{authority}\"\n");
+    let (outcome, matrix) = compare_of(&clusters, &listen);
+    outcome.assert_code(0);
+    assert_eq!(differing(&matrix), [""; 0], "{matrix}");
+    let (outcome, matrix) = compare_of(&clusters, &format!("{listen}path_new = \"/new\"\n"));
+    outcome.assert_code(1);
+    assert_eq!(differing(&matrix), ["webhook-signature"], "{matrix}");
+    let said = "right, but posted to the other app's path";
+    assert_eq!(reading(&matrix, "webhook-signature"), &json!({ "failed": said }));
 }
 
 #[test]
@@ -148,7 +180,15 @@ fn webhooks_are_compared_only_where_somebody_receives_them() {
 
 /// Posts a body to the receiver; returns the status.
 fn post(to: SocketAddr, path: &str, key: &str, signature: &str, body: &str) -> u16 {
-    let mut stream = TcpStream::connect(to).unwrap();
+    post_over(TcpStream::connect(to).unwrap(), path, (key, signature), body)
+}
+
+fn post_over(
+    mut stream: impl Read + Write,
+    path: &str,
+    (key, signature): (&str, &str),
+    body: &str,
+) -> u16 {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Pusher-Key: {key}\r\n\
          X-Pusher-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -156,7 +196,8 @@ fn post(to: SocketAddr, path: &str, key: &str, signature: &str, body: &str) -> u
     );
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    // Who closes TLS without a word has said what it had to say.
+    let _ = stream.read_to_string(&mut answer);
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
@@ -274,4 +315,70 @@ fn an_app_that_sends_no_webhooks_is_not_passed() {
     let detail = report.check("webhooks", "new")["detail"].as_str().unwrap().to_owned();
     assert!(detail.starts_with("no webhook of its app came"), "{detail}");
     assert_ne!(report.verdict(), "GO");
+}
+
+#[test]
+fn webhooks_may_come_by_tls_and_names_of_channels_may_stay_here() {
+    let (clusters, folder, to) = (Clusters::start(), Folder::new(), deserted());
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    folder.write("cert.pem", &own.cert.pem());
+    folder.write("key.pem", &own.signing_key.serialize_pem());
+    folder.write("other.pem", &other.signing_key.serialize_pem());
+    let webhooks = |key: &str| {
+        format!(
+            "[webhooks]\nlisten = \"{to}\"\nredact_channels = true\n\
+             tls.cert_file = \"cert.pem\"\ntls.key_file = \"{key}.pem\"\n{SOON}"
+        )
+    };
+    let scenario = |key: &str| format!("{}{}", clusters.scenario(&TIMES), webhooks(key));
+    for (key, said) in [
+        ("other", "the certificate in cert_file and the key in key_file do not belong together"),
+        ("cert", "key_file holds no private key in PEM form"),
+    ] {
+        folder.write("scenario.toml", &scenario(key));
+        for command in ["check", "run"] {
+            let canary = canary([command, "scenario.toml"]).envs(clusters.variables());
+            let outcome = canary.within(folder.path()).run();
+            outcome.assert_code(2);
+            assert_eq!(outcome.sentence(), format!("webhooks.tls: {said}"));
+        }
+    }
+
+    folder.write("scenario.toml", &scenario("key"));
+    let _turn = turn();
+    let args = ["run", "scenario.toml", "--report-json", "-", "--listen", "127.0.0.1:0"];
+    let mut running = canary(args).envs(clusters.variables()).within(folder.path()).start();
+    let address = running.metrics_address();
+    let Endpoint { key, secret, .. } = clusters.pair.endpoint(ClusterRole::New);
+    let config = tls::client_config(Some(&own.cert.pem())).unwrap();
+    let send = |body: &str| {
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(config.clone(), name).unwrap();
+        let stream = StreamOwned::new(client, TcpStream::connect(to).unwrap());
+        let signature = webhook::sign(&secret, body.as_bytes());
+        post_over(stream, "/webhooks", (key.as_str(), &signature), body)
+    };
+    // Of this channel the API knows nothing: that it was vacated is lost.
+    let name = "private-for-your-eyes\nGO  only";
+    assert_eq!(send(&body("channel_occupied", name)), 200);
+    let seen = request(address, "GET", "/api/occupancy?prefix=private-for").1;
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(seen["channels"].as_array().unwrap().len(), 1, "a prefix would tell the name");
+    assert_eq!(seen["channels"][0]["state"], "occupied");
+    assert_eq!(request(address, "GET", "/api/occupancy?prefx=private-for").0, 400);
+    // Without TLS nobody is understood.
+    let mut plain = TcpStream::connect(to).unwrap();
+    plain.write_all(b"POST /webhooks HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = plain.read_to_end(&mut Vec::new());
+    let outcome = running.finish();
+    let report = outcome.report();
+    assert_eq!(report.0["webhooks_refused"], json!({ "unheard": 1 }));
+    assert_eq!(report.figure("new", "webhooks.lost.channel_vacated"), 1);
+    // It may be the agent that did not hear that it was vacated.
+    assert_eq!(report.status("webhooks", "new"), "inconclusive");
+    let all = format!("{seen}{}{}", outcome.stdout, outcome.stderr);
+    for hidden in ["your-eyes", secret.expose(), &own.signing_key.serialize_pem()] {
+        assert!(!all.contains(hidden), "{hidden}");
+    }
 }

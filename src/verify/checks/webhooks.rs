@@ -24,8 +24,8 @@ pub(super) fn check(told: &WebhookFigures, refused: &BTreeMap<Refusal, u64>) -> 
     let is_nobody_there = genuine == 0 && listed == 0 && readings > 0;
     let mut detail = match genuine {
         0 if forged > 0 => {
-            "no webhook that its app signed came, and some that nobody signed: name \
-                            the app's oldest key in the scenario, with the secret of that key"
+            "none of the webhooks that came was signed by its app: name the app's oldest key in the \
+             scenario, with the secret of that key"
                 .to_owned()
         }
         0 if is_nobody_there => {
@@ -61,14 +61,12 @@ pub(super) fn check(told: &WebhookFigures, refused: &BTreeMap<Refusal, u64>) -> 
     if turned_away > 0 && lost > 0 {
         detail += ", which may have told of that";
     }
-    match told.unattributed {
-        0 => {}
-        1 => detail += "; 1 more time that may be the agent's own doing, in a tainted second",
-        n => {
-            detail +=
-                &format!("; {n} more times that may be the agent's own doing, in tainted seconds")
-        }
-    }
+    let ours = match told.unattributed {
+        0 => String::new(),
+        1 => "; 1 more time that may be the agent's own doing, in a tainted second".to_owned(),
+        n => format!("; {n} more times that may be the agent's own doing, in tainted seconds"),
+    };
+    detail += &ours;
     let is_unread = told.unread_for > told.unread_max;
     if is_unread {
         let why = match told.last_failure.as_str() {
@@ -77,11 +75,12 @@ pub(super) fn check(told: &WebhookFigures, refused: &BTreeMap<Refusal, u64>) -> 
         };
         detail += &format!("; the API was not read for {}{why}", seconds(told.unread_for));
     }
-    match unsettled {
-        0 => {}
-        1 => detail += "; of 1 channel more it is too early to say",
-        n => detail += &format!("; of {n} channels more it is too early to say"),
-    }
+    let open = match unsettled {
+        0 => String::new(),
+        1 => "; of 1 channel more it is too early to say".to_owned(),
+        n => format!("; of {n} channels more it is too early to say"),
+    };
+    detail += &open;
     // Where none comes, it may be the way to us that is closed.
     let are_known =
         (is_nobody_there && forged + turned_away == 0) || (genuine > 0 && of_channels > 0);

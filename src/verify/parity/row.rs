@@ -147,6 +147,7 @@ impl Row {
             | Self::WebhookOrder
             | Self::WebhookSignature
             | Self::WebhookDoubles => &[Self::WebhookArrival],
+            Self::CacheMiss | Self::CacheReplay => &[Self::KindCache],
             Self::WebhookCacheMiss => &[Self::WebhookArrival, Self::KindCache],
             Self::WebhookClientEvent => &[Self::WebhookArrival, Self::ClientEvents],
             Self::WebhookSender => {
@@ -296,10 +297,10 @@ rows! {
         ChannelNameCharacters "channel-name-characters"
             "the name of a channel that is published to may have, beside letters and digits"
             "use none of the characters that one of them refuses"
-        SubscriptionNameLength "subscription-name-length"
+        SubscriptionLength "subscription-length"
             "the name of a channel that is subscribed to may have"
             "use no longer names than both of them take"
-        SubscriptionNameCharacters "subscription-name-characters"
+        SubscriptionCharacters "subscription-characters"
             "the name of a channel that is subscribed to may have, beside letters and digits"
             "use none of the characters that one of them refuses"
     }
