@@ -165,6 +165,7 @@ Break a cluster on purpose; repeatable. CLUSTER is old or new, P a chance from 0
 
   Each delivery to a witness:  drop=P  duplicate=P  delay=P[@DURATION]  reorder=P  corrupt=P
   Each publish request:        refuse=P  lose-answer=P  error-after=P
+  Each event of a webhook:     lose-webhook=P
   Each connection:             close[=P][@CODE]  silent[=P][@DURATION]
 
 Examples: new:drop=0.02   old:delay=0.1@800ms   new:close@4100";

@@ -47,6 +47,8 @@ pub enum FaultKind {
     LoseAnswer,
     /// A publish request is taken and answered 503.
     ErrorAfter,
+    /// An event is left out of the webhooks.
+    LoseWebhook,
     /// A connection is closed with this code, some time after it was established.
     Close(u16),
     /// A connection falls silent without closing, for so long or for good.
@@ -60,18 +62,21 @@ pub enum FaultScope {
     Delivery,
     /// Each publish request with canary events.
     Publish,
+    /// Each event that a webhook is to tell of.
+    Webhook,
     /// Each established connection.
     Connection,
 }
 
 impl FaultScope {
     /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Delivery, Self::Publish, Self::Connection];
+    pub const ALL: [Self; 4] = [Self::Delivery, Self::Publish, Self::Webhook, Self::Connection];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Delivery => "delivery",
             Self::Publish => "publish",
+            Self::Webhook => "webhook",
             Self::Connection => "connection",
         }
     }
@@ -79,7 +84,7 @@ impl FaultScope {
 
 impl FaultKind {
     /// Every kind with its default argument, in the order in which they are documented.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Drop,
         Self::Duplicate,
         Self::Delay(DELAY_DEFAULT),
@@ -88,6 +93,7 @@ impl FaultKind {
         Self::Refuse,
         Self::LoseAnswer,
         Self::ErrorAfter,
+        Self::LoseWebhook,
         Self::Close(CLOSE_CODE_DEFAULT),
         Self::Silent(None),
     ];
@@ -103,6 +109,7 @@ impl FaultKind {
             Self::Refuse => "refuse",
             Self::LoseAnswer => "lose-answer",
             Self::ErrorAfter => "error-after",
+            Self::LoseWebhook => "lose-webhook",
             Self::Close(_) => "close",
             Self::Silent(_) => "silent",
         }
@@ -115,6 +122,7 @@ impl FaultKind {
                 FaultScope::Delivery
             }
             Self::Refuse | Self::LoseAnswer | Self::ErrorAfter => FaultScope::Publish,
+            Self::LoseWebhook => FaultScope::Webhook,
             Self::Close(_) | Self::Silent(_) => FaultScope::Connection,
         }
     }
@@ -153,7 +161,7 @@ pub enum InvalidFault {
     /// What stands after the colon.
     #[error(
         "`{0}` is no kind of fault: it is drop, duplicate, delay, reorder, corrupt, refuse, \
-         lose-answer, error-after, close or silent"
+         lose-answer, error-after, lose-webhook, close or silent"
     )]
     Kind(String),
     /// A kind that says nothing without a probability.
@@ -186,7 +194,7 @@ pub enum InvalidFault {
     Sum {
         /// The cluster.
         cluster: ClusterRole,
-        /// `delivery`, `publish` or `connection`.
+        /// `delivery`, `publish`, `webhook` or `connection`.
         scope: &'static str,
         /// What they add up to.
         sum: f64,
@@ -311,7 +319,7 @@ mod tests {
             (
                 "new:lose=1",
                 "`lose` is no kind of fault: it is drop, duplicate, delay, reorder, corrupt, \
-                 refuse, lose-answer, error-after, close or silent",
+                 refuse, lose-answer, error-after, lose-webhook, close or silent",
             ),
             ("new:drop", "`drop` needs a probability from 0 to 1, such as drop=0.01"),
             ("new:drop@1s", "`drop` needs a probability from 0 to 1, such as drop=0.01"),

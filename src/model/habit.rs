@@ -135,6 +135,10 @@ habits! {
     Activity30 "activity-30"
     /// A connection that neither subscribes nor signs in is closed soon.
     Talkers "talkers"
+    /// The same after ten seconds, not one.
+    PatientTalkers "patient-talkers"
+    /// Who sends a ping frame is closed.
+    NoFramePings "no-frame-pings"
     /// A client that is silent for a second is asked by `pusher:ping` whether it is there.
     PusherPings "pusher-pings"
     /// A connection is closed from which no message came for two seconds.

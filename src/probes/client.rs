@@ -422,7 +422,10 @@ impl<'a> Client<'a> {
             loop {
                 match self.socket.next().await {
                     Some(Ok(Message::Pong(_))) => return Ok(true),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Fault::Closed(1006)),
+                    Some(Ok(Message::Close(frame))) => {
+                        return Err(Fault::Closed(frame.map_or(1005, |f| u16::from(f.code))));
+                    }
+                    Some(Err(_)) | None => return Err(Fault::Closed(1006)),
                     Some(Ok(_)) => {}
                 }
             }

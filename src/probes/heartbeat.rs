@@ -15,13 +15,16 @@ pub(super) async fn probe(site: &Site, found: &mut Found) -> Result<(), Fault> {
         Err(Fault::Silent(_)) => false,
         Err(fault) => return Err(fault),
     };
-    let is_answered = client.answers_ping_frame().await?;
-    if !(hears_event && is_answered) {
-        // That nothing came says something only of a cluster that is still there.
-        Client::connect(site).await?.leave().await;
-    }
+    let frame = match client.answers_ping_frame().await {
+        Ok(true) => "answered".to_owned(),
+        Ok(false) => "not answered".to_owned(),
+        Err(Fault::Closed(code)) => format!("closed with {code}"),
+        Err(fault) => return Err(fault),
+    };
+    // That nothing came says something only of a cluster that is still there.
+    Client::connect(site).await?.leave().await;
     found.push((Row::PingEvent, value(if hears_event { "answered" } else { "not answered" })));
-    found.push((Row::PingFrame, value(if is_answered { "answered" } else { "not answered" })));
+    found.push((Row::PingFrame, value(&frame)));
     client.leave().await;
     Ok(())
 }

@@ -14,6 +14,8 @@ use super::{Found, Site, WAIT};
 const LEAVING_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for a member to be gone that says nothing: a server may take 150 s.
 const SILENT_MAX: Duration = Duration::from_secs(240);
+/// Every so often whoever watches shows that it lives.
+const BEAT: Duration = Duration::from_secs(20);
 /// Longest wait for a member to be gone whose connection is gone.
 const CUT_MAX: Duration = Duration::from_secs(10);
 
@@ -122,7 +124,8 @@ async fn until_removed(
     let begun = site.clock.now();
     // Whoever watches answers pings and sends some: he is not to be the silent one.
     while site.clock.now().since(begun) < most {
-        let left = most.saturating_sub(site.clock.now().since(begun)).min(Duration::from_secs(20));
+        let every = site.beat.unwrap_or(BEAT);
+        let left = most.saturating_sub(site.clock.now().since(begun)).min(every);
         match observer.hear(left, |h| h.is(REMOVED, channel) && h.is_about(user)).await {
             Ok(_) => {
                 let took = site.clock.now().since(begun);

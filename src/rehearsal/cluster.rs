@@ -163,18 +163,19 @@ impl Cluster {
     }
 
     fn finish(&self, mut state: MutexGuard<'_, State>) {
+        if let Some(webhooks) = &self.webhooks {
+            let now = self.clock.now();
+            let hooks = state.core.take_hooks(now);
+            if !hooks.is_empty() {
+                // A queue that is full loses them, as a service does that gives up.
+                let _ = webhooks.try_send((now, hooks));
+            }
+        }
         let done = state.core.take_done();
         if let Some(log) = &self.log
             && !done.is_empty()
         {
             log(&done);
-        }
-        if let Some(webhooks) = &self.webhooks {
-            let hooks = state.core.take_hooks();
-            if !hooks.is_empty() {
-                // A queue that is full loses them, as a service does that gives up.
-                let _ = webhooks.try_send((self.clock.now(), hooks));
-            }
         }
         if state.core.next_deadline() < state.armed {
             self.sooner.notify_one();
@@ -341,8 +342,13 @@ impl Cluster {
 
     /// Closes a connection that asks for nothing, where that is a habit.
     async fn expect_talk(&self, conn: Conn) -> Infallible {
-        if self.habits.contains(&Habit::Talkers) {
-            sleep(TALK_WITHIN).await;
+        let within = match () {
+            () if self.habits.contains(&Habit::Talkers) => Some(TALK_WITHIN),
+            () if self.habits.contains(&Habit::PatientTalkers) => Some(TALK_WITHIN * 10),
+            () => None,
+        };
+        if let Some(within) = within {
+            sleep(within).await;
             self.drive(|core, now| ((), core.close_idle(now, conn)));
         }
         std::future::pending().await

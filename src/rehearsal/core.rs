@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::model::fault::{Fault, FaultKind, FaultScope};
 use crate::model::habit::Habit;
 use crate::model::{ClusterRole, RunTime};
@@ -104,8 +106,13 @@ impl Core {
     }
 
     /// Takes what webhooks are to tell since the last call.
-    pub fn take_hooks(&mut self) -> Vec<Hook> {
-        self.hub.take_hooks()
+    pub fn take_hooks(&mut self, now: RunTime) -> Vec<Hook> {
+        let mut hooks = self.hub.take_hooks();
+        hooks.retain(|hook| {
+            let channel = hook.event.get("channel").and_then(Value::as_str).unwrap_or_default();
+            !self.faults.loses_webhook(now, hook.kind, channel)
+        });
+        hooks
     }
 
     /// When [`Core::handle_timeout`] must be called next.

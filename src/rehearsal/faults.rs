@@ -16,8 +16,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::model::channel::kind_of;
 use crate::model::fault::{Fault, FaultKind, FaultScope};
-use crate::model::{ClusterRole, RunTime, SocketId};
+use crate::model::{ClusterRole, RunTime, SocketId, WebhookKind};
 
 use super::canary::{Mark, corrupted};
 use super::hub::{Conn, Message};
@@ -30,7 +31,7 @@ const STRIKE_AFTER_MS: std::ops::Range<u64> = 500..2500;
 /// Most copies that wait on one socket. One more is sent at once, without its fault.
 const LATE_MAX: usize = 8192;
 
-/// What one cluster did on purpose so far. All but the last two count copies or events.
+/// What one cluster did on purpose so far. All but two count copies or events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultCounts {
     /// Copies not sent.
@@ -49,6 +50,8 @@ pub struct FaultCounts {
     pub answers_lost: u64,
     /// Events taken in requests answered 503.
     pub errors_after: u64,
+    /// Events left out of webhooks.
+    pub webhooks_lost: u64,
     /// Connections closed.
     pub closed: u64,
     /// Connections that fell silent.
@@ -70,7 +73,7 @@ pub struct Done {
     /// The channel; none for faults of connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// The event's name, where it is one of the application.
+    /// The event's name, where it is one of the application, or of a webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<&'static str>,
     /// Stream and seq of the event, where they could be read.
@@ -146,6 +149,8 @@ pub struct Faults {
     /// By instant, then in the order in which they were set.
     timers: BTreeMap<(RunTime, u64), Timer>,
     counts: FaultCounts,
+    /// How often something was to be told by a webhook.
+    told: BTreeMap<String, u64>,
     done: Vec<Done>,
 }
 
@@ -162,6 +167,7 @@ impl Faults {
             links: BTreeMap::new(),
             timers: BTreeMap::new(),
             counts: FaultCounts::default(),
+            told: BTreeMap::new(),
             done: Vec::new(),
         }
     }
@@ -320,6 +326,28 @@ impl Faults {
         for (channel, mark) in events {
             self.log(now, kind.as_str(), None, Some(channel), *mark, None);
         }
+    }
+
+    /// Whether this is left out of the webhooks. What befalls the coming and going of a channel
+    /// follows from its name, but for the run that is in it, and from how often it came and went.
+    pub fn loses_webhook(&mut self, now: RunTime, kind: WebhookKind, channel: &str) -> bool {
+        if !self.any(FaultScope::Webhook) {
+            return false;
+        }
+        let end = channel.rsplit('-').next().unwrap_or_default();
+        let name = format!("{} {end} {}", kind_of(channel).prefix(), kind.as_str());
+        let count = self.told.entry(name.clone()).or_default();
+        *count += 1;
+        let place = [u64::from(crc32fast::hash(name.as_bytes())), *count, 0];
+        if self.draw(FaultScope::Webhook, place).is_none() {
+            return false;
+        }
+        self.counts.webhooks_lost += 1;
+        self.log(now, FaultKind::LoseWebhook.as_str(), None, Some(channel), None, None);
+        if let Some(done) = self.done.last_mut() {
+            done.event = Some(kind.as_str());
+        }
+        true
     }
 
     fn strike(&mut self, now: RunTime, conn: Conn, kind: FaultKind, out: &mut Vec<Action>) {

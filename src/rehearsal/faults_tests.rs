@@ -307,6 +307,28 @@ fn publish_faults_count_each_event_of_the_request() {
 }
 
 #[test]
+fn an_event_of_a_webhook_is_lost_by_what_it_tells_and_not_by_when() {
+    let lost = |seed: u64, run: &str, order: &mut dyn Iterator<Item = u64>| {
+        let fault = "new:lose-webhook=0.3".parse().unwrap();
+        let mut faults = Faults::new(ClusterRole::New, &[fault], seed);
+        let kind = WebhookKind::ChannelOccupied;
+        let lost = order.filter(|n| {
+            faults.loses_webhook(RunTime::ZERO, kind, &format!("private-pc-{run}-{n}"))
+        });
+        let lost: std::collections::BTreeSet<_> = lost.collect();
+        assert_eq!(faults.counts().webhooks_lost, lost.len() as u64);
+        assert_eq!(faults.take_done().len(), lost.len());
+        lost
+    };
+    let forwards = lost(1, "82bb3eff", &mut (0..1_000));
+    assert!((250..350).contains(&forwards.len()), "{}", forwards.len());
+    assert_eq!(forwards, lost(1, "11111111", &mut (0..1_000).rev()), "another run");
+    assert_ne!(forwards, lost(2, "82bb3eff", &mut (0..1_000)));
+    let mut none = Faults::new(ClusterRole::New, &["new:drop=1".parse().unwrap()], 1);
+    assert!(!none.loses_webhook(RunTime::ZERO, WebhookKind::ChannelOccupied, "private-a"));
+}
+
+#[test]
 fn each_copy_suffers_at_most_one_fault_about_as_often_as_asked() {
     let mut world = World::new(&["new:drop=0.2", "new:duplicate=0.1", "new:corrupt=0.3"]);
     for seq in 0..10_000 {
@@ -326,7 +348,7 @@ fn the_counts_have_the_keys_of_the_report() {
     let counts = serde_json::to_string(&FaultCounts::default()).unwrap();
     assert_eq!(
         counts,
-        r#"{"dropped":0,"duplicated":0,"delayed":0,"reordered":0,"corrupted":0,"refused":0,"answers_lost":0,"errors_after":0,"closed":0,"silenced":0}"#
+        r#"{"dropped":0,"duplicated":0,"delayed":0,"reordered":0,"corrupted":0,"refused":0,"answers_lost":0,"errors_after":0,"webhooks_lost":0,"closed":0,"silenced":0}"#
     );
 }
 

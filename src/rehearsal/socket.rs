@@ -148,6 +148,8 @@ enum Ping {
 pub struct Patience {
     sign: Sign,
     ping: Ping,
+    /// Whether a ping frame is taken.
+    takes_pings: bool,
     /// Silence after which it is asked.
     ping_after: Duration,
     /// Silence after which it is closed.
@@ -157,9 +159,11 @@ pub struct Patience {
 impl Patience {
     /// That of a cluster with these habits.
     pub fn of(habits: &BTreeSet<Habit>) -> Self {
+        let takes_pings = !habits.contains(&Habit::NoFramePings);
         let brisk = |sign, ping| Self {
             sign,
             ping,
+            takes_pings,
             ping_after: BRISK_PING_AFTER,
             close_after: BRISK_CLOSE_AFTER,
         };
@@ -171,6 +175,7 @@ impl Patience {
             () => Self {
                 sign: Sign::Frame,
                 ping: Ping::Frame,
+                takes_pings,
                 ping_after: PING_AFTER,
                 close_after: PING_AFTER + PONG_TIMEOUT,
             },
@@ -201,6 +206,9 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
                     match message {
                         Message::Text(frame) => text(&frame),
                         Message::Binary(_) => return End::Close(1003, "text frames only"),
+                        Message::Ping(_) if !patience.takes_pings => {
+                            return End::Close(4000, "ping by pusher:ping");
+                        }
                         _ => {}
                     }
                 }

@@ -222,6 +222,7 @@ const HABITS: &[(Habit, Row)] = &[
     (Habit::AnyTime, Row::TimestampWindow),
     (Habit::Activity30, Row::ActivityTimeout),
     (Habit::Talkers, Row::Idle),
+    (Habit::NoFramePings, Row::PingFrame),
     (Habit::TellsCounts, Row::CountEvent),
     (Habit::NoCounts, Row::CountApi),
     (Habit::NoSignIn, Row::SignIn),
@@ -251,13 +252,12 @@ fn a_pair_that_differs_in_one_habit_differs_in_that_row_alone() {
     tried.extend(HABITS_OF_WEBHOOKS.map(|(habit, _)| habit));
     tried.extend(HABITS_OF_TRANSPORT.map(|(habit, _)| habit));
     tried.extend(HABITS_OF_HEARTBEATS.map(|(habit, _)| habit));
-    tried.extend([Habit::Crowds, Habit::Ipv6]);
+    tried.extend([Habit::Crowds, Habit::Ipv6, Habit::PatientTalkers]);
     assert_eq!(tried.into_iter().collect::<Vec<_>>(), Habit::ALL);
     // Without these there is no app, or no way to tell; and some take minutes.
     let never = [
         Row::KindPublic,
         Row::PingEvent,
-        Row::PingFrame,
         Row::PresenceSilent,
         // Where it is kept, there is none.
         Row::IdleTime,
@@ -279,12 +279,22 @@ fn a_pair_that_differs_in_one_habit_differs_in_that_row_alone() {
 
 /// What one probe finds of a cluster with these habits.
 fn read_by(probe: Probe, habits: &[Habit]) -> BTreeMap<Row, String> {
+    let found = readings_by(probe, habits);
+    found.into_iter().map(|(row, reading)| (row, reading.shown())).collect()
+}
+
+fn readings_by(probe: Probe, habits: &[Habit]) -> Vec<(Row, Reading)> {
+    readings_of(probe, habits, Duration::from_millis(50))
+}
+
+/// The same where a connection that does nothing is watched for so long.
+fn readings_of(probe: Probe, habits: &[Habit], idle_for: Duration) -> Vec<(Row, Reading)> {
     let habits = habits.iter().map(|habit| HabitOf(ClusterRole::New, *habit)).collect();
     let pair = Pair::start(PairConfig { habits, ..PairConfig::default() }).unwrap();
-    let site = site(&pair, ClusterRole::New);
+    let mut site = site(&pair, ClusterRole::New);
+    site.idle_for = idle_for;
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let found = runtime.block_on(probes::probe(&site, probe));
-    found.into_iter().map(|(row, reading)| (row, reading.shown())).collect()
+    runtime.block_on(probes::probe(&site, probe))
 }
 
 /// Each habit that shows only after a while, with the rows that it makes differ.
@@ -335,6 +345,46 @@ fn what_keeps_a_connection_alive_shows_after_more_than_twice_its_timeout() {
         let otherwise: Vec<_> = otherwise.map(|(row, said)| (*row, said.as_str())).collect();
         assert_eq!(otherwise, rows, "{habit:?}");
     }
+}
+
+#[test]
+fn who_says_nothing_any_more_leaves_sooner_or_later() {
+    let reading = |habit: Option<Habit>| {
+        let found = readings_by(Probe::PresenceSilent, habit.as_slice());
+        found.into_iter().next().unwrap()
+    };
+    let (row, soon) = reading(Some(Habit::WantsTraffic));
+    assert_eq!(row, Row::PresenceSilent);
+    let Reading::Millis(millis) = soon else { panic!("{soon:?}") };
+    assert!(millis < 10_000, "{millis}");
+    // A documented cluster takes two and a half minutes.
+    let late = Reading::Millis(150_000);
+    assert_eq!(soon.compared(&late, row.slack()), Likeness::Differs);
+    assert_eq!(soon.compared(&soon, row.slack()), Likeness::Same);
+}
+
+#[test]
+fn two_apps_that_close_who_does_nothing_do_it_after_the_same_time_or_not() {
+    let read = |habit: Habit| {
+        thread::spawn(move || {
+            let mut found = readings_of(Probe::Idle, &[habit], Duration::from_secs(20));
+            found.sort_by_key(|(row, _)| *row);
+            found
+        })
+    };
+    let [soon, again, late] = [Habit::Talkers, Habit::Talkers, Habit::PatientTalkers]
+        .map(read)
+        .map(|r| r.join().unwrap());
+    let rows = BTreeSet::from([Row::Idle, Row::IdleTime]);
+    let compared = |other: &[(Row, Reading)]| {
+        let begin = ParityBegin { rows: rows.clone(), accept: BTreeMap::new() };
+        let mut figures = ParityFigures::new(&begin);
+        soon.iter().for_each(|(row, reading)| figures.note(ClusterRole::Old, *row, reading));
+        other.iter().for_each(|(row, reading)| figures.note(ClusterRole::New, *row, reading));
+        differing(&figures)
+    };
+    assert_eq!(compared(&again), BTreeSet::new());
+    assert_eq!(compared(&late), BTreeSet::from([Row::IdleTime]));
 }
 
 #[test]

@@ -340,7 +340,8 @@ const INVALID: &[(&str, &[&str])] = &[
         "invalid-faults.toml",
         &[
             "2: rehearsal.faults: \"new:lose=1\": `lose` is no kind of fault: it is drop, \
-             duplicate, delay, reorder, corrupt, refuse, lose-answer, error-after, close or silent",
+             duplicate, delay, reorder, corrupt, refuse, lose-answer, error-after, lose-webhook, \
+             close or silent",
             "2: rehearsal.faults: \"drop\": `drop` is no fault: write CLUSTER:KIND=PROBABILITY, \
              such as new:drop=0.01",
             "2: rehearsal.faults: the delivery faults of new have probabilities of 1.4 in all: at \

@@ -6,7 +6,7 @@ use pusher_canary::model::ClusterRole;
 use pusher_canary::model::habit::{Habit, HabitOf};
 use pusher_canary::rehearsal::{Endpoint, PairConfig};
 use pusher_canary::verify::parity::Row;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::util::{Clusters, Folder, Outcome, canary, section};
 
@@ -145,6 +145,25 @@ fn an_app_at_another_kind_of_address_differs_in_both() {
     assert_eq!(values(&matrix, "ipv6"), ["no address", "reached"]);
 }
 
+#[test]
+fn a_name_of_which_one_address_leads_nowhere_is_reached_by_the_other_and_differs() {
+    let folder = Folder::new();
+    let habits = vec![HabitOf(ClusterRole::Old, Habit::Ipv6)];
+    let clusters = Clusters::with(PairConfig { habits, ..PairConfig::default() }, None);
+    let hosts = folder.write("hosts", "127.0.0.1 both.test\n::1 both.test\n");
+    let text = clusters.scenario(&[]).replace("127.0.0.1", "both.test");
+    folder.write("scenario.toml", &text);
+    let args = ["parity", "scenario.toml", "-q", "--report-json", "-", "--only", "addresses"];
+    let canary = canary(args).envs(clusters.variables()).within(folder.path());
+    let outcome = canary.resolving(&hosts).run();
+    outcome.assert_code(1);
+    let matrix: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(differing(&matrix), ["ipv6"], "{matrix}");
+    assert_eq!(values(&matrix, "ipv4"), ["reached", "reached"]);
+    assert_eq!(row(&matrix, "ipv6")["readings"]["old"], json!({ "value": "reached" }));
+    assert!(row(&matrix, "ipv6")["readings"]["new"]["failed"].is_string(), "{matrix}");
+}
+
 /// A scenario whose application signs for both apps, for new in this manner.
 fn with_endpoints(clusters: &Clusters, manner: &str) -> String {
     let mut text = clusters.scenario(&[]);
@@ -181,6 +200,12 @@ fn what_the_application_signs_is_compared_where_it_signs() {
         let shown = new["value"].as_str().or(new["failed"].as_str());
         assert_eq!(shown, Some(said), "{manner}");
     }
+    let text = with_endpoints(&clusters, "");
+    let url = format!("{}/pusher/user-auth", clusters.pair.endpoint(ClusterRole::New).http_url);
+    let text = text.replace(&url, &format!("{url}/wrong-secret"));
+    let (outcome, matrix) = compare(&clusters, &folder, &text, "endpoints");
+    outcome.assert_code(1);
+    assert_eq!(differing(&matrix), ["user-auth-endpoint"], "{matrix}");
     // Where it signs for neither, it may be us whom it does not know.
     let text =
         with_endpoints(&clusters, "/members").replace("/pusher/auth\"", "/pusher/auth/members\"");

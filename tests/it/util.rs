@@ -303,6 +303,21 @@ impl Canary {
         self
     }
 
+    /// Where names are those of this file: in a namespace of its own. Comes last.
+    pub fn resolving(mut self, hosts: &Path) -> Self {
+        let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.env_clear().args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        command.arg(hosts).arg(self.command.get_program()).args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
+        command.stdin(Stdio::null());
+        self.command = command;
+        self
+    }
+
     pub fn within(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self

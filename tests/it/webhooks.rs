@@ -1,7 +1,7 @@
 //! Webhooks: what a matrix finds of them, what is believed of what is posted, and what it means for
 //! a run and for who wants to know which channels are occupied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -304,6 +304,34 @@ fn a_webhook_that_is_lost_is_an_incident_and_no_go() {
 }
 
 #[test]
+fn of_webhooks_that_a_cluster_loses_each_is_found_and_no_other() {
+    let folder = Folder::new();
+    let text = format!("{}[webhooks]\nlisten = \"127.0.0.1:0\"\n{SOON}", scenario(&TIMES));
+    let path = folder.write("scenario.toml", &text);
+    let log = folder.path().join("faults.jsonl");
+    let more = ["--fault", "new:lose-webhook=0.3", "--fault-log", log.to_str().unwrap()];
+    let outcome = rehearse(&path, 7, &more).run();
+    let report = outcome.judged();
+    // Of what comes once, and stays for the whole run. Who leaves does so after the last reading.
+    let done = std::fs::read_to_string(&log).unwrap();
+    let lost: BTreeSet<_> = done
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|done| done["kind"] == "lose-webhook" && done["event"] == "channel_occupied")
+        .map(|done| format!("channel_occupied of {}", done["channel"].as_str().unwrap()))
+        .collect();
+    assert!(lost.len() > 3, "{lost:?}");
+    let incidents = report.incidents();
+    let found = incidents.iter().filter(|incident| incident["kind"] == "webhook_lost");
+    let found: BTreeSet<_> =
+        found.map(|incident| incident["detail"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(found, lost);
+    assert_eq!(report.figure("new", "webhooks.lost.channel_occupied"), lost.len() as u64);
+    assert_eq!(report.status("webhooks", "old"), "pass");
+    assert_eq!(report.status("webhooks", "new"), "fail");
+}
+
+#[test]
 fn an_app_that_sends_no_webhooks_is_not_passed() {
     let folder = Folder::new();
     let webhooks = "[webhooks]\nlisten = \"127.0.0.1:0\"\n";
@@ -350,6 +378,11 @@ fn webhooks_may_come_by_tls_and_names_of_channels_may_stay_here() {
     let args = ["run", "scenario.toml", "--report-json", "-", "--listen", "127.0.0.1:0"];
     let mut running = canary(args).envs(clusters.variables()).within(folder.path()).start();
     let address = running.metrics_address();
+    // Whoever publishes has opened everything else.
+    running.page(|page| {
+        let sent = "publications_total{cluster=\"new\"";
+        page.lines().any(|line| line.contains(sent) && !line.ends_with(" 0"))
+    });
     let Endpoint { key, secret, .. } = clusters.pair.endpoint(ClusterRole::New);
     let config = tls::client_config(Some(&own.cert.pem())).unwrap();
     let send = |body: &str| {
