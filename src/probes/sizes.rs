@@ -53,21 +53,29 @@ pub(super) async fn client_event(site: &Site) -> Result<Reading, Fault> {
     let channel = site.channel(ChannelKind::Private, "client-sizes")?;
     let mut other = Client::connect(site).await?;
     other.subscribe(&channel, "").await?;
-    let mut largest = Largest::of(&SIZES);
-    for _ in 0..2 {
-        while let Some(size) = largest.next() {
-            largest.note(size, arrives(site, &channel, &mut other, size).await?);
-        }
-        let Some(size) = largest.refused() else { break };
+    let mut largest = search(site, &channel, &mut other).await?;
+    if let Some(size) = largest.refused() {
         // It may have been refused for being one more in a short time.
         tokio::time::sleep(site.soon() * 5).await;
-        if !arrives(site, &channel, &mut other, size).await? {
-            break;
+        if arrives(site, &channel, &mut other, size).await? {
+            largest = search(site, &channel, &mut other).await?;
         }
-        largest = Largest::of(&SIZES);
     }
     other.leave().await;
     Ok(Reading::Value(largest.said(" bytes")))
+}
+
+/// The largest client event that arrives.
+async fn search(
+    site: &Site,
+    channel: &ChannelName,
+    other: &mut Client<'_>,
+) -> Result<Largest, Fault> {
+    let mut largest = Largest::of(&SIZES);
+    while let Some(size) = largest.next() {
+        largest.note(size, arrives(site, channel, other, size).await?);
+    }
+    Ok(largest)
 }
 
 /// Whether a client event of so many bytes arrives.

@@ -223,7 +223,11 @@ pub struct WebhookFigures {
     pub failed: u64,
     /// Why the last of those did; empty if none did.
     pub last_failure: String,
-    /// The longest time without a reading, up to the end.
+    /// When the first of them was, in one run alone.
+    pub first_read: Option<RunTime>,
+    /// The longest time from one to the next, in one run alone.
+    pub gap: Duration,
+    /// The longest time without a reading, from the beginning up to the end.
     pub unread_for: Duration,
     /// How long that may be, for webhooks to count as held against the API.
     pub unread_max: Duration,
@@ -260,7 +264,8 @@ impl WebhookFigures {
         self.readings += second.readings;
         self.listed = self.listed.max(second.listed);
         if let Some(read) = second.read {
-            self.unread_for = self.unread_for.max(read.since(self.read.unwrap_or(read)));
+            self.gap = self.gap.max(read.since(self.read.unwrap_or(read)));
+            self.first_read = self.first_read.or(self.read).or(Some(read));
             self.read = Some(read);
         }
         self.failed += second.failed;
@@ -286,7 +291,9 @@ impl WebhookFigures {
     pub fn settle(&mut self, begun: RunTime, now: RunTime) {
         let since = self.changed.max(begun);
         self.empty_for = if self.open == 0 { now.since(since) } else { Duration::ZERO };
-        self.unread_for = self.unread_for.max(now.since(self.read.unwrap_or(begun)));
+        // Until the first of them nobody looked, nor since the last.
+        let before = self.first_read.unwrap_or(now).since(begun);
+        self.unread_for = self.gap.max(before).max(now.since(self.read.unwrap_or(begun)));
     }
 
     /// Those of a run that ended later take their place, but for what was lost: what was open

@@ -297,3 +297,21 @@ fn a_channel_that_the_api_shows_and_no_webhook_told_of_is_not_vacated() {
     let all: Vec<_> = occupied.channels("", 9).map(|(_, of)| of[&NEW]).collect();
     assert_eq!(all, [[Presence::Unknown, Presence::Occupied]]);
 }
+
+#[test]
+fn time_without_a_reading_counts_from_the_beginning_to_the_end() {
+    let mut figures = WebhookFigures::new(Duration::from_secs(15));
+    let read = |figures: &mut WebhookFigures, second: u64| {
+        let read = Some(at(second));
+        figures.add(&WebhookSecond { readings: 1, read, ..WebhookSecond::default() });
+    };
+    let mut unread = |second: u64, readings: &[u64]| {
+        readings.iter().for_each(|second| read(&mut figures, *second));
+        figures.settle(at(10), at(second));
+        figures.unread_for.as_secs()
+    };
+    assert_eq!(unread(20, &[]), 10);
+    assert_eq!(unread(70, &[60, 65]), 50, "nobody looked before");
+    assert_eq!(unread(190, &[]), 125);
+    assert_eq!(unread(191, &[190]), 125);
+}
