@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use url::Url;
 
 use crate::agent::Task;
 use crate::model::fault::Fault;
@@ -42,6 +43,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a scenario once and end in a verdict: the canary, and the gate before a cutover
     Run(RunArgs),
+    /// Run a scenario without an end: scrape target, live page, and a verdict that is an alarm
+    Watch(WatchArgs),
     /// Compare settings and behaviour of the two apps, point by point
     // The names of baselines would take the scenario for one of theirs.
     #[command(override_usage = "pusher-canary parity [OPTIONS] <SCENARIO> [--baseline <FILE>...]")]
@@ -127,6 +130,18 @@ pub struct OutputArgs {
     /// Serve /metrics on this address during the run, such as 127.0.0.1:9184
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// Who may read what is served, and how.
+    #[command(flatten)]
+    pub web: WebArgs,
+}
+
+/// Who may read what is served, and how.
+#[derive(Clone, Debug, Args)]
+pub struct WebArgs {
+    /// Serve with TLS or for a password, by this file in the form that Prometheus' exporters share;
+    /// needed for any address but those of this machine alone
+    #[arg(long, value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
 }
 
 /// `rehearse`.
@@ -143,7 +158,7 @@ pub struct RehearseArgs {
     /// Only keep the pair up and print its endpoints and credentials, until a signal
     #[arg(long, conflicts_with_all = [
         "scenario", "report_json", "report_html", "report_junit", "report_markdown", "journal",
-        "listen", "duration", "rate",
+        "listen", "web_config_file", "duration", "rate",
     ])]
     pub hold: bool,
     /// With --hold: write the certificate that TLS clients must trust to this file
@@ -197,6 +212,72 @@ pub struct RunArgs {
     /// Where the run is kept.
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// What it leaves for Prometheus.
+    #[command(flatten)]
+    pub leave: LeaveArgs,
+}
+
+/// What a run leaves for Prometheus.
+#[derive(Clone, Debug, Args)]
+pub struct LeaveArgs {
+    /// Push the run's figures to this Pushgateway at the end, such as http://127.0.0.1:9091, in the
+    /// group of job pusher-canary and the scenario's name
+    #[arg(long, value_name = "URL")]
+    pub pushgateway: Option<Url>,
+    /// One more label of that group; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_group, requires = "pushgateway")]
+    pub pushgateway_group: Vec<(String, String)>,
+    /// Before the run, delete what an earlier one left in that group: a run that comes to nothing
+    /// leaves nothing
+    #[arg(long, requires = "pushgateway")]
+    pub pushgateway_delete: bool,
+    /// Write the run's figures to this file at the end, as the node exporter's textfile collector
+    /// reads them; it is replaced as a whole
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// Serve /metrics for so long after the end, or until a signal, so that the last scrape is
+    /// whole
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(requires = "listen")]
+    pub linger: Option<Duration>,
+}
+
+fn parse_group(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let mut letters = key.chars();
+    let is_first = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !is_first || !letters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err("must begin with the name of a label: letters, digits and _".to_owned());
+    }
+    if matches!(key, "job" | "scenario") {
+        return Err(format!("{key} is a label of the group already"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The scenario; it is read again on SIGHUP and when it changes
+    pub scenario: PathBuf,
+    /// Judge what lies within this time: an alarm, and no proof
+    #[arg(long, value_name = "DURATION", value_parser = parse_window, default_value = "10m")]
+    pub window: Duration,
+    /// Publish so many canary events per second over HTTP instead of the scenario's rate
+    #[arg(long, value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Seed of everything random, instead of the scenario's or a new one
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Serve the page, /metrics, /api/verdict and more on this address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9184")]
+    pub listen: SocketAddr,
+    /// Who may read what is served, and how.
+    #[command(flatten)]
+    pub web: WebArgs,
+    /// Where the report on the last window goes, when a signal has ended the watch.
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 /// `parity`.
@@ -361,6 +442,8 @@ pub enum SchemaOf {
     Gate,
     /// What `parity --report-json` writes
     Parity,
+    /// What `watch` serves at /api/verdict
+    Verdict,
 }
 
 /// `completions`.
@@ -387,6 +470,15 @@ fn parse_publishing_time(text: &str) -> Result<Duration, String> {
         return Err("must be between 1s and 7days".to_owned());
     }
     Ok(duration)
+}
+
+fn parse_window(text: &str) -> Result<Duration, String> {
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let (least, most) = (Duration::from_secs(10), Duration::from_secs(7 * 24 * 3_600));
+    if window < least || window > most {
+        return Err("must be between 10s and 7days".to_owned());
+    }
+    Ok(window)
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -17,4 +17,5 @@ pub mod pusher;
 pub mod rehearsal;
 pub mod report;
 pub mod scenario;
+pub mod serve;
 pub mod verify;

@@ -18,6 +18,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use pusher_canary::metrics::table::{self, Kind, Metric, PREFIX};
 use pusher_canary::model::ClusterRole;
 use pusher_canary::model::habit::Habit;
 use pusher_canary::rehearsal::{Pair, PairConfig};
@@ -48,8 +49,8 @@ const COMMANDS: &[(&str, Tested)] = &[
     ("cargo test --test sim -- --nocapture", By(".ci/run", "cargo test --locked")),
     (".ci/run", By(".ci/full", "\n.ci/run\n")),
     (
-        "tests/interop/install sdk browser sockudo soketi",
-        By(".ci/run", "tests/interop/install sdk browser sockudo soketi"),
+        "tests/interop/install sdk browser prometheus sockudo soketi",
+        By(".ci/run", "tests/interop/install sdk browser prometheus sockudo soketi"),
     ),
     (
         "PUSHER_CANARY_INTEROP=required cargo test --test interop",
@@ -74,6 +75,23 @@ const COMMANDS: &[(&str, Tested)] = &[
     (
         "pusher-canary check --connect scenarios/dual-publish.toml",
         Here(&["check", "--connect", "scenarios/dual-publish.toml"], &[0]),
+    ),
+    ("grafana/up", By("tests/interop/prometheus.rs", "grafana(\"up\")")),
+    (
+        "pusher-canary run scenarios/preflight.toml --pushgateway http://127.0.0.1:9091",
+        By("tests/interop/prometheus.rs", "\"--pushgateway\""),
+    ),
+    (
+        "pusher-canary run scenarios/preflight.toml --metrics-file /var/lib/node_exporter/canary.prom",
+        By("tests/interop/prometheus.rs", "\"--metrics-file\""),
+    ),
+    (
+        "pusher-canary run scenarios/preflight.toml --listen 127.0.0.1:9184 --linger 2m",
+        By("tests/it/watch.rs", "\"--linger\""),
+    ),
+    (
+        "pusher-canary watch scenarios/dual-publish.toml",
+        By("tests/it/watch.rs", "a_watch_serves_its_verdict"),
     ),
     (
         "pusher-canary run scenarios/preflight.toml",
@@ -451,6 +469,26 @@ fn every_key_that_the_reader_knows_is_described() {
             assert!(keys.contains(key.as_str()), "the schema lacks {key}");
         }
     }
+}
+
+#[test]
+fn every_metric_is_documented_as_it_is_declared() {
+    let row = |metric: &Metric| {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, help) = (metric.name, metric.help);
+        format!("| `{PREFIX}{name}` | {kind} | {} | {help} |\n", labels.join(", "))
+    };
+    let declared: String = table::ALL.iter().map(row).collect();
+    let page = read(&root().join("docs/metrics.md"));
+    let prefix = format!("| `{PREFIX}");
+    let written = page.lines().filter(|line| line.starts_with(&prefix));
+    let written: String = written.map(|line| format!("{line}\n")).collect();
+    assert!(written == declared, "docs/metrics.md must have these rows:\n{declared}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rehearsal", &["pusher", "model"]),
     ("report", &["scenario", "verify", "model"]),
     ("scenario", &["verify", "pusher", "model"]),
+    ("serve", &["net", "model"]),
     ("verify", &["model"]),
 ];
 

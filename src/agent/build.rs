@@ -45,6 +45,10 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence after a ping, as pusher-js has it; shorter where the horizon is.
 const PONG_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
+/// From one try to the next, where a run has no end and a cluster refuses what no client would try
+/// again: an app that is set up anew is found.
+const RETRY_REFUSED: Duration = Duration::from_secs(60);
+
 /// Orders to a watcher that may wait.
 const ORDERS_QUEUED_MAX: usize = 64;
 
@@ -96,6 +100,7 @@ pub(super) fn make_gatherer(plan: &Plan, books: &Books) -> Gatherer {
     });
     Gatherer::new(&roles, streams.collect(), plan.first_witnesses())
         .mirroring(plan.sample.as_ref().map(|sample| sample.rules))
+        .endless(plan.window.is_some())
 }
 
 /// Builds one cluster's part of a run.
@@ -288,6 +293,7 @@ impl Builder<'_> {
             wire: Arc::clone(wire),
             deadline: plan.deadline,
             horizon: plan.horizon,
+            is_endless: plan.window.is_some(),
             facts: self.facts.clone(),
         }
     }
@@ -332,6 +338,7 @@ impl Builder<'_> {
             connect_timeout: CONNECT_TIMEOUT * 2,
             subscribe_timeout: SUBSCRIBE_TIMEOUT,
             tolerates_refusals: false,
+            retries_refused_after: self.plan.window.map(|_| RETRY_REFUSED),
             // Neighbouring seeds must not make neighbouring jitter.
             seed: (self.plan.seed ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
                 .wrapping_add(self.cluster.role as u64),

@@ -31,7 +31,7 @@ pub struct Standing {
 pub async fn run(
     clock: Clock,
     mut gatherer: Gatherer,
-    mut account: Account,
+    (mut account, is_endless): (Account, bool),
     mut facts: mpsc::Receiver<Fact>,
     standing: watch::Sender<Standing>,
     mut observe: impl FnMut(&Account, Option<&Second>),
@@ -53,6 +53,9 @@ pub async fn run(
                     next_second = now.after(SECOND_PERIOD);
                     let second = gatherer.close(now, false);
                     account.apply(&second);
+                    if is_endless {
+                        account.forget();
+                    }
                     observe(&account, Some(&second));
                 }
                 next = now.after(STANDING_PERIOD).min(next_second);

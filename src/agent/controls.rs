@@ -60,6 +60,9 @@ pub struct Controls {
     pub deadline: Duration,
     /// When nothing more is awaited.
     pub horizon: Duration,
+    /// Whether it is tried for as long as it takes, and said at once what is heard where nothing
+    /// must be: the run has no end at which to say so.
+    pub is_endless: bool,
     /// Where facts go.
     pub facts: mpsc::Sender<Fact>,
 }
@@ -78,6 +81,7 @@ impl Controls {
         let mut round: Option<Step<()>> = None;
         let mut refusal: Option<Step<Option<bool>>> = None;
         let (mut rounds, mut next_round, mut refusals) = (0, RunTime::NEVER, 0);
+        let (mut knows_refusal, mut silence) = (false, None);
         let ask = || -> Step<Option<bool>> {
             let signer = wire.signer.clone();
             let (target, channel) = (self.socket.clone(), self.refused.clone());
@@ -115,8 +119,10 @@ impl Controls {
                 () = step(&mut round) => round = None,
                 is_refused = step(&mut refusal) => {
                     refusals += 1;
-                    refusal = (is_refused.is_none() && refusals < ROUNDS_MAX).then(ask);
+                    let may_go_on = refusals < ROUNDS_MAX;
+                    refusal = (is_refused.is_none() && may_go_on).then(ask);
                     if let Some(is_refused) = is_refused {
+                        knows_refusal = true;
                         let status =
                             if is_refused { ControlStatus::Pass } else { ControlStatus::Fail };
                         state(&facts, role, Control::SeesRefusal, status).await;
@@ -125,8 +131,13 @@ impl Controls {
                 () = tick => {
                     let now = clock.now();
                     if now >= next_round {
-                        let may_go_on = rounds < ROUNDS_MAX && !phases.published.is_cancelled();
-                        if may_go_on && !proofs.is_complete() {
+                        let may_go_on = (rounds < ROUNDS_MAX || self.is_endless)
+                            && !phases.published.is_cancelled();
+                        if may_go_on && self.is_endless && refusal.is_none() && !knows_refusal {
+                            refusal = Some(ask());
+                        }
+                        let is_open = self.is_endless && !knows_refusal;
+                        if may_go_on && (is_open || !proofs.is_complete()) {
                             let (wire, book) = (Arc::clone(&wire), Arc::clone(&book));
                             round = Some(Box::pin(publish(wire, book, channel.clone())));
                             rounds += 1;
@@ -142,6 +153,15 @@ impl Controls {
                     }
                     ledger.advance(now);
                     settle(&mut ledger, &mut proofs, &facts, role).await;
+                    let said = match heard {
+                        // A whole round has been heard beside it.
+                        0 => proofs.is_complete().then_some(ControlStatus::Pass),
+                        _ => Some(ControlStatus::Fail),
+                    };
+                    if let Some(status) = said.filter(|_| self.is_endless && said != silence) {
+                        silence = said;
+                        state(&facts, role, Control::HearsNothing, status).await;
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use crate::model::secret::without_signatures;
 use crate::model::{ChannelName, Clock, RunTime, SocketId};
 use crate::net::dial::{self, DialError, Phases, ReadStamps, Socket, Target};
+use crate::net::tls::read_certificate;
 use crate::pusher::auth;
 use crate::pusher::close::CloseCode;
 use crate::pusher::encrypt::SharedSecret;
@@ -26,7 +27,7 @@ use crate::pusher::frame::{ErrorData, PONG, ServerFrame};
 use crate::pusher::rest::Signer;
 use crate::pusher::session::{Action, Config, Event, Session};
 use crate::verify::endpoint::EndpointFact;
-use crate::verify::fact::ConnectPhases;
+use crate::verify::fact::{ConnectPhases, Traffic};
 
 use super::endpoint::Endpoint;
 
@@ -126,6 +127,9 @@ pub struct Link {
     authorising: FuturesUnordered<Authorisation>,
     /// The backlog of a socket that is gone, until it is asked for.
     lost_backlog: Duration,
+    /// What it carried and was not asked for yet.
+    lost_traffic: Traffic,
+    certificate_expires: Option<i64>,
     /// Whether the next dial has its place among all dials already.
     is_reserved: bool,
 }
@@ -155,6 +159,8 @@ impl Link {
             unsigned: HashSet::new(),
             authorising: FuturesUnordered::new(),
             lost_backlog: Duration::ZERO,
+            lost_traffic: Traffic::default(),
+            certificate_expires: None,
             is_reserved: false,
         }
     }
@@ -210,9 +216,24 @@ impl Link {
         std::mem::take(&mut self.lost_backlog).max(here)
     }
 
+    /// Bytes that its sockets carried since the last call.
+    pub fn take_traffic(&mut self) -> Traffic {
+        let here = self.socket.as_ref().map(|(_, stamps)| stamps.take_bytes());
+        let (received, sent) = here.unwrap_or_default();
+        let mut traffic = std::mem::take(&mut self.lost_traffic);
+        traffic += Traffic { received, sent };
+        traffic
+    }
+
+    /// Until when the cluster's certificate is valid, on the present connection.
+    pub const fn certificate_expires(&self) -> Option<i64> {
+        self.certificate_expires
+    }
+
     /// Takes the socket away; how it did until now is remembered.
     fn take_socket(&mut self) -> Option<Socket> {
         self.lost_backlog = self.take_backlog();
+        self.lost_traffic = self.take_traffic();
         self.socket.take().map(|(socket, _)| socket)
     }
 
@@ -403,6 +424,8 @@ impl Link {
                     ..ConnectPhases::default()
                 };
                 self.upgraded = now;
+                let shown = socket.get_ref().certificates().first().and_then(read_certificate);
+                self.certificate_expires = shown.map(|shown| shown.not_after);
                 self.outgoing.clear();
                 self.socket = Some((socket, stamps));
                 self.session.handle_connected(now);

@@ -385,7 +385,11 @@ where
     let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
     let schedule = (plan.schedule.clone(), start);
     let ends = [stop.clone(), enough];
-    let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, facts.clone());
+    let mut meter = plan.meter();
+    if let Some(meter) = &mut meter {
+        meter.add(plan.bill().control_messages, clock.wall_now());
+    }
+    let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, meter, facts.clone());
     tasks.spawn(Task::Pacer, pace);
     phases.publishing.cancel();
     tracing::info!("publishing begins");
@@ -393,7 +397,8 @@ where
     let panicked = supervise(plan, clock, &mut tasks, standing, &phases).await;
     phases.leave.cancel();
     let panicked = finish(&mut tasks, panicked).await;
-    if panicked.is_none() {
+    // A window says nothing of what comes after it.
+    if panicked.is_none() && plan.window.is_none() {
         state_left_behind(plan, &wires, &facts).await;
     }
     drop((wires, facts));
@@ -448,6 +453,7 @@ where
         sabotage,
         publishing: phases.publishing.clone(),
     };
+    let account = (account, plan.window.is_some());
     let collector = collector::run(clock, gatherer, account, facts_in, standing_out, observe);
     let sabotaged = (sabotage == Some(Task::Collector)).then(|| phases.publishing.clone());
     let collector = tokio::spawn(async move {
@@ -509,6 +515,14 @@ where
         () = stop.cancelled() => Err(StartError::Stopped),
         ready = ready(plan, &parts, &mut started_in, connections, clock) => ready,
     };
+    let warm = match warm {
+        // Who watches without an end watches what is not there as well.
+        Err(error) if plan.window.is_some() && error.may_pass() => {
+            tracing::warn!("{error}; watching nevertheless");
+            Ok(parts.iter().map(|_| Vec::new()).collect())
+        }
+        warm => warm,
+    };
     match warm {
         Ok(warm) => Ok(Running {
             tasks,
@@ -546,6 +560,9 @@ async fn supervise(
         }
     }
     phases.published.cancel();
+    if plan.window.is_some() {
+        return None;
+    }
     let published = clock.now();
     let horizon = plan.settled_at(published);
     let patience = pong_timeout(plan) + plan.deadline + TALLY_PERIOD + STOP_GRACE;

@@ -125,8 +125,9 @@ impl Outbox {
         }
     }
 
-    /// An HTTP answer came.
-    pub fn note_response(&mut self, status: u16) {
+    /// An HTTP answer came, which may tell how much of a rate limit is used up.
+    pub fn note_response(&mut self, status: u16, rate_limit_used: Option<f64>) {
+        self.report.rate_limit_used = rate_limit_used.or(self.report.rate_limit_used);
         *self.report.responses.entry(status).or_default() += 1;
     }
 

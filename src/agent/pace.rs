@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Clock, ClusterRole, RunTime, StreamIx};
-use crate::scenario::plan::{Due, Schedule};
+use crate::scenario::plan::{Due, Meter, Schedule};
 use crate::verify::book::Book;
 use crate::verify::fact::{Fact, PublisherReport};
 use crate::verify::taint::TaintReason;
@@ -20,6 +20,9 @@ use super::sender::ClientJob;
 /// Longest pause that a cluster is granted at a time, whatever its `Retry-After` says. All together
 /// they may last as long as publishing was to.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is told how much of a day's budget is used up.
+const BILL_PERIOD: Duration = Duration::from_secs(1);
 
 /// Where one cluster's events go.
 pub struct Outlet {
@@ -73,13 +76,34 @@ pub async fn run(
     outlets: Vec<Outlet>,
     mut slow_down: mpsc::Receiver<Duration>,
     [stop, enough]: [CancellationToken; 2],
+    mut meter: Option<Meter>,
     facts: mpsc::Sender<Fact>,
 ) {
     let mut start = start;
+    let mut next_bill = RunTime::ZERO;
     let mut index = 0;
     let mut pauses_left = schedule.duration();
     while let Some(at) = schedule.next_at() {
         let scheduled = start.after(at);
+        if let Some(meter) = &mut meter {
+            let now = clock.now();
+            let spared = meter.wait(clock.wall_now());
+            if now >= next_bill || spared > Duration::ZERO {
+                next_bill = now.after(BILL_PERIOD);
+                // The collector outlives the schedule; if it is gone, the run has failed already.
+                let _ = facts.send(Fact::Budget(meter.used())).await;
+            }
+            if spared > Duration::ZERO {
+                let resume = now.after(spared.min(BILL_PERIOD));
+                // The events that are due keep their order and their distance.
+                start = start.after(resume.since(scheduled));
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = enough.cancelled() => break,
+                    () = tokio::time::sleep_until(clock.instant(resume).into()) => continue,
+                }
+            }
+        }
         let wait = tokio::time::sleep_until(clock.instant(scheduled).into());
         tokio::select! {
             biased;
@@ -107,6 +131,9 @@ pub async fn run(
             }
         }
         index += due.streams.len() as u64;
+        if let Some(meter) = &mut meter {
+            meter.publish(due.streams.len() as u64, clock.wall_now());
+        }
     }
     if schedule.is_empty() {
         let end = clock.instant(start.after(schedule.duration()));

@@ -276,7 +276,7 @@ fn finish(
     idle.extend(connection);
     let ended = match result {
         Ok(response) => {
-            outbox.note_response(response.status);
+            outbox.note_response(response.status, response.rate_limit_used);
             if rest::is_throttled(response.status, &response.body) {
                 outbox.note_throttled();
                 let wait = response.retry_after.unwrap_or(TALLY_PERIOD);

@@ -95,6 +95,13 @@ pub enum StartError {
     Stopped,
 }
 
+impl StartError {
+    /// Whether it may be different later, and nothing need be changed for it.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. })
+    }
+}
+
 impl StartFailure {
     /// The error that ends the start now; `None` where another try may help.
     fn fatal(&self, last: bool) -> Option<StartError> {

@@ -10,7 +10,7 @@ use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::frame::{Data, ErrorData, ServerFrame};
 use crate::pusher::session::{Cause, Event};
 use crate::verify::envelope;
-use crate::verify::fact::{ConnectionFact, Fact, Sight, SightChange};
+use crate::verify::fact::{ConnectionFact, Fact, Sight, SightChange, WitnessReport};
 use crate::verify::ledger::Ledger;
 use crate::verify::taint::{TaintReason, taints};
 use crate::verify::tally::BlindCause;
@@ -169,7 +169,8 @@ impl ConnectionLog {
         self.was_ready = true;
         self.last_error = None;
         tracing::debug!(cluster = %self.role, "connection ready");
-        self.state(now, ConnectionFact::Ready { phases: link.phases() }).await;
+        let (phases, expires) = (link.phases(), link.certificate_expires());
+        self.state(now, ConnectionFact::Ready { phases, expires }).await;
         self.sight(now, SightChange::Restored).await;
         self.blind = None;
         self.readiness.ready().await;
@@ -340,12 +341,12 @@ impl Witness {
                     state_backlog(&mut link, backlog_max, (looked, now), &facts).await;
                     looked = now;
                     ledger.advance(now);
-                    hand_on(role, &mut ledger, &facts).await;
+                    hand_on(role, &mut ledger, &mut link, &facts).await;
                 }
             }
         }
         ledger.advance(clock.now());
-        hand_on(role, &mut ledger, &facts).await;
+        hand_on(role, &mut ledger, &mut link, &facts).await;
         link.stop().await;
     }
 }
@@ -365,9 +366,15 @@ pub(super) async fn state_backlog(
     }
 }
 
-async fn hand_on(role: ClusterRole, ledger: &mut Ledger, facts: &mpsc::Sender<Fact>) {
+async fn hand_on(
+    role: ClusterRole,
+    ledger: &mut Ledger,
+    link: &mut Link,
+    facts: &mpsc::Sender<Fact>,
+) {
+    let report = WitnessReport { traffic: link.take_traffic(), ..ledger.take_report() };
     // The collector outlives every witness; if it is gone, the run has failed already.
-    let _ = facts.send(Fact::Witness(role, Box::new(ledger.take_report()))).await;
+    let _ = facts.send(Fact::Witness(role, Box::new(report))).await;
 }
 
 /// `heard` is the instant of the last frame: that of the confirmation, where it is one.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,25 +10,28 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::keeper::Keeper;
 use crate::agent::{self, Hooks, Task, vitals};
 use crate::cli::OutputArgs;
 use crate::exit::Exit;
-use crate::metrics::{registry, serve};
+use crate::metrics::registry::{self, Scrape};
 use crate::model::{Clock, ClusterRole, RunTime};
 use crate::report::{self, Report};
 use crate::scenario::plan::Plan;
+use crate::serve;
 use crate::verify::account::Account;
 use crate::verify::checks::{self, Looks, Proof, percent};
 use crate::verify::record::{End, Record, Second};
 
 use super::journal::{Journal, Target};
+use super::leave::Leave;
 use super::output::{Judged, Sinks};
+use super::web::{self, Web};
 use super::{Stop, complain, history};
 
 /// What the rehearsal clusters counted, by cluster and fault.
@@ -77,7 +79,11 @@ pub(super) struct Live<'a> {
     /// The history that it is kept in.
     pub(super) history: Option<PathBuf>,
     /// Where metrics are served.
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Web>,
+    /// What is left for Prometheus at the end.
+    pub(super) leave: Option<Leave>,
+    /// For how long metrics are served after it.
+    pub(super) linger: Option<Duration>,
     /// Whether the clusters live in this process.
     pub(super) clusters_within: bool,
     /// The task that shall panic.
@@ -91,7 +97,8 @@ impl Live<'_> {
         self,
         rehearsal: impl FnOnce() -> Result<Option<RehearsalCounts>, Stop>,
     ) -> Result<Exit, Stop> {
-        let Self { plan, outputs, history, listen, clusters_within, sabotage } = self;
+        let Self { plan, outputs, history, listen, leave, linger, clusters_within, sabotage } =
+            self;
         let Outputs { mut sinks, journal, quiet } = outputs;
         if !plan.reaches_proof() && !plan.requirements.phase.publishes() {
             let show = humantime::format_duration;
@@ -128,13 +135,19 @@ impl Live<'_> {
         let journal = journal.map(|target| Journal::start(target, stop.clone()));
         let journal = Arc::new(Mutex::new(journal));
         let measured = Measured { plan, clock, listen, quiet, clusters_within, sabotage };
-        let finished = runtime.block_on(measured.run(stop, Arc::clone(&journal)));
-        // Tasks that are left are cut off: every one that mattered was joined. A name that is still
-        // being resolved would otherwise hold up a start that failed for as long as the resolver.
-        runtime.shutdown_background();
-        let finished = match finished {
+        let finished = match &leave {
+            None => Ok(()),
+            Some(leave) => runtime.block_on(leave.clear(clock)),
+        };
+        let finished =
+            finished.and_then(|()| runtime.block_on(measured.run(stop, Arc::clone(&journal))));
+        let (finished, served) = match finished {
             Ok(finished) => finished,
             Err(stop) => {
+                // Tasks that are left are cut off: every one that mattered was joined. A name that
+                // is still being resolved would otherwise hold up a start that failed for as long
+                // as the resolver.
+                runtime.shutdown_background();
                 // A run that cannot be recorded is stopped, which says nothing of why.
                 let journal = lock(&journal).take().map_or(Ok(()), Journal::finish);
                 journal.map_err(journal_failed)?;
@@ -167,11 +180,25 @@ impl Live<'_> {
         // What cannot be written keeps nothing else from it.
         let written = sinks.write(&Judged::Run(&report));
         let kept = history.map_or(Ok(()), |path| history::keep(&path, &report));
+        let scrape = Scrape::of_run(&finished.account, Some((end.at, report.verdict)));
+        let left = match leave {
+            None => Ok(()),
+            Some(leave) => runtime.block_on(leave.leave(&registry::render(scrape), clock)),
+        };
+        if let Some(served) = served {
+            let lingered = linger.map_or(Ok(()), |linger| {
+                runtime.block_on(served.linger(&registry::render_served(scrape), linger))
+            });
+            runtime.block_on(served.end());
+            lingered?;
+        }
+        runtime.shutdown_background();
         written?;
         tracing::info!(verdict = report.verdict.as_str(), "run ends");
         failed?;
         recorded.map_err(journal_failed)?;
         kept?;
+        left?;
         Ok(report.verdict.into())
     }
 }
@@ -210,7 +237,7 @@ fn record(journal: &SharedJournal, account: &Account, second: Option<&Second>) {
 struct Measured<'a> {
     plan: &'a Plan,
     clock: Clock,
-    listen: Option<SocketAddr>,
+    listen: Option<Web>,
     quiet: bool,
     clusters_within: bool,
     sabotage: Option<Task>,
@@ -221,36 +248,28 @@ impl Measured<'_> {
         self,
         stop: CancellationToken,
         journal: SharedJournal,
-    ) -> Result<agent::Finished, Stop> {
+    ) -> Result<(agent::Finished, Option<Served>), Stop> {
         let Self { plan, clock, listen, quiet, clusters_within, sabotage } = self;
         let horizon = humantime::format_duration(plan.horizon);
         let stopping = format!("waiting up to {horizon} for what is under way");
         let obeying = obey(listen_for_signals()?, stop.clone(), stopping);
         let digest_key = draw_key()?;
         let keeper = Keeper::of(plan, digest_key);
-        let (page, page_in) = watch::channel::<Arc<str>>(Arc::from(""));
-        let occupancy = keeper
-            .clone()
-            .map(|keeper| -> serve::Occupancy { Arc::new(move |prefix| keeper.page(prefix)) });
-        let pages = serve::Pages { metrics: page_in, occupancy };
+        let (page, metrics) = watch::channel::<Arc<str>>(Arc::from(""));
+        let page = Arc::new(page);
+        let occupancy = web::occupancy(keeper.clone());
+        let pages = serve::Pages { metrics, occupancy, watch: None };
         let serving = CancellationToken::new();
         let server = match listen {
             None => None,
-            Some(address) => {
-                let listener = TcpListener::bind(address).await.map_err(|error| {
-                    Stop::new(Exit::Usage, format!("cannot listen on {address}: {error}"))
-                })?;
-                if let Ok(address) = listener.local_addr() {
-                    complain(&format!("metrics on http://{address}/metrics"));
-                }
-                Some(tokio::spawn(serve::run(listener, pages, serving.clone())))
-            }
+            Some(web) => Some(web.serve(pages, serving.clone()).await?),
         };
-        let mut progress = Progress::new(plan, clock, quiet);
+        let total = plan.schedule.duration() + plan.horizon;
+        let mut progress = Progress::new(Some(total), clock, quiet);
         let enough = stop.child_token();
         let asked = &plan.requirements;
         let wanted = (asked.looks == Looks::Anytime).then(|| (asked.clone(), enough.clone()));
-        let is_served = server.is_some();
+        let shown = server.as_ref().map(|_| page.clone());
         let observe = move |account: &Account, second: Option<&Second>| {
             record(&journal, account, second);
             progress.show(account, clock.now());
@@ -259,8 +278,9 @@ impl Measured<'_> {
             {
                 enough.cancel();
             }
-            if is_served {
-                page.send_replace(registry::render(account).into());
+            if let Some(page) = &shown {
+                let scrape = Scrape::of_run(account, None);
+                page.send_replace(registry::render_served(scrape).into());
             }
         };
         let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, keeper, sabotage };
@@ -268,17 +288,49 @@ impl Measured<'_> {
             finished = agent::run(plan, clock, hooks) => finished,
             never = obeying => match never {},
         };
-        serving.cancel();
-        if let Some(server) = server {
-            // Its panic, if it did, is known already.
-            let _ = server.await;
+        let served = server.map(|server| Served { page, serving, server });
+        match finished {
+            Ok(finished) => Ok((finished, served)),
+            Err(error) => {
+                if let Some(served) = served {
+                    served.end().await;
+                }
+                Err(Stop::new(Exit::from(&error), error))
+            }
         }
-        finished.map_err(|error| Stop::new(Exit::from(&error), error))
+    }
+}
+
+/// What is served while a run goes on, and afterwards.
+struct Served {
+    page: Arc<watch::Sender<Arc<str>>>,
+    serving: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Served {
+    /// Serves this last page for so long, or until a signal.
+    async fn linger(&self, page: &str, linger: Duration) -> Result<(), Stop> {
+        self.page.send_replace(page.into());
+        let [mut interrupt, mut terminate] = listen_for_signals()?;
+        complain(&format!("metrics stay for {}", humantime::format_duration(linger)));
+        tokio::select! {
+            () = tokio::time::sleep(linger) => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    }
+
+    async fn end(self) {
+        self.serving.cancel();
+        // Its panic, if it did, is known already.
+        let _ = self.server.await;
     }
 }
 
 /// A key that nobody can guess.
-fn draw_key() -> Result<[u8; 32], Stop> {
+pub(super) fn draw_key() -> Result<[u8; 32], Stop> {
     let mut key = [0; 32];
     let drawn = OsRng.try_fill_bytes(&mut key);
     drawn.map_err(|error| Stop::new(Exit::Failed, format!("no random numbers: {error}")))?;
@@ -319,16 +371,18 @@ pub(super) async fn obey(
 const LINE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The line of live counts: each second on a terminal, else in the log, once a minute.
-struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
-    total: Duration,
+    /// How long it takes; `None` where there is no end.
+    total: Option<Duration>,
     start: RunTime,
     /// When the next line is due, where there is no terminal.
     next_line: RunTime,
 }
 
 impl Progress {
-    fn new(plan: &Plan, clock: Clock, quiet: bool) -> Self {
+    /// One that takes so long, or has no end.
+    pub(super) fn new(total: Option<Duration>, clock: Clock, quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let target = if quiet || !is_terminal {
             ProgressDrawTarget::hidden()
@@ -341,12 +395,17 @@ impl Progress {
         }
         let start = clock.now();
         let next_line = if is_terminal { RunTime::NEVER } else { start.after(LINE_PERIOD) };
-        Self { bar, total: plan.schedule.duration() + plan.horizon, start, next_line }
+        Self { bar, total, start, next_line }
     }
 
-    fn show(&mut self, account: &Account, now: RunTime) {
-        let gone = now.since(self.start).as_secs();
-        let line = format!("{gone} of {} s · {}", self.total.as_secs(), report::live(account));
+    /// Shows how it stands.
+    pub(super) fn show(&mut self, account: &Account, now: RunTime) {
+        let gone = now.since(self.start);
+        let gone = match self.total {
+            Some(total) => format!("{} of {} s", gone.as_secs(), total.as_secs()),
+            None => humantime::format_duration(Duration::from_secs(gone.as_secs())).to_string(),
+        };
+        let line = format!("{gone} · {}", report::live(account));
         if now >= self.next_line {
             self.next_line = now.after(LINE_PERIOD);
             tracing::info!("{line}");

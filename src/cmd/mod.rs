@@ -6,6 +6,7 @@ mod evidence;
 mod gate;
 mod history;
 mod journal;
+mod leave;
 mod live;
 mod output;
 mod parity;
@@ -13,6 +14,8 @@ mod rehearse;
 mod report;
 mod run;
 mod schema;
+mod watch;
+mod web;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -57,6 +60,7 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Run(args) => run::execute(args),
         Command::Parity(args) => parity::execute(args),
         Command::Report(args) => report::execute(args),
+        Command::Watch(args) => watch::execute(args),
         Command::Gate(args) => gate::execute(args),
         Command::History(args) => history::execute(args),
         Command::Schema(args) => schema::execute(args),
@@ -136,6 +140,20 @@ impl Surroundings for Machine<'_> {
 
 /// Reads a scenario and says what should be changed in it.
 fn read_scenario(path: &Path, clusters: Clusters) -> Result<Scenario, Stop> {
+    let scenario = load_scenario(path, clusters)?;
+    warn_of(&path.display().to_string(), &scenario);
+    Ok(scenario)
+}
+
+/// Says what is sound in a scenario, but should be changed.
+fn warn_of(shown: &str, scenario: &Scenario) {
+    for warning in &scenario.warnings {
+        complain(&format!("warning: {shown}: {} {}", warning.key, warning.message));
+    }
+}
+
+/// Reads a scenario.
+fn load_scenario(path: &Path, clusters: Clusters) -> Result<Scenario, Stop> {
     let shown = path.display().to_string();
     let source = std::fs::read_to_string(path).map_err(|error| {
         Stop::new(Exit::Usage, format!("cannot read the scenario {shown}: {error}"))
@@ -150,15 +168,11 @@ fn read_source(
     clusters: Clusters,
     machine: &Machine<'_>,
 ) -> Result<Scenario, Stop> {
-    let scenario = file::read(shown, source, clusters, machine).map_err(|problems| {
+    file::read(shown, source, clusters, machine).map_err(|problems| {
         let count = problems.list.len();
         let things = if count == 1 { "one thing".to_owned() } else { format!("{count} things") };
         Stop::new(Exit::Usage, format!("{things} to change in the scenario\n{problems}"))
-    })?;
-    for warning in &scenario.warnings {
-        complain(&format!("warning: {shown}: {} {}", warning.key, warning.message));
-    }
-    Ok(scenario)
+    })
 }
 
 /// Makes the run's identity and seed, and plans.
@@ -168,7 +182,12 @@ fn make_plan(scenario: &Scenario, args: &OverrideArgs, run: RunId) -> Result<Pla
         rate: args.rate,
         seed: args.seed,
         looks: if args.until_proven { Looks::Anytime } else { Looks::Once },
+        window: None,
     };
+    plan_of(scenario, overrides, run)
+}
+
+fn plan_of(scenario: &Scenario, overrides: Overrides, run: RunId) -> Result<Plan, Stop> {
     // A v7 UUID ends in random bits. Seeds are read aloud and typed again: six digits are enough.
     let fallback = run.0.as_u64_pair().1 % 1_000_000;
     Plan::new(scenario, overrides, run, fallback).map_err(|error| Stop::new(Exit::Usage, error))

@@ -18,6 +18,7 @@ use crate::scenario::plan::own_master_key;
 use crate::scenario::webhooks::Webhooks;
 
 use super::live::{Live, Outputs, RehearsalCounts, runtime};
+use super::web::Web;
 use super::{Machine, Stop, make_plan, new_run, open_sink, print, read_scenario, read_source};
 
 /// The scenario of a rehearsal that names none.
@@ -62,12 +63,14 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     }
     put_clusters(&mut scenario, &pair, master_key)?;
     let plan = make_plan(&scenario, &overrides, run)?;
-    let listen = args.output.listen;
+    let listen = args.output.listen.map(|at| Web::new(at, &args.output.web)).transpose()?;
     let live = Live {
         plan: &plan,
         outputs,
         history: None,
         listen,
+        leave: None,
+        linger: None,
         clusters_within: true,
         sabotage: args.panic_in,
     };

@@ -6,7 +6,9 @@ pub(super) use crate::cli::RunArgs as Args;
 use crate::exit::Exit;
 use crate::scenario::file::Clusters;
 
+use super::leave::Leave;
 use super::live::{Live, Outputs};
+use super::web::Web;
 use super::{Stop, evidence, history, make_plan, new_run, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
@@ -16,9 +18,11 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let history = history::prepare(&args.keep)?;
     let read = [Some(&args.scenario), history.as_ref()].into_iter().flatten();
     let read: Vec<_> = read.map(PathBuf::as_path).collect();
+    let listen = args.output.listen.map(|at| Web::new(at, &args.output.web)).transpose()?;
+    let leave = Some(Leave::new(&args.leave, &plan.name)?);
     let outputs = Outputs::open(&args.output, &[], &read)?;
-    let listen = args.output.listen;
+    let (linger, clusters_within, sabotage) = (args.leave.linger, false, None);
     let live =
-        Live { plan: &plan, outputs, history, listen, clusters_within: false, sabotage: None };
+        Live { plan: &plan, outputs, history, listen, leave, linger, clusters_within, sabotage };
     live.execute(|| Ok(None))
 }

@@ -1,6 +1,4 @@
-//! Metrics: declared once in [`table`], filled from an account in [`registry`], served in
-//! [`serve`].
+//! Metrics: declared once in [`table`], filled from an account in [`registry`].
 
 pub mod registry;
-pub mod serve;
 pub mod table;

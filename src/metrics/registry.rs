@@ -4,6 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use prometheus::core::Collector;
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto;
 use prometheus::{Encoder, TextEncoder};
 
@@ -11,7 +15,8 @@ use crate::model::{ChannelKind, ClusterRole, RunTime, WebhookKind};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks;
 use crate::verify::coverage::UncoveredCause;
-use crate::verify::fact::ConnectStep;
+use crate::verify::endpoint::{Answered, EndpointKind};
+use crate::verify::fact::{ConnectStep, Traffic};
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::latency::Latencies;
 use crate::verify::mirror::{MirrorFigures, Outcome};
@@ -105,9 +110,60 @@ impl Page {
     }
 }
 
-/// Renders the metrics page of a run in Prometheus' text format.
-pub fn render(account: &Account) -> String {
+/// What a page is made of.
+#[derive(Clone, Copy)]
+pub struct Scrape<'a> {
+    /// Everything since the run began: what counts.
+    pub total: &'a Account,
+    /// What is judged: the same, or in a watch what lies within its window.
+    pub judged: &'a Account,
+    /// A watch's own.
+    pub watch: Option<Watch>,
+    /// When the run ended, and what it came to, once it has.
+    pub ended: Option<(RunTime, Verdict)>,
+}
+
+/// What is known of a watch beside its accounts.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// Its window.
+    pub window: Duration,
+    /// Whether the scenario as it is now is the one that is watched.
+    pub is_current: bool,
+    /// When the scenario was last taken: time of day since the Unix epoch.
+    pub taken: Duration,
+}
+
+impl<'a> Scrape<'a> {
+    /// Of a run with an end.
+    pub const fn of_run(account: &'a Account, ended: Option<(RunTime, Verdict)>) -> Self {
+        Self { total: account, judged: account, watch: None, ended }
+    }
+}
+
+/// Renders the metrics of a run in Prometheus' text format, for whoever has a process of its own.
+pub fn render(scrape: Scrape<'_>) -> String {
+    text(&of_run(scrape))
+}
+
+/// The same with the process's own, by the names that every exporter gives them.
+pub fn render_served(scrape: Scrape<'_>) -> String {
+    let mut page = of_run(scrape);
+    #[cfg(target_os = "linux")]
+    page.0.extend(ProcessCollector::for_self().collect());
+    text(&page)
+}
+
+fn text(page: &Page) -> String {
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail, and every family has a series.
+    let _ = TextEncoder::new().encode(&page.0, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+fn of_run(scrape: Scrape<'_>) -> Page {
     let mut page = Page::default();
+    let account = scrape.total;
     let begin = account.begin();
     let labels: BTreeSet<(ChannelKind, Route)> =
         begin.streams.iter().map(|(channel, route)| (channel.kind(), *route)).collect();
@@ -115,16 +171,14 @@ pub fn render(account: &Account) -> String {
     publications(&mut page, &labels, &clusters);
     deliveries(&mut page, &labels, &clusters, account);
     connections(&mut page, &clusters, account.at());
+    requests(&mut page, &clusters, account.figures());
     occupancy(&mut page, &clusters, account.figures());
     webhooks(&mut page, &clusters, account.figures());
     mirror(&mut page, account.figures());
-    conclusions(&mut page, account);
+    conclusions(&mut page, scrape);
     providers(&mut page, &clusters);
-    instrument(&mut page, account);
-    let mut out = Vec::new();
-    // Writing to a Vec cannot fail, and every family has a series.
-    let _ = TextEncoder::new().encode(&page.0, &mut out);
-    String::from_utf8(out).unwrap_or_default()
+    instrument(&mut page, scrape);
+    page
 }
 
 /// A cluster with its figures.
@@ -187,8 +241,8 @@ fn deliveries(
     for (role, figures, _) in clusters {
         page.gauge(table::OBLIGATIONS_PENDING, &[role.as_str()], figures.pending as f64);
     }
-    for (role, _, cluster) in clusters {
-        page.gauge(table::OVERDUE, &[role.as_str()], cluster.overdue as f64);
+    for (role, figures, _) in clusters {
+        page.gauge(table::OVERDUE, &[role.as_str()], figures.overdue as f64);
     }
     let beside: [(Metric, Figure); 5] = [
         (table::DUPLICATES, |c| c.beside.duplicates),
@@ -244,10 +298,7 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
         page.count(table::AUTH, &[role.as_str(), "refused"], figures.refused);
     }
     for (role, figures, _) in clusters {
-        let closed: u64 = figures.closed_by_code.values().sum();
-        let lost = closed + figures.given_up + figures.recycled;
-        let ready = figures.opened.saturating_sub(lost);
-        page.gauge(table::CONNECTIONS, &[role.as_str(), "ready"], ready as f64);
+        page.gauge(table::CONNECTIONS, &[role.as_str(), "ready"], figures.ready() as f64);
     }
     for (role, figures, _) in clusters {
         let mut other = 0;
@@ -270,6 +321,19 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
         }
     }
     for (role, figures, _) in clusters {
+        if let Some(expires) = figures.certificate_expires {
+            page.gauge(table::CERTIFICATE_EXPIRY, &[role.as_str()], expires as f64);
+        }
+    }
+    for (role, figures, _) in clusters {
+        let Traffic { received, sent } = figures.traffic;
+        page.count(table::BYTES, &[role.as_str(), "received"], received);
+        page.count(table::BYTES, &[role.as_str(), "sent"], sent);
+    }
+}
+
+fn requests(page: &mut Page, clusters: &[Cluster<'_>], all: &Figures) {
+    for (role, figures, _) in clusters {
         for class in STATUS_CLASSES {
             let of_class = |status: &u16| match class {
                 "429" => *status == 429,
@@ -280,6 +344,33 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
             };
             let count = figures.responses.iter().filter(|(s, _)| of_class(s)).map(|(_, n)| n).sum();
             page.count(table::HTTP_RESPONSES, &[role.as_str(), "publish", class], count);
+        }
+    }
+    for (role, figures, _) in clusters {
+        let used = figures.rate_limit_used.unwrap_or(f64::NAN);
+        page.gauge(table::RATE_LIMIT_USED, &[role.as_str()], used);
+    }
+    for (role, figures, _) in clusters {
+        let published = figures.publications_total();
+        let unsigned = |kind| {
+            let answered = figures.endpoints.get(&kind).map(|endpoint| &endpoint.answered);
+            let answered = answered.into_iter().flatten();
+            let unsigned = answered.filter(|(answered, _)| **answered != Answered::Signed);
+            unsigned.map(|(_, count)| count).sum()
+        };
+        let read = figures.occupancy.as_ref().map_or(0, |read| read.failed);
+        let held_against = figures.webhooks.as_ref().map_or(0, |told| told.failed);
+        let sampled = all.mirror.as_ref().and_then(|(sample, _)| sample.failed.get(role));
+        for (feature, count) in [
+            ("connect", figures.failed),
+            ("subscribe", figures.refused),
+            ("publish", published.rejected + published.unknown),
+            ("auth_endpoint", unsigned(EndpointKind::AuthEndpoint)),
+            ("user_auth_endpoint", unsigned(EndpointKind::UserAuthEndpoint)),
+            ("api", read + held_against + sampled.copied().unwrap_or_default()),
+            ("status_page", figures.status_page.as_ref().map_or(0, |page| page.failures)),
+        ] {
+            page.count(table::ERRORS, &[role.as_str(), feature], count);
         }
     }
 }
@@ -322,7 +413,8 @@ fn mirror(page: &mut Page, figures: &Figures) {
     page.histogram(table::MIRROR_SKEW, &["old"], &mirror.old_later);
 }
 
-fn conclusions(page: &mut Page, account: &Account) {
+fn conclusions(page: &mut Page, scrape: Scrape<'_>) {
+    let account = scrape.judged;
     let asked = &account.begin().requirements;
     let findings = checks::judge(account.figures(), asked);
     for (role, figures) in &account.figures().clusters {
@@ -347,7 +439,8 @@ fn conclusions(page: &mut Page, account: &Account) {
         let limit = finding.limit.unwrap_or(f64::NAN);
         page.gauge(table::CHECK_LIMIT, &[&finding.name, cluster(finding.cluster)], limit);
     }
-    let verdict = Verdict::of(&findings);
+    // What a record lacks, or a fault of ours, is no finding.
+    let verdict = scrape.ended.map_or_else(|| Verdict::of(&findings), |(_, verdict)| verdict);
     for known in [Verdict::Go, Verdict::NoGo, Verdict::Inconclusive] {
         let is = f64::from(u8::from(known == verdict));
         page.gauge(table::VERDICT, &[known.as_str()], is);
@@ -411,8 +504,9 @@ fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
     }
 }
 
-fn instrument(page: &mut Page, account: &Account) {
-    let (begin, figures) = (account.begin(), account.figures());
+fn instrument(page: &mut Page, scrape: Scrape<'_>) {
+    let Scrape { total, watch, ended, .. } = scrape;
+    let (begin, figures) = (total.begin(), total.figures());
     let wall = |at: RunTime| (begin.origin + at.since(RunTime::ZERO)).as_secs_f64();
     if let Some(since) = figures.events.covered_since {
         page.gauge(table::COVERED_SINCE, &[], wall(since));
@@ -420,10 +514,30 @@ fn instrument(page: &mut Page, account: &Account) {
     if let Some(until) = figures.events.covered_until {
         page.gauge(table::COVERED_UNTIL, &[], wall(until));
     }
+    let payload = begin.settings.pointer("/canary/payload_bytes");
+    let payload = payload.and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
+    page.gauge(table::MESSAGE_BYTES, &[], payload);
+    let used = figures.budget_used;
+    for role in figures.clusters.keys() {
+        let used = used.map_or(f64::NAN, |used| used.per_app);
+        page.gauge(table::BUDGET_USED, &[role.as_str()], used);
+    }
+    page.gauge(table::BUDGET_USED, &["both"], used.map_or(f64::NAN, |used| used.together));
+    if let Some(Watch { window, is_current, taken }) = watch {
+        page.gauge(table::WINDOW, &[], window.as_secs_f64());
+        page.gauge(table::RELOAD_SUCCESS, &[], f64::from(u8::from(is_current)));
+        page.gauge(table::RELOAD_AT, &[], taken.as_secs_f64());
+    }
     page.count(table::TAINTED_SECONDS, &[], figures.tainted_seconds);
     page.histogram(table::SCHEDULE_LAG, &[], &figures.lag);
     page.gauge(table::RUNTIME_STALL, &[], figures.stall_max.as_secs_f64());
-    page.gauge(table::RUN_INFO, &[&begin.run.to_string(), &begin.scenario], 1.0);
+    let (run, phase) = (begin.run.to_string(), begin.requirements.phase.as_str());
+    // One process is the whole of a run.
+    let info = [&*run, &begin.scenario, phase, "0", "1", "", "both"];
+    page.gauge(table::RUN_INFO, &info, 1.0);
+    if let Some((ended, _)) = ended {
+        page.gauge(table::RUN_ENDED, &[], wall(ended));
+    }
     page.gauge(table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
 }
 
@@ -441,7 +555,7 @@ mod tests {
         let status_pages = BTreeMap::from([(ClusterRole::New, "https://status".to_owned())]);
         let mut account = Account::new(Begin { status_pages, ..begin(&[ClusterRole::New], &[]) });
         let shown = |account: &Account| {
-            let text = render(account);
+            let text = render(Scrape::of_run(account, None));
             let of = text.lines().filter(|l| l.starts_with("pusher_canary_provider_status"));
             of.map(|line| line.split_once("component=").unwrap().1.to_owned()).collect::<Vec<_>>()
         };

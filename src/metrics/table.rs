@@ -79,8 +79,16 @@ metrics! {
         "Connections that were closed or cut, by code; 1006 without a close frame.";
     BLIND_SECONDS = Counter "blind_seconds_total" ["cluster", "cause"]
         "Length of the blind windows that ended.";
+    CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp_seconds" ["cluster"]
+        "Until when the certificate of the last WebSocket with TLS is valid; absent until there was one.";
+    BYTES = Counter "bytes_total" ["cluster", "direction"]
+        "Bytes that witnesses' connections carried, TLS and framing included: received, sent.";
     HTTP_RESPONSES = Counter "http_responses_total" ["cluster", "endpoint", "code"]
         "HTTP answers to publications by class of status.";
+    RATE_LIMIT_USED = Gauge "rate_limit_used_ratio" ["cluster"]
+        "How much of the API's rate limit is used up, by the headers of its last answer that has some; NaN where none has.";
+    ERRORS = Counter "errors_total" ["cluster", "feature"]
+        "What failed, by what was tried: connect, subscribe, publish, auth_endpoint, user_auth_endpoint, api (reading channels), status_page.";
     OCCUPIED_CHANNELS = Gauge "occupied_channels" ["cluster"]
         "Occupied channels as the API lists them, those of canaries left out; of sampled prefixes only where a sample is taken; NaN where not read.";
     OCCUPIED_BY_WEBHOOKS = Gauge "occupied_channels_by_webhooks" ["cluster"]
@@ -117,14 +125,26 @@ metrics! {
         "The instant of the first event after the last uncovered one; absent until there is one.";
     COVERED_UNTIL = Gauge "covered_until_timestamp_seconds" []
         "The instant of the last event before the first unsettled one; absent until there is one.";
+    MESSAGE_BYTES = Gauge "message_bytes" []
+        "Bytes of a canary event's data before encryption.";
+    BUDGET_USED = Gauge "budget_used_ratio" ["cluster"]
+        "How much of a UTC day's budget is used up, of one app and of both together (both); NaN but in a watch.";
+    WINDOW = Gauge "window_seconds" []
+        "The window on which checks and verdict rest; only in a watch.";
+    RELOAD_SUCCESS = Gauge "scenario_reload_success" []
+        "1 if the scenario as it is now is the one that is watched, 0 if it could not be taken; only in a watch.";
+    RELOAD_AT = Gauge "scenario_reload_timestamp_seconds" []
+        "When the scenario was last taken; only in a watch.";
     TAINTED_SECONDS = Counter "tainted_seconds_total" []
         "Seconds whose measurements cannot be relied on.";
     SCHEDULE_LAG = Histogram "schedule_lag_seconds" []
         "From the scheduled instant to taking a publication up.";
     RUNTIME_STALL = Gauge "runtime_stall_seconds" []
         "The longest time for which a due task waited.";
-    RUN_INFO = Gauge "run_info" ["run", "scenario"]
-        "1; which run this is.";
+    RUN_INFO = Gauge "run_info" ["run", "scenario", "phase", "shard", "shards", "region", "role"]
+        "1; which run this is, and which part of it: shards count from 0, role is publish, witness or both.";
+    RUN_ENDED = Gauge "run_ended_timestamp_seconds" []
+        "When the run ended; absent until it has.";
     BUILD_INFO = Gauge "build_info" ["version"]
         "1; which program this is.";
 }

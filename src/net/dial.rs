@@ -177,13 +177,16 @@ impl Target {
     }
 }
 
-/// When bytes were read from a socket. Shared with whoever reads through layers above it.
+/// When bytes were read from a socket, and how many it carried. Shared with whoever reads through
+/// layers above it.
 #[derive(Debug, Default)]
 pub struct ReadStamps {
     last_read: AtomicU64,
     burst_start: AtomicU64,
     drained: AtomicBool,
     backlog_max: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl ReadStamps {
@@ -196,6 +199,11 @@ impl ReadStamps {
     /// was asked: an upper bound on how long any of them had waited.
     pub fn take_backlog(&self) -> Duration {
         Duration::from_nanos(self.backlog_max.swap(0, Ordering::Relaxed))
+    }
+
+    /// Bytes read and bytes written since the last call.
+    pub fn take_bytes(&self) -> (u64, u64) {
+        (self.received.swap(0, Ordering::Relaxed), self.sent.swap(0, Ordering::Relaxed))
     }
 
     /// The socket had nothing to read.
@@ -228,7 +236,10 @@ impl AsyncRead for Stamped {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let bytes = buf.filled().len() - before;
+        self.stamps.received.fetch_add(bytes as u64, Ordering::Relaxed);
         match &polled {
             Poll::Pending => self.stamps.note_drained(),
             Poll::Ready(_) => self.stamps.note_read(self.clock.now()),
@@ -243,7 +254,11 @@ impl AsyncWrite for Stamped {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.stamps.sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Method, Request as HttpRequest};
 use hyper_util::rt::TokioIo;
 use time::OffsetDateTime;
@@ -29,7 +31,7 @@ pub struct Connection {
 }
 
 /// An answer, read to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     /// The status.
     pub status: u16,
@@ -37,6 +39,8 @@ pub struct Response {
     pub body: String,
     /// `Retry-After`, where it is given in seconds.
     pub retry_after: Option<Duration>,
+    /// How much of a rate limit is used up (ratio), where headers tell of one.
+    pub rate_limit_used: Option<f64>,
     /// The server's time of day, since 1970 in UTC, to the second.
     pub date: Option<Duration>,
 }
@@ -154,10 +158,23 @@ impl Connection {
             status: head.status.as_u16(),
             body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
             retry_after: retry_after.map(Duration::from_secs),
+            rate_limit_used: rate_limit_used(text),
             date: date.map(Duration::from_secs),
         };
         Ok((response, closes))
     }
+}
+
+/// What `X-RateLimit-Limit` and `X-RateLimit-Remaining` say, as soketi sends them, or the same
+/// without the prefix.
+fn rate_limit_used<'a>(header: impl Fn(HeaderName) -> Option<&'a str>) -> Option<f64> {
+    let number = |name: &'static str| {
+        let value = header(HeaderName::from_static(name))?;
+        value.trim().parse::<f64>().ok().filter(|number| number.is_finite())
+    };
+    let limit = number("x-ratelimit-limit").or_else(|| number("ratelimit-limit"))?;
+    let left = number("x-ratelimit-remaining").or_else(|| number("ratelimit-remaining"))?;
+    (limit > 0.0).then(|| (1.0 - left / limit).clamp(0.0, 1.0))
 }
 
 fn describe(error: &hyper::Error) -> String {
@@ -172,7 +189,7 @@ fn http_request(
     request: &Request,
 ) -> Result<HttpRequest<Full<Bytes>>, hyper::http::Error> {
     let agent = concat!("pusher-canary/", env!("CARGO_PKG_VERSION"));
-    let method = if request.method == "GET" { Method::GET } else { Method::POST };
+    let method = Method::from_bytes(request.method.as_bytes())?;
     let mut message = HttpRequest::builder()
         .method(method)
         .uri(format!("{}{}", target.path_prefix(), request.target))

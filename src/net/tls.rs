@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::model::Secret;
@@ -29,6 +30,9 @@ pub enum TlsError {
     /// A server's certificate and key are two different ones.
     #[error("the certificate in cert_file and the key in key_file do not belong together")]
     Mismatch,
+    /// Nobody vouches for clients that must show a certificate.
+    #[error("client_ca_file holds no certificate in PEM form that can be a root")]
+    NoClientCa,
     /// rustls refused the configuration.
     #[error("TLS cannot be configured: {0}")]
     Config(rustls::Error),
@@ -74,11 +78,32 @@ pub fn client_config_of(
     Ok(Arc::new(config))
 }
 
+/// Whom a server believes, beside showing its certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clients<'a> {
+    /// Certificates (PEM) of whoever vouches for clients, who must all show one; `None`: anybody.
+    pub ca_pem: Option<&'a str>,
+    /// Whether they must speak TLS 1.3.
+    pub is_tls13_only: bool,
+}
+
 /// A server configuration that shows the certificates of `chain` and owns `key`, both PEM.
 ///
 /// # Errors
 /// See [`TlsError`].
 pub fn server_config(chain: &str, key: &Secret) -> Result<Arc<ServerConfig>, TlsError> {
+    server_config_for(chain, key, Clients::default())
+}
+
+/// The same for these clients alone.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn server_config_for(
+    chain: &str,
+    key: &Secret,
+    clients: Clients<'_>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes()).flatten().collect();
     if chain.is_empty() {
         return Err(TlsError::NoOwnCertificate);
@@ -86,15 +111,28 @@ pub fn server_config(chain: &str, key: &Secret) -> Result<Arc<ServerConfig>, Tls
     let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes());
     let key = key.map_err(|_| TlsError::NoKey)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Config)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
-            error => TlsError::Config(error),
-        })?;
+    let versions = match clients.is_tls13_only {
+        true => &[&rustls::version::TLS13][..],
+        false => rustls::DEFAULT_VERSIONS,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Config)?;
+    let builder = match clients.ca_pem {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).flatten();
+            roots.add_parsable_certificates(certificates);
+            let roots = Arc::new(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|_| TlsError::NoClientCa)?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
+        error => TlsError::Config(error),
+    })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

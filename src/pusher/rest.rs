@@ -21,7 +21,7 @@ pub const DATA_BYTES_MAX: usize = 10_240;
 /// A request, ready but for host and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` or `POST`.
+    /// Such as `GET` or `POST`.
     pub method: &'static str,
     /// Path and signed query.
     pub target: String,

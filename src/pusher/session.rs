@@ -43,6 +43,9 @@ pub struct Config {
     /// Whether a refused subscription leaves the others alone, and is tried again on the next
     /// connection only. Otherwise it costs the connection.
     pub tolerates_refusals: bool,
+    /// After how long it tries again what a cluster refused for good, as no client would; `None`:
+    /// it gives up.
+    pub retries_refused_after: Option<Duration>,
     /// Seed of the jitter on back-offs.
     pub seed: u64,
 }
@@ -656,9 +659,13 @@ impl Session {
         self.recycling = false;
         // Frames queued for a socket that is gone must not go out on the next one.
         self.actions.retain(|action| *action == Action::Close);
-        let gave_up = matches!(retry, Retry::Never | Retry::WithTls);
+        let is_refused = matches!(retry, Retry::Never | Retry::WithTls);
+        let comes_back = self.config.retries_refused_after.filter(|_| cause != Cause::Agent);
+        let gave_up = is_refused && comes_back.is_none();
         self.state = if gave_up {
             State::Idle
+        } else if let Some(after) = comes_back.filter(|_| is_refused) {
+            State::Waiting { until: now.after(after) }
         } else {
             let at_once = retry == Retry::AtOnce && self.failures < AT_ONCE_MAX;
             let wait = if at_once { Duration::ZERO } else { self.backoff() };

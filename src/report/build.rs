@@ -80,7 +80,7 @@ impl Report {
             scenario: begin.scenario.clone(),
             scenario_digest: settings::digest(&begin.settings),
             phase: begin.requirements.phase,
-            proof: true,
+            proof: asked.looks.proves(),
             looks: begin.requirements.looks,
             seed: begin.seed,
             started_at: started.map_or(String::new(), |at| rfc3339(begin, at)),
@@ -130,7 +130,7 @@ fn handover(figures: &Figures, begin: &Begin) -> Option<HandoverReport> {
     figures.handover.as_ref().map(|handover| HandoverReport::of(handover, confidence))
 }
 
-fn incident(account: &Account, incident: &PlacedIncident) -> IncidentReport {
+pub(super) fn incident(account: &Account, incident: &PlacedIncident) -> IncidentReport {
     let channel = incident.stream.and_then(|s| account.channel(s));
     let start = account.publishing().map_or(RunTime::ZERO, |(first, _)| first);
     let nanos = i128::from(incident.at.0) - i128::from(start.0);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::verify::coverage::{ClusterTrials, Events};
-use crate::verify::fact::ControlStatus;
-use crate::verify::figures::{ClusterFigures, Figures};
+use crate::verify::fact::{ControlStatus, Traffic};
+use crate::verify::figures::{ClusterFigures, Figures, UnderWay, Windows};
 use crate::verify::latency::Latencies;
 use crate::verify::verdict::Status;
 
@@ -99,6 +99,10 @@ impl ClusterReport {
             obligations_opened: self.obligations_opened,
             obligations: self.strata.iter().map(|(s, of)| (*s, of.obligations)).collect(),
             pending: self.obligations.pending,
+            // That is known of a run that goes on.
+            overdue: 0,
+            under_way: UnderWay::default(),
+            blind: self.blind.by_cause.iter().map(|(cause, of)| (*cause, open(of))).collect(),
             trials: ClusterTrials {
                 trials: self.trials,
                 publications_lost: self.publications_lost,
@@ -132,6 +136,9 @@ impl ClusterReport {
             recycled: self.connections.recycled,
             responses: self.http_responses.clone(),
             throttled: self.throttled,
+            rate_limit_used: None,
+            traffic: Traffic::default(),
+            certificate_expires: None,
             controls: std::collections::BTreeMap::new(),
             left_behind: self.left_behind,
             endpoints: self
@@ -144,6 +151,11 @@ impl ClusterReport {
             status_page: None,
         })
     }
+}
+
+/// Windows that had not ended.
+const fn open(windows: &Windows) -> u64 {
+    windows.began.saturating_sub(windows.ended)
 }
 
 /// Seconds as a duration; what is none is no time at all.

@@ -1,5 +1,6 @@
 //! The report as JSON: the form that other programs may rely on.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Report, SCHEMA};
@@ -18,13 +19,23 @@ pub enum ReadError {
     Schema(u32),
 }
 
+/// For people and programs, with a newline at its end.
+pub(super) fn pretty(value: &impl Serialize) -> String {
+    // Every map key is a string or a number, so this cannot fail.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// For programs alone.
+pub(super) fn compact(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 impl Report {
     /// The report as JSON with a newline at its end.
     pub fn to_json(&self) -> String {
-        // Every map key is a string or a number, so this cannot fail.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
+        pretty(self)
     }
 
     /// Reads what [`Report::to_json`] wrote.

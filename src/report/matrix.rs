@@ -296,7 +296,7 @@ impl Matrix {
     /// The matrix as JSON with a newline at its end.
     pub fn to_json(&self) -> String {
         // Every map key is a string, so this cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        super::json::pretty(self)
     }
 
     /// Reads what [`Matrix::to_json`] wrote.

@@ -9,6 +9,7 @@ mod handover;
 mod html;
 mod json;
 mod junit;
+pub mod live;
 mod markdown;
 mod markup;
 mod matrix;
@@ -57,6 +58,11 @@ use webhooks::WebhooksReport;
 
 pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
 pub use text::live;
+
+/// A time of day since the Unix epoch as RFC 3339, to the millisecond.
+pub fn time_of_day(at: std::time::Duration) -> String {
+    build::rfc3339_of(i128::try_from(at.as_nanos()).unwrap_or_default())
+}
 
 /// The version of the report's form.
 pub const SCHEMA: u32 = 1;

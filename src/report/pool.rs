@@ -226,9 +226,7 @@ impl Pool {
     /// The outcome as JSON with a newline at its end.
     pub fn to_json(&self) -> String {
         // Every map key is a string, so this cannot fail.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
-        text.push('\n');
-        text
+        super::json::pretty(self)
     }
 
     /// How many runs are judged, in words.
@@ -393,6 +391,12 @@ fn unfit(sources: &[Source], rules: &Rules) -> Vec<String> {
             unfit.push(format!(
                 "{name} was rehearsed, on clusters that the canary brought along: it says nothing \
                  of yours (--rehearsals judges it all the same)"
+            ));
+        }
+        if !report.proof {
+            unfit.push(format!(
+                "{name} is of a watch: its verdict is an alarm over a window that slides, and no \
+                 proof; run the scenario once"
             ));
         }
         if !report.complete {

@@ -9,6 +9,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use super::live::VerdictNow;
 use super::{Matrix, Pool, Report};
 
 /// The schema of a report: what `--report-json` writes.
@@ -24,6 +25,11 @@ pub fn gate() -> Schema {
 /// The schema of two apps compared: what `parity --report-json` writes.
 pub fn parity() -> Schema {
     of::<Matrix>()
+}
+
+/// The schema of a verdict on a window: what a watch serves at `/api/verdict`.
+pub fn verdict() -> Schema {
+    of::<VerdictNow>()
 }
 
 fn of<T: JsonSchema>() -> Schema {

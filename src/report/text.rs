@@ -152,6 +152,11 @@ impl Report {
         let phase = self.phase.as_str();
         writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
         write_addresses(out, &self.addresses())?;
+        if !self.proof {
+            let window = Duration::from_secs_f64(self.planned_seconds.max(0.0));
+            let window = humantime::format_duration(window);
+            writeln!(out, "the last {window} of a watch: an alarm, no proof")?;
+        }
         if self.cut_short {
             let seconds = self.publishing_seconds;
             writeln!(out, "cut short by a signal after {seconds:.1} s of publishing")?;
@@ -575,14 +580,14 @@ pub(super) fn watermark(since: Option<&String>, until: Option<&String>) -> Optio
 /// The line of live counts while a run goes on. What is wrong stands out by being there at all: on
 /// 80 columns there is no room for noughts.
 pub fn live(account: &Account) -> String {
-    let cluster = |(role, figures, known): (ClusterRole, &ClusterFigures, &ClusterAccount)| {
+    let cluster = |(role, figures, _): (ClusterRole, &ClusterFigures, &ClusterAccount)| {
         let all = figures.obligations_total();
         let mut line =
             format!("{role} {} of {}", grouped(all.delivered + all.late), grouped(all.total));
         for (count, what) in [
             (all.lost, "lost"),
             (all.missed_offline, "missed"),
-            (known.overdue, "overdue"),
+            (figures.overdue, "overdue"),
             (figures.publications_total().rejected, "rejected"),
         ] {
             if count > 0 {

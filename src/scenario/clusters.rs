@@ -19,7 +19,7 @@ const TOKEN: &str = "^[A-Za-z0-9._-]{1,128}$";
 const MASTER_KEY: &str = r"^\s*[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\s*$";
 
 /// One cluster, as written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Where WebSockets connect; `ws` or `wss`, with a path prefix where the server has one.
     pub ws_url: Url,

@@ -24,7 +24,7 @@ const PARAM: &str = r"^[^=]+=[\s\S]*$";
 const SIGNED_CHANNEL: &str = r"^(private|presence)-[A-Za-z0-9_=@,.;-]*$";
 
 /// An auth endpoint, as written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
     /// Its address.
     pub url: Url,

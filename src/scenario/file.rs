@@ -50,7 +50,7 @@ const ONE_LINE_SAID: &str =
 const SECTIONS_ELSEWHERE: [&str; 1] = ["load"];
 
 /// `[canary]`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Canary {
     /// Channels by kind.
     pub channels: BTreeMap<ChannelKind, u32>,
@@ -84,7 +84,7 @@ pub struct Canary {
 }
 
 /// `[instrument]`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct InstrumentLimits {
     /// From the scheduled instant to taking a publication up.
     #[serde(with = "human")]
@@ -103,7 +103,7 @@ pub struct InstrumentLimits {
 }
 
 /// `[budget]`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Budget {
     /// Messages billed to each app.
     pub messages_max: u64,
@@ -114,7 +114,7 @@ pub struct Budget {
 }
 
 /// The report of an earlier run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MirrorSource {
     /// Its name.
     pub path: String,
@@ -125,7 +125,7 @@ pub struct MirrorSource {
 }
 
 /// A scenario, every default filled in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Its name.
     pub name: String,

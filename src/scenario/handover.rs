@@ -18,7 +18,7 @@ const MEMBERS_MAX: u32 = 100;
 const CLIENTS_MAX: u64 = 2_000;
 
 /// `[handover]`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Handover {
     /// The ways that are tried.
     pub ways: Vec<Way>,

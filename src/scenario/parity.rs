@@ -20,7 +20,7 @@ const ORIGINS: &str = "parity.origins";
 const ORIGIN: &str = r"^https?://[a-z0-9.:\[\]-]+$";
 
 /// `[parity]`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parity {
     /// What is tried.
     pub probes: Vec<Probe>,

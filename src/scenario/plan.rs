@@ -3,6 +3,7 @@
 
 mod bill;
 mod handover;
+mod meter;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,7 @@ use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::endpoint::Endpoint;
-use super::file::{CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
 use super::parity::Parity;
 use super::sample::Sampling;
 use super::settings;
@@ -36,6 +37,7 @@ use super::webhooks::Webhooks;
 
 pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
+pub use meter::Meter;
 pub use schedule::{Due, Schedule};
 
 /// Longest wait for the answer to a publish request.
@@ -43,6 +45,9 @@ const PUBLISH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Copies and ids of real events that are kept in mind at most: about 60 MB, enough for two
 /// thousand events a second.
 const EVENTS_KEPT_MAX: usize = 200_000;
+/// Publishing time of a run without an end: longer than anybody watches, and short enough to be
+/// reckoned with.
+const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 /// Prefix of every canary channel, after that of its kind: a webhook receiver can filter by it.
 pub const CHANNEL_PREFIX: &str = "pc-";
 
@@ -207,6 +212,10 @@ pub struct Plan {
     pub watching: Option<Watching>,
     /// Bounds on the instrument's vital signs.
     pub instrument: InstrumentLimits,
+    /// What may be billed, in a run without an end in each UTC day.
+    pub budget: Budget,
+    /// The window on which the verdict rests in a run without an end; `None` where it has one.
+    pub window: Option<Duration>,
     /// The scenario with every default filled in, but for its secrets.
     pub settings: serde_json::Value,
 }
@@ -222,6 +231,9 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// When the bounds are looked at.
     pub looks: Looks,
+    /// The window of a run without an end. It publishes as long as it goes on; clients that move
+    /// once, and probes that are tried once, have no place in it.
+    pub window: Option<Duration>,
 }
 
 impl Plan {
@@ -237,7 +249,12 @@ impl Plan {
     ) -> Result<Self, OverBudget> {
         let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
         let cure = "shorten the run, lower the rate or raise the budget";
-        plan.bill().check(&scenario.budget, plan.clusters.len(), cure)?;
+        let mut bill = plan.bill();
+        if plan.window.is_some() {
+            // What is billed each day is counted as it goes, and spared in time.
+            bill.messages = 0;
+        }
+        bill.check(&scenario.budget, plan.clusters.len(), cure)?;
         Ok(plan)
     }
 
@@ -249,7 +266,11 @@ impl Plan {
         fallback_seed: u64,
     ) -> Self {
         let canary = &scenario.canary;
-        let duration = overrides.duration.unwrap_or(scenario.duration);
+        let is_endless = overrides.window.is_some();
+        let duration = match is_endless {
+            true => ENDLESS,
+            false => overrides.duration.unwrap_or(scenario.duration),
+        };
         let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
         let publishes = scenario.phase.publishes();
         let channels = if publishes { plan_channels(scenario, run) } else { Vec::new() };
@@ -270,17 +291,17 @@ impl Plan {
             rules: mirror::Rules { window: sampling.window, kept_max: EVENTS_KEPT_MAX },
             sampling,
         });
-        let handover = scenario
-            .handover
-            .as_ref()
-            .map(|handover| HandoverPlan::new(handover, canary, (&channels, &streams), &schedule));
+        let handover =
+            scenario.handover.as_ref().filter(|_| !is_endless).map(|handover| {
+                HandoverPlan::new(handover, canary, (&channels, &streams), &schedule)
+            });
         Self {
             run,
             seed,
             name: scenario.name.clone(),
             requirements: Requirements {
                 phase: scenario.phase,
-                looks: overrides.looks,
+                looks: if is_endless { Looks::Rolling } else { overrides.looks },
                 limits: scenario.limits.clone(),
             },
             clusters: plan_clusters(scenario, run, seed),
@@ -301,12 +322,14 @@ impl Plan {
             slow_down: canary.slow_down,
             sample,
             handover,
-            parity: scenario.parity.clone(),
+            parity: scenario.parity.clone().filter(|_| !is_endless),
             published: None,
             webhooks: scenario.webhooks.clone(),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
-            settings: settings::of(scenario, duration, rate, seed),
+            budget: scenario.budget,
+            window: overrides.window,
+            settings: settings::of(scenario, overrides.window.unwrap_or(duration), rate, seed),
         }
     }
 
@@ -318,10 +341,34 @@ impl Plan {
         }
     }
 
+    /// Events that a verdict rests on: all of them, or those of a window.
+    pub fn events_judged(&self) -> u64 {
+        let in_window = |window: Duration| (self.schedule.rate() * window.as_secs_f64()) as u64;
+        self.window.map_or_else(|| self.schedule.events(), in_window)
+    }
+
+    /// What a day may cost: `None` where a run has an end, and was billed beforehand.
+    pub fn meter(&self) -> Option<Meter> {
+        self.window?;
+        let Budget { messages_max, account_messages_max, .. } = self.budget;
+        let (apps, per_event) = (self.clusters.len() as u64, 1 + self.witnesses_per_channel());
+        Some(Meter::new(messages_max, account_messages_max, apps, per_event))
+    }
+
+    /// How long a day's budget lasts at the planned rate, where it does not last the day.
+    pub fn budget_lasts(&self) -> Option<Duration> {
+        self.window?;
+        let Budget { messages_max, account_messages_max, .. } = self.budget;
+        let max = messages_max.min(account_messages_max / (self.clusters.len() as u64).max(1));
+        let per_second = self.schedule.rate() * (1 + self.witnesses_per_channel()) as f64;
+        let lasts = Duration::try_from_secs_f64(max as f64 / per_second).ok()?;
+        (lasts < Duration::from_secs(24 * 3_600)).then(|| Duration::from_secs(lasts.as_secs()))
+    }
+
     /// Whether the schedule has enough events for the asked proof, or time for the asked wait.
     pub fn reaches_proof(&self) -> bool {
         if self.requirements.phase.publishes() {
-            self.schedule.events() >= self.trials_needed()
+            self.events_judged() >= self.trials_needed()
         } else {
             self.schedule.duration >= self.requirements.limits.drained_for
         }
@@ -408,7 +455,7 @@ impl Plan {
             seed: self.seed,
             requirements: self.requirements.clone(),
             origin,
-            publishing: self.schedule.duration,
+            publishing: self.window.unwrap_or(self.schedule.duration),
             unwatched: unwatched.collect(),
             clusters: roles,
             streams: self

@@ -19,7 +19,7 @@ const NAME_MAX: usize = 200;
 const NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f]*\S[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// A cluster's status page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StatusPage {
     /// The page's address, to which the paths of its API are added.
     pub url: Url,

@@ -18,7 +18,7 @@ const ADDRESS: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{
 const PATH: &str = "^/[!\"$->@-~]*$";
 
 /// `[webhooks]`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Webhooks {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -38,7 +38,7 @@ pub struct Webhooks {
 }
 
 /// A certificate with its key, both PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The certificate, and those between it and its root.
     pub chain: String,

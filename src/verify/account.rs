@@ -1,11 +1,15 @@
 //! The sum so far: every second that was gathered, added up.
 
+mod part;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 
+use super::checks::Requirements;
+use super::coverage::{ClusterTrials, Events};
 use super::endpoint::EndpointFigures;
 use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
@@ -17,7 +21,7 @@ use super::presence::Presence;
 use super::record::{Begin, ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::sample::SampleNote;
 use super::status_page::PageFigures;
-use super::taint::Tainted;
+use super::taint::{TaintReason, Tainted};
 use super::tally::{BlindCause, Stratum};
 use super::thinned::Thinned;
 use super::timeline::{Slot, Timeline};
@@ -51,8 +55,6 @@ pub struct BlindWindow {
 pub struct ClusterAccount {
     /// Latencies of deliveries, by stratum; of a run that is judged again, none.
     pub latencies: BTreeMap<Stratum, Latencies>,
-    /// Obligations past their deadline that have not ended.
-    pub overdue: u64,
     /// Blind windows, in the order of their beginning, as far as there was room.
     pub windows: Vec<BlindWindow>,
     /// Who is still on it, reading by reading; `None` where that is not read.
@@ -135,6 +137,15 @@ impl ClusterAccount {
         }
     }
 
+    /// Witnesses that are blind, by cause.
+    fn blind(&self) -> BTreeMap<BlindCause, u64> {
+        let mut blind = BTreeMap::new();
+        for (_, cause) in self.open.values() {
+            *blind.entry(*cause).or_default() += 1;
+        }
+        blind
+    }
+
     /// Anomalies of tainted seconds.
     fn excused(&self, tainted: &Tainted) -> Anomalies {
         let mut sum = self.unattributed;
@@ -192,6 +203,8 @@ pub struct Account {
     clusters: BTreeMap<ClusterRole, ClusterAccount>,
     tainted: Tainted,
     incidents: Vec<PlacedIncident>,
+    /// Incidents that were stated before the first of these.
+    incidents_before: usize,
     incidents_dropped: u64,
     undecided: VecDeque<Undecided>,
     timeline: Timeline,
@@ -201,8 +214,24 @@ pub struct Account {
     /// event: what happens until then does not count.
     publishing: Option<(RunTime, RunTime)>,
     is_published: bool,
+    /// The first second that counts as one of publishing, where an earlier account has counted
+    /// those before it.
+    counted_from: u64,
+    /// Seconds that are tainted and not kept one by one any more.
+    forgotten: BTreeMap<TaintReason, u64>,
+    forgotten_seconds: u64,
+    /// The sums before this account began, and at its last second.
+    sums_before: Sums,
+    sums: Sums,
     /// The instant of the last second.
     at: RunTime,
+}
+
+/// What seconds state as a sum since the run began.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    events: Events,
+    trials: BTreeMap<ClusterRole, ClusterTrials>,
 }
 
 impl Account {
@@ -238,6 +267,7 @@ impl Account {
             figures,
             tainted: Tainted::default(),
             incidents: Vec::new(),
+            incidents_before: 0,
             incidents_dropped: 0,
             undecided: VecDeque::new(),
             timeline: Timeline::new(RunTime::ZERO),
@@ -245,6 +275,11 @@ impl Account {
             moves: Vec::new(),
             publishing: None,
             is_published: false,
+            counted_from: 0,
+            forgotten: BTreeMap::new(),
+            forgotten_seconds: 0,
+            sums_before: Sums::default(),
+            sums: Sums::default(),
             at: RunTime::ZERO,
         }
     }
@@ -252,6 +287,12 @@ impl Account {
     /// How the run began.
     pub const fn begin(&self) -> &Begin {
         &self.begin
+    }
+
+    /// Judges by other requirements from now on, those of these settings.
+    pub(super) fn require(&mut self, asked: Requirements, settings: serde_json::Value) {
+        self.begin.requirements = asked;
+        self.begin.settings = settings;
     }
 
     /// What the checks read.
@@ -314,7 +355,9 @@ impl Account {
         self.figures.lag.add(&second.lags);
         self.figures.stall_max = self.figures.stall_max.max(second.stall);
         self.figures.lapped += second.lapped;
-        self.figures.events = second.events.clone();
+        self.figures.events = second.events.since(&self.sums_before.events);
+        self.sums.events = second.events.clone();
+        self.figures.budget_used = second.budget_used.or(self.figures.budget_used);
         self.figures.is_ended = second.last;
         self.note_mirror(second);
         if let Some(parity) = &mut self.figures.parity {
@@ -332,6 +375,9 @@ impl Account {
             let figures = self.figures.clusters.entry(*role).or_default();
             let added = second.clusters.get(role).unwrap_or(&nothing);
             slots.push((*role, add(figures, cluster, added)));
+            let before = self.sums_before.trials.get(role).copied().unwrap_or_default();
+            figures.trials = added.trials.since(&before);
+            self.sums.trials.insert(*role, added.trials);
             if let (Some(page), Some(added)) = (&mut figures.status_page, &added.status_page) {
                 page.add(added, self.publishing.map(|(begun, _)| begun));
             }
@@ -382,13 +428,20 @@ impl Account {
             }
             self.is_published |= second.published.is_some();
         }
+        self.count_tainted();
+    }
+
+    fn count_tainted(&mut self) {
         let Some((first, last)) = self.publishing else { return };
-        let seconds = first.second()..=last.second();
-        self.figures.seconds = last.second() - first.second() + 1;
+        let (from, until) = (first.second().max(self.counted_from), last.second());
+        self.figures.seconds = (until + 1).saturating_sub(from);
         self.figures.published_for = last.since(first);
-        self.figures.tainted_seconds = 0;
-        self.figures.taint_reasons.clear();
-        for (_, reasons) in self.tainted.within(seconds) {
+        self.figures.tainted_seconds = self.forgotten_seconds;
+        self.figures.taint_reasons.clone_from(&self.forgotten);
+        if from > until {
+            return;
+        }
+        for (_, reasons) in self.tainted.within(from..=until) {
             self.figures.tainted_seconds += 1;
             for reason in reasons {
                 *self.figures.taint_reasons.entry(*reason).or_default() += 1;
@@ -400,7 +453,8 @@ impl Account {
         match note {
             IncidentNote::New(incident) => self.incidents.push(incident.clone()),
             IncidentNote::Again { place, witnesses, cause } => {
-                if let Some(known) = self.incidents.get_mut(*place) {
+                let place = place.checked_sub(self.incidents_before);
+                if let Some(known) = place.and_then(|place| self.incidents.get_mut(place)) {
                     known.witnesses = *witnesses;
                     known.cause = *cause;
                 }
@@ -434,6 +488,7 @@ impl Account {
             let Some(cluster) = self.clusters.get_mut(role) else { continue };
             cluster.fold_seconds_before(before, &self.tainted);
             figures.excused = cluster.excused(&self.tainted);
+            figures.blind = cluster.blind();
             let slowest = cluster.slowest_connect.clone().map(|(_, seconds)| seconds);
             figures.is_slowest_connect_tainted =
                 slowest.into_iter().flatten().any(|second| self.tainted.excuses(second));
@@ -460,7 +515,7 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         *figures.obligations.entry(*stratum).or_default() += *obligations;
         slot.arrived += obligations.delivered + obligations.late;
     }
-    (figures.pending, cluster.overdue) = (second.pending, second.overdue);
+    (figures.pending, figures.overdue) = (second.pending, second.overdue);
     for (stratum, latencies) in &second.latencies_by_stratum {
         cluster.latencies.entry(*stratum).or_default().add(latencies);
     }
@@ -474,13 +529,15 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         figures.windows.entry(*cause).or_default().missed += missed;
     }
     cluster.note_anomalies(second);
-    figures.trials = second.trials;
     for (stratum, trials) in &second.strata {
         *figures.strata.entry(*stratum).or_default() += trials;
     }
     figures.publish.add(&second.publish);
     add_all(&mut figures.responses, &second.responses);
     figures.throttled += second.throttled;
+    figures.rate_limit_used = second.rate_limit_used.or(figures.rate_limit_used);
+    figures.traffic += second.traffic;
+    figures.certificate_expires = second.certificate_expires.or(figures.certificate_expires);
     add_connections(figures, cluster, second);
     for (control, status) in &second.controls {
         let known = figures.controls.entry(*control).or_insert(*status);

@@ -53,6 +53,20 @@ impl ClusterTrials {
         self.publications_lost + self.publications_partially_lost
     }
 
+    /// What was added to an earlier sum.
+    pub(super) const fn since(&self, earlier: &Self) -> Self {
+        let lost = self.publications_lost - earlier.publications_lost;
+        let partially = self.publications_partially_lost - earlier.publications_partially_lost;
+        Self {
+            trials: self.trials - earlier.trials,
+            publications_lost: lost,
+            publications_partially_lost: partially,
+            unattributed: self.unattributed - earlier.unattributed,
+            // One failure more may join two incidents.
+            incidents: self.incidents.saturating_sub(earlier.incidents),
+        }
+    }
+
     /// Adds another run's.
     pub fn merge(&mut self, other: &Self) {
         self.trials += other.trials;
@@ -177,6 +191,29 @@ pub struct Events {
 }
 
 impl Events {
+    /// What was added to an earlier sum; the watermark is that of now.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let less = |now: &BTreeMap<UncoveredCause, u64>, then: &BTreeMap<_, u64>| {
+            let counts = now.iter().map(|(cause, n)| (*cause, n - then.get(cause).unwrap_or(&0)));
+            counts.filter(|(_, count)| *count > 0).collect()
+        };
+        Self {
+            covered: self.covered - earlier.covered,
+            uncovered: less(&self.uncovered, &earlier.uncovered),
+            trials: self.trials - earlier.trials,
+            failures: less(&self.failures, &earlier.failures),
+            unsent: self.unsent - earlier.unsent,
+            pairs: Pairs {
+                trials: self.pairs.trials - earlier.pairs.trials,
+                only_new: self.pairs.only_new - earlier.pairs.only_new,
+                only_old: self.pairs.only_old - earlier.pairs.only_old,
+                both: self.pairs.both - earlier.pairs.both,
+            },
+            covered_since: self.covered_since,
+            covered_until: self.covered_until,
+        }
+    }
+
     /// Adds another run's. The watermark is that of the later one; an uncovered event of either is
     /// not forgotten, as the counts show it.
     pub fn merge(&mut self, other: &Self) {

@@ -1,6 +1,7 @@
 //! What the agent states: facts, in the order in which it learnt them. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 
 use super::endpoint::{EndpointFact, EndpointKind};
+use super::figures::BudgetUsed;
 use super::handover::Move;
 use super::latency::Sparse;
 use super::mirror::identity::Identity;
@@ -50,6 +52,31 @@ pub struct WitnessReport {
     pub pending: u64,
     /// Those of them that are past their deadline.
     pub overdue: u64,
+    /// Bytes that its connections carried since its last report, TLS and framing included.
+    pub traffic: Traffic,
+}
+
+/// Bytes by direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Read from the cluster.
+    pub received: u64,
+    /// Written to it.
+    pub sent: u64,
+}
+
+impl Traffic {
+    /// Whether there was none.
+    pub const fn is_none(&self) -> bool {
+        self.received == 0 && self.sent == 0
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+    }
 }
 
 /// Publications by outcome: `sent = accepted + rejected + unknown + in flight`.
@@ -107,6 +134,8 @@ pub struct PublisherReport {
     pub failures_dropped: u64,
     /// Answers that asked to slow down (429).
     pub throttled: u64,
+    /// How much of its rate limit is used up (ratio), as the last answer said that did.
+    pub rate_limit_used: Option<f64>,
 }
 
 /// A publication that the cluster did not accept.
@@ -236,6 +265,9 @@ pub enum ConnectionFact {
     Ready {
         /// How long each phase took; `None` where that is not known of the cluster alone.
         phases: Option<ConnectPhases>,
+        /// Until when the cluster's certificate is valid: seconds since 1970 in UTC; `None` without
+        /// TLS.
+        expires: Option<i64>,
     },
     /// A dial, or what follows up to the last confirmation, failed.
     Failed,
@@ -382,6 +414,8 @@ pub enum Fact {
     Webhook(ClusterRole, RunTime, Box<WebhookSecond>),
     /// How an app behaves.
     Probed(ClusterRole, Row, parity::Reading),
+    /// How much of a day's budget is used up.
+    Budget(BudgetUsed),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

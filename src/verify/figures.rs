@@ -11,7 +11,7 @@ use crate::model::ClusterRole;
 
 use super::coverage::{ClusterTrials, Events};
 use super::endpoint::{EndpointFigures, EndpointKind};
-use super::fact::{ConnectStep, Control, ControlStatus, Publications};
+use super::fact::{ConnectStep, Control, ControlStatus, Publications, Traffic};
 use super::handover::HandoverFigures;
 use super::latency::Latencies;
 use super::mirror::MirrorFigures;
@@ -82,6 +82,15 @@ impl AddAssign for Windows {
     }
 }
 
+/// What was under way when a time began, and ends in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Obligations that were open.
+    pub obligations: u64,
+    /// Publications without an answer.
+    pub publications: u64,
+}
+
 /// Everything about one cluster that is added up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterFigures {
@@ -93,6 +102,13 @@ pub struct ClusterFigures {
     pub obligations: BTreeMap<Stratum, Obligations>,
     /// Obligations open now, as the witnesses counted.
     pub pending: u64,
+    /// Those of them that are past their deadline.
+    pub overdue: u64,
+    /// What was under way already when the time that these figures are of began: nothing, but in a
+    /// part of a run.
+    pub under_way: UnderWay,
+    /// Witnesses that are blind now, by cause.
+    pub blind: BTreeMap<BlindCause, u64>,
     /// Publications joined over their witnesses.
     pub trials: ClusterTrials,
     /// Trials by stratum. One that was tried by witnesses on their first connection and by others
@@ -145,6 +161,12 @@ pub struct ClusterFigures {
     pub responses: BTreeMap<u16, u64>,
     /// Answers that asked to slow down.
     pub throttled: u64,
+    /// How much of its rate limit is used up (ratio); `None` where no answer said so.
+    pub rate_limit_used: Option<f64>,
+    /// Bytes that witnesses' connections carried.
+    pub traffic: Traffic,
+    /// Until when its certificate is valid: seconds since 1970 in UTC; `None` without TLS.
+    pub certificate_expires: Option<i64>,
     /// Negative controls that came out.
     pub controls: BTreeMap<Control, ControlStatus>,
     /// Channels of the run that the API still showed as occupied after it; `None` if that is not
@@ -173,7 +195,7 @@ impl ClusterFigures {
     /// Whether every obligation is accounted for: `total = settled + pending`.
     pub fn is_balanced(&self) -> bool {
         let all = self.obligations_total();
-        all.total == all.settled() + self.pending
+        self.under_way.obligations + all.total == all.settled() + self.pending
     }
 
     /// Publications of every route.
@@ -188,7 +210,14 @@ impl ClusterFigures {
     /// Publications that are not answered yet.
     pub fn in_flight(&self) -> u64 {
         let all = self.publications_total();
-        all.sent.saturating_sub(all.accepted + all.rejected + all.unknown)
+        let begun = self.under_way.publications + all.sent;
+        begun.saturating_sub(all.accepted + all.rejected + all.unknown)
+    }
+
+    /// Connections that are ready.
+    pub fn ready(&self) -> u64 {
+        let closed: u64 = self.closed_by_code.values().sum();
+        self.opened.saturating_sub(closed + self.given_up + self.recycled)
     }
 
     /// Obligations missed while offline, by the cause of the blind window.
@@ -222,6 +251,8 @@ impl ClusterFigures {
             *self.obligations.entry(*stratum).or_default() += *obligations;
         }
         self.pending += other.pending;
+        self.overdue += other.overdue;
+        add_all(&mut self.blind, &other.blind);
         self.trials.merge(&other.trials);
         add_all(&mut self.strata, &other.strata);
         self.beside += other.beside;
@@ -254,6 +285,9 @@ impl ClusterFigures {
         self.recycled += other.recycled;
         add_all(&mut self.responses, &other.responses);
         self.throttled += other.throttled;
+        self.rate_limit_used = other.rate_limit_used.or(self.rate_limit_used);
+        self.traffic += other.traffic;
+        self.certificate_expires = other.certificate_expires.or(self.certificate_expires);
         self.merge_controls(&other.controls);
         self.left_behind = self.left_behind.zip(other.left_behind).map(|(a, b)| a + b);
         match (&mut self.occupancy, &other.occupancy) {
@@ -297,6 +331,22 @@ pub(super) fn add_all<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, other: &BTreeMa
     }
 }
 
+/// How much of what may be billed in a UTC day is used up (ratios).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetUsed {
+    /// Of what may be billed to one app; it is the same for both.
+    pub per_app: f64,
+    /// Of what may be billed to both together.
+    pub together: f64,
+}
+
+impl BudgetUsed {
+    /// The one of which more is used up.
+    pub fn most(&self) -> f64 {
+        self.per_app.max(self.together)
+    }
+}
+
 /// The figures of one run, or of several together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
@@ -318,6 +368,9 @@ pub struct Figures {
     /// Channels of the application that are occupied on one of the clusters at least, as webhooks
     /// say; `None` where none are received.
     pub occupied: Option<u64>,
+    /// Most of what may be billed today that is used up (ratio), by cluster and together; `None`
+    /// where nobody counts it.
+    pub budget_used: Option<BudgetUsed>,
     /// Strata that were to be tried, on every cluster.
     pub strata: BTreeSet<Stratum>,
     /// Controls that were to come out, on every cluster.
@@ -388,6 +441,7 @@ impl Figures {
         }
         add_all(&mut self.webhooks_refused, &other.webhooks_refused);
         self.occupied = other.occupied.or(self.occupied);
+        self.budget_used = other.budget_used.or(self.budget_used);
         self.strata.extend(&other.strata);
         self.controls.extend(&other.controls);
         add_all(&mut self.unwatched, &other.unwatched);

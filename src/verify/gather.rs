@@ -22,7 +22,12 @@ use super::webhook::{LostWebhook, WebhookSecond};
 /// Lost webhooks of one reading that are named.
 const NAMED_MAX: usize = 20;
 
-/// Most incidents that are kept, the first ones; the others are only counted.
+/// Seconds after which a run without an end forgets that one was tainted: whatever was sent in it
+/// has ended.
+const TAINTS_KEPT_SECONDS: u64 = 3 * 3_600;
+
+/// Most incidents that are kept, the first ones; the others are only counted. A run without an end
+/// keeps the last ones.
 pub const INCIDENTS_MAX: usize = 1_000;
 
 /// See the module's documentation.
@@ -44,6 +49,7 @@ pub struct Gatherer {
     status_pages: BTreeMap<ClusterRole, Changes>,
     /// What real events are matched by, where they are.
     mirror: Option<Mirror>,
+    is_endless: bool,
     /// What was gathered since the last one was closed.
     second: Second,
 }
@@ -64,6 +70,7 @@ impl Gatherer {
             left_behind: BTreeMap::new(),
             status_pages: BTreeMap::new(),
             mirror: None,
+            is_endless: false,
             second: Second::default(),
         }
     }
@@ -72,6 +79,14 @@ impl Gatherer {
     #[must_use]
     pub fn mirroring(mut self, rules: Option<mirror::Rules>) -> Self {
         self.mirror = rules.map(Mirror::new);
+        self
+    }
+
+    /// The same for a run without an end: it keeps in mind what is new, where another keeps what
+    /// came first.
+    #[must_use]
+    pub fn endless(mut self, is_endless: bool) -> Self {
+        self.is_endless = is_endless;
         self
     }
 
@@ -114,6 +129,7 @@ impl Gatherer {
             }
             Fact::Webhook(role, at, second) => self.webhook(role, at, *second),
             Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
+            Fact::Budget(used) => self.second.budget_used = Some(used),
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
             Fact::Sample(at, note) => {
@@ -161,6 +177,10 @@ impl Gatherer {
             let report = mirror.take_report();
             self.second.mirror = (!report.is_empty()).then(|| Box::new(report));
         }
+        if self.is_endless {
+            self.tainted.take_before(known.second().saturating_sub(TAINTS_KEPT_SECONDS));
+            self.places.make_room();
+        }
         self.second.at = now;
         self.second.vouched = self.vouched;
         self.second.last = is_last;
@@ -179,7 +199,7 @@ impl Gatherer {
 
     fn witness(&mut self, role: ClusterRole, report: WitnessReport) {
         self.coverage.handle_witness(role, &report);
-        let WitnessReport { witness, tally, pending, overdue, .. } = report;
+        let WitnessReport { witness, tally, pending, overdue, traffic, .. } = report;
         self.open.insert((role, witness), (pending, overdue));
         self.second.lapped += tally.lapped;
         self.second.incidents_dropped += tally.incidents_dropped;
@@ -189,6 +209,7 @@ impl Gatherer {
         }
         let is_first = witness.0 < self.first_witnesses;
         let cluster = self.cluster(role);
+        cluster.traffic += traffic;
         for (stratum, (obligations, latencies)) in &tally.strata {
             *cluster.obligations.entry(*stratum).or_default() += *obligations;
             cluster.latencies.merge(latencies);
@@ -223,6 +244,7 @@ impl Gatherer {
         cluster.publish.merge(&report.durations);
         add_all(&mut cluster.responses, &report.responses);
         cluster.throttled += report.throttled;
+        cluster.rate_limit_used = report.rate_limit_used.or(cluster.rate_limit_used);
         add_all(&mut cluster.unaccepted, &report.unaccepted);
         add_all(&mut cluster.unsent, &report.unsent);
     }
@@ -281,7 +303,10 @@ impl Gatherer {
     fn connection(&mut self, role: ClusterRole, at: RunTime, fact: ConnectionFact) {
         let cluster = self.cluster(role);
         match fact {
-            ConnectionFact::Ready { phases } => ready(cluster, phases.as_ref(), at),
+            ConnectionFact::Ready { phases, expires } => {
+                cluster.certificate_expires = expires.or(cluster.certificate_expires);
+                ready(cluster, phases.as_ref(), at);
+            }
             ConnectionFact::Failed => cluster.failed += 1,
             ConnectionFact::Sight(sight) => cluster.sights.push((at, sight)),
             ConnectionFact::Authorized { took, confirmed } => {
@@ -359,6 +384,8 @@ struct Placed {
 #[derive(Debug, Default)]
 struct Places {
     taken: usize,
+    /// Of those, how many count as gone: they leave room for others.
+    gone: usize,
     by_event: HashMap<IncidentKey, Placed>,
 }
 
@@ -409,8 +436,15 @@ impl Places {
         })
     }
 
+    /// Forgets all but the newest, so that each second finds room for as many as a whole run.
+    fn make_room(&mut self) {
+        self.gone = self.taken;
+        let oldest = self.taken.saturating_sub(INCIDENTS_MAX);
+        self.by_event.retain(|_, placed| placed.place >= oldest);
+    }
+
     fn push(&mut self, incident: PlacedIncident) -> Said {
-        if self.taken >= INCIDENTS_MAX {
+        if self.taken - self.gone >= INCIDENTS_MAX {
             return Said::NoRoom;
         }
         self.taken += 1;

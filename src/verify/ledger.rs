@@ -12,7 +12,7 @@ use crate::model::{ChannelKind, ClusterRole, RunId, RunTime, Seq, StreamIx, Witn
 
 use super::book::{Book, Outcome, Publication};
 use super::envelope::Envelope;
-use super::fact::{Shortfall, WitnessReport};
+use super::fact::{Shortfall, Traffic, WitnessReport};
 use super::tally::Route;
 use super::tally::{
     Beside, BlindCause, Epoch, Incident, IncidentKind, Obligations, Stratum, Tally,
@@ -120,6 +120,14 @@ impl Stream {
         self.first + self.entries.len() as u64
     }
 
+    /// Nothing that was published until now is owed, for the witness was never there.
+    fn owe_nothing_before_now(&mut self) {
+        let head = self.spec.book.head();
+        self.first = head.0;
+        self.cursor = head.0;
+        self.owed_from = Some(head);
+    }
+
     const fn stratum(&self, epoch: Epoch) -> Stratum {
         Stratum { kind: self.kind, route: self.spec.route, epoch }
     }
@@ -210,11 +218,8 @@ impl Ledger {
         let Some(state) = self.channels.get_mut(channel) else { return };
         if state.confirmed.is_none() {
             // Obligations begin with the first confirmation: what was published before is not owed.
-            for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
-                stream.first = stream.spec.book.head().0;
-                stream.cursor = stream.first;
-                stream.owed_from = Some(Seq(stream.first));
-            }
+            let mine = self.streams.iter_mut().filter(|s| s.spec.channel == channel);
+            mine.for_each(Stream::owe_nothing_before_now);
         } else if state.epoch == Epoch::First {
             // What was published until now was owed on the first connection.
             for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
@@ -376,6 +381,10 @@ impl Ledger {
         for stream in &mut self.streams {
             let Some(channel) = self.channels.get(stream.spec.channel) else { continue };
             if channel.confirmed.is_none() {
+                // However long it takes: what others got of it need not wait.
+                if stream.first != stream.spec.book.head().0 {
+                    stream.owe_nothing_before_now();
+                }
                 continue;
             }
             open(stream, channel.epoch, &mut self.tally);
@@ -441,6 +450,7 @@ impl Ledger {
             shortfalls: std::mem::take(&mut self.shortfalls),
             pending: self.pending(),
             overdue: self.overdue,
+            traffic: Traffic::default(),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod parity;
 pub mod presence;
 pub mod published;
 pub mod record;
+pub mod rolling;
 pub mod sample;
 pub mod stats;
 pub mod status_page;

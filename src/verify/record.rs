@@ -14,7 +14,8 @@ use crate::model::{ChannelName, ClusterRole, RunId, RunTime, Seq, StreamIx};
 use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::endpoint::{EndpointBegin, EndpointKind, EndpointSecond};
-use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight};
+use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight, Traffic};
+use super::figures::BudgetUsed;
 use super::handover::{Move, Moves};
 use super::latency::Sparse;
 use super::mirror::{self, MirrorReport};
@@ -149,6 +150,9 @@ pub struct Second {
     /// say: a state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occupied: Option<u64>,
+    /// How much of a day's budget is used up, where that is counted: a state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_used: Option<BudgetUsed>,
     /// Incidents, new ones and those that concern one witness more.
     pub incidents: Vec<IncidentNote>,
     /// Incidents that found no room.
@@ -203,6 +207,16 @@ pub struct ClusterSecond {
     /// Answers that asked to slow down.
     #[serde(skip_serializing_if = "is_zero")]
     pub throttled: u64,
+    /// How much of its rate limit is used up, where it says so: a state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit_used: Option<f64>,
+    /// Bytes that witnesses' connections carried.
+    #[serde(skip_serializing_if = "Traffic::is_none")]
+    pub traffic: Traffic,
+    /// Until when its certificate is valid, where a connection was made with TLS: a state, seconds
+    /// since 1970 in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_expires: Option<i64>,
     /// Connections that became ready.
     #[serde(skip_serializing_if = "is_zero")]
     pub opened: u64,

@@ -384,6 +384,18 @@ impl PageFigures {
         }
     }
 
+    /// Those of a time that begins now: no count, and everything as it is.
+    pub(super) fn next(&self) -> Self {
+        let mut next = Self { readings: 0, failures: 0, ..self.clone() };
+        next.components.iter_mut().for_each(|component| component.worst = component.status);
+        next
+    }
+
+    /// Keeps no incident and no maintenance that was over by then.
+    pub(super) fn forget_before(&mut self, then: i64) {
+        self.spans.retain(|(span, _)| span.until.is_none_or(|until| until > then));
+    }
+
     /// Adds another run's, a later one.
     pub fn merge(&mut self, other: &Self) {
         self.readings += other.readings;

@@ -68,6 +68,19 @@ impl Tainted {
         }
     }
 
+    /// Those of this second and of later ones.
+    #[must_use]
+    pub fn since(&self, second: u64) -> Self {
+        let seconds = self.seconds.range(second..);
+        Self { seconds: seconds.map(|(at, reasons)| (*at, reasons.clone())).collect() }
+    }
+
+    /// Takes those before this second away.
+    pub(super) fn take_before(&mut self, second: u64) -> Self {
+        let kept = self.seconds.split_off(&second);
+        Self { seconds: std::mem::replace(&mut self.seconds, kept) }
+    }
+
     /// The reasons of each tainted second of a range.
     pub fn within(
         &self,

@@ -51,6 +51,8 @@ mod tap;
 mod transport;
 // The binary, its outcome, clusters to run against.
 mod util;
-// The protocol without I/O, held to vectors that official SDKs made.
 mod webhooks;
+// A scenario without an end: what it serves, what it survives, and how it is told of changes.
+mod watch;
+// The protocol without I/O, held to vectors that official SDKs made.
 mod wire;

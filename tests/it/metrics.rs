@@ -123,15 +123,23 @@ fn assert_declared(page: &Page, metric: &Metric) {
 }
 
 /// Absent until they are known.
-const TIMESTAMPS: [&str; 2] =
-    ["covered_since_timestamp_seconds", "covered_until_timestamp_seconds"];
-/// Absent where no cluster has a status page, and where no webhooks are received.
-const ELSEWHERE: [&str; 5] = [
+const TIMESTAMPS: [&str; 3] = [
+    "certificate_expiry_timestamp_seconds",
+    "covered_since_timestamp_seconds",
+    "covered_until_timestamp_seconds",
+];
+/// Absent where no cluster has a status page, where no webhooks are received, where nothing is
+/// watched without an end, and until the end.
+const ELSEWHERE: [&str; 9] = [
     "provider_status",
     "occupied_channels_by_webhooks",
     "webhooks_total",
     "webhooks_refused_total",
     "webhook_delay_seconds",
+    "window_seconds",
+    "scenario_reload_success",
+    "scenario_reload_timestamp_seconds",
+    "run_ended_timestamp_seconds",
 ];
 
 /// Whether a metric is there from the first scrape on.
@@ -148,7 +156,9 @@ fn assert_first(page: &Page) {
         }
     }
     let absent = TIMESTAMPS.len() + ELSEWHERE.len();
-    assert_eq!(page.help.len(), table::ALL.len() - absent, "undeclared metrics");
+    let ours = page.help.keys().filter(|name| name.starts_with(table::PREFIX));
+    assert_eq!(ours.count(), table::ALL.len() - absent, "undeclared metrics");
+    assert!(page.help.contains_key("process_resident_memory_bytes"));
     for cluster in ["old", "new"] {
         assert_eq!(page.value("loss_upper_bound_ratio", &[("cluster", cluster)]), 1.0);
         for name in ["obligations_total", "duplicates_total", "disconnects_total"] {
@@ -293,6 +303,11 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let run = [
         ("run", report.0["run"].as_str().unwrap()),
         ("scenario", report.0["scenario"].as_str().unwrap()),
+        ("phase", "dual-publish"),
+        ("shard", "0"),
+        ("shards", "1"),
+        ("region", ""),
+        ("role", "both"),
     ];
     assert_eq!(page.value("run_info", &run), 1.0);
 }

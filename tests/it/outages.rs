@@ -78,7 +78,8 @@ impl Door {
         self.state.lock().unwrap().throw_out();
     }
 
-    fn open(&self) {
+    /// From now on whoever comes is let in again.
+    pub fn open(&self) {
         self.state.lock().unwrap().is_shut = false;
     }
 }

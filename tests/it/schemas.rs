@@ -17,6 +17,8 @@ use crate::util::canary;
 static REPORT: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::report().into()));
 static GATE: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::gate().into()));
 static PARITY: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::parity().into()));
+static VERDICT: LazyLock<Validator> =
+    LazyLock::new(|| validator(&report::schema::verdict().into()));
 static SCENARIO: LazyLock<Validator> = LazyLock::new(|| validator(&scenario::schema::scenario()));
 
 fn validator(schema: &Value) -> Validator {
@@ -39,6 +41,12 @@ pub fn assert_report(text: &str, is_of_gate: bool) {
 #[track_caller]
 pub fn assert_matrix(text: &str) {
     assert_keeps(&PARITY, text);
+}
+
+/// So does what a watch serves at `/api/verdict`.
+#[track_caller]
+pub fn assert_verdict(text: &str) {
+    assert_keeps(&VERDICT, text);
 }
 
 #[track_caller]
@@ -66,6 +74,7 @@ fn what_is_printed_is_a_schema_by_the_standard_it_names() {
         ("report", report::schema::report().into()),
         ("gate", report::schema::gate().into()),
         ("parity", report::schema::parity().into()),
+        ("verdict", report::schema::verdict().into()),
     ] {
         let outcome = canary(["schema", name]).run();
         outcome.assert_code(0);

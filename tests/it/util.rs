@@ -702,6 +702,22 @@ pub fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
+/// The same, with a user and a password.
+pub fn request_as(address: SocketAddr, path: &str, user: &str) -> (u16, String) {
+    use base64::Engine;
+    let credentials = base64::engine::general_purpose::STANDARD.encode(user);
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Authorization: Basic {credentials}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
+}
+
 /// A port that nobody listens on.
 pub fn deserted() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

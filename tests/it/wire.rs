@@ -324,6 +324,7 @@ fn handshaking_session() -> Session {
         pong_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
         tolerates_refusals: false,
+        retries_refused_after: None,
         subscribe_timeout: Duration::from_secs(10),
         seed: 1,
     };

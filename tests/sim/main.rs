@@ -12,3 +12,5 @@
 mod run;
 // Rates of GO over thousands of runs.
 mod verdicts;
+// Days of a watch.
+mod watch;

@@ -90,29 +90,7 @@ impl<'a> World<'a> {
         };
         let sides = books.iter().map(side).collect();
         let stream = StreamInfo { channel: channel.clone(), route: Route::Trigger, sides };
-        let mut account = Account::new(Begin {
-            version: "0".to_owned(),
-            run: RunId(uuid::Uuid::nil()),
-            scenario: "simulated".to_owned(),
-            seed: 0,
-            requirements: asked(looks),
-            origin: Duration::ZERO,
-            publishing: Duration::from_secs(SECONDS),
-            clusters: ClusterRole::ALL.to_vec(),
-            streams: vec![(channel, Route::Trigger)],
-            strata: vec![stratum],
-            controls: Control::OF_DELIVERY.to_vec(),
-            watching: None,
-            unwatched: BTreeMap::new(),
-            status_pages: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-            mirroring: None,
-            handover: None,
-            parity: None,
-            published: None,
-            webhooks_refresh: None,
-            settings: serde_json::Value::Null,
-        });
+        let mut account = Account::new(begin(looks, channel, stratum));
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, vec![stream], 1);
         gatherer.handle(Fact::Begun(RunTime::ZERO));
         for role in ClusterRole::ALL {
@@ -176,15 +154,42 @@ impl<'a> World<'a> {
     }
 }
 
+/// How a run of two clusters with this one stream begins.
+pub fn begin(looks: Looks, channel: ChannelName, stratum: Stratum) -> Begin {
+    Begin {
+        version: "0".to_owned(),
+        run: RunId(uuid::Uuid::nil()),
+        scenario: "simulated".to_owned(),
+        seed: 0,
+        requirements: asked(looks),
+        origin: Duration::ZERO,
+        publishing: Duration::from_secs(SECONDS),
+        clusters: ClusterRole::ALL.to_vec(),
+        streams: vec![(channel, Route::Trigger)],
+        strata: vec![stratum],
+        controls: Control::OF_DELIVERY.to_vec(),
+        watching: None,
+        unwatched: BTreeMap::new(),
+        status_pages: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
+        mirroring: None,
+        handover: None,
+        parity: None,
+        published: None,
+        webhooks_refresh: None,
+        settings: serde_json::Value::Null,
+    }
+}
+
 /// What goes well in every run.
-fn settle_down(gatherer: &mut Gatherer, role: ClusterRole) {
+pub fn settle_down(gatherer: &mut Gatherer, role: ClusterRole) {
     for control in Control::OF_DELIVERY {
         gatherer.handle(Fact::Control(role, control, ControlStatus::Pass));
     }
     gatherer.handle(Fact::LeftBehind(role, Some(0)));
     let phases = ConnectPhases { connect: Duration::from_millis(9), ..Default::default() };
     let authorized = ConnectionFact::Authorized { took: Some(Duration::ZERO), confirmed: true };
-    for fact in [ConnectionFact::Ready { phases: Some(phases) }, authorized] {
+    for fact in [ConnectionFact::Ready { phases: Some(phases), expires: None }, authorized] {
         gatherer.handle(Fact::Connection(role, RunTime::from_millis(9), fact));
     }
 }

@@ -47,6 +47,7 @@ impl Driver {
             connect_timeout: Duration::from_secs(5),
             subscribe_timeout: Duration::from_millis(SUBSCRIBE_TIMEOUT),
             tolerates_refusals,
+            retries_refused_after: None,
             seed: 7,
         };
         let channels = channels.iter().map(|name| ChannelName::new(*name).unwrap());

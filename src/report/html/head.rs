@@ -57,6 +57,7 @@ pub(super) const fn looked(looks: Looks) -> &'static str {
     match looks {
         Looks::Once => "looked at once, at the end",
         Looks::Anytime => "hold at all times: they may be looked at again and again",
+        Looks::Rolling => "looked at again and again over a window that slides",
     }
 }
 

@@ -204,6 +204,7 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
         "where the scenario has a [handover]: every virtual client arrived on new, and missed no \
          more than gate.handover_missed_max allows; without that limit, an overlap misses nothing",
     ),
+    ("budget", "in a watch, and there alone: what may be billed today is not used up"),
     (
         "instrument",
         "at most 5 % of the seconds are tainted, the wall clock was not stepped, and the books \

@@ -10,7 +10,7 @@ use super::super::file::Budget;
 use super::Plan;
 
 /// Messages that negative controls take on each app at most: publications and deliveries.
-const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
+pub(super) const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control::ROUNDS_MAX;
 /// The negative controls' connection, and one that is there for a moment.
 const OTHER_CONNECTIONS: usize = 2;
 
@@ -60,7 +60,7 @@ impl Plan {
     }
 
     /// Witnesses of each channel on each cluster.
-    fn witnesses_per_channel(&self) -> u64 {
+    pub(super) fn witnesses_per_channel(&self) -> u64 {
         self.witnesses.iter().map(|w| u64::from(w.replica) + 1).max().unwrap_or_default()
     }
 }

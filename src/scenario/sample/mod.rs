@@ -25,7 +25,7 @@ const PREFIXES_MAX: usize = 20;
 const POINTER: &str = "^(/([^~/]|~[01])*)+$";
 
 /// `[sample]`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sampling {
     /// Prefixes of the channels' names.
     pub prefixes: Vec<String>,

@@ -2,9 +2,10 @@
 
 use crate::model::ClusterRole;
 use crate::verify::figures::{ClusterFigures, Figures};
+use crate::verify::tally::BlindCause;
 use crate::verify::verdict::Status;
 
-use super::{Phase, Requirements, Seen};
+use super::{Looks, Phase, Requirements, Seen};
 
 /// Fewest readings of a cluster's occupancy that a drain rests on.
 const READINGS_MIN: u64 = 2;
@@ -24,19 +25,28 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
         _ => asked.trials_needed().max(1),
     };
     let trials = cluster.trials.trials;
-    let windows = cluster.windows_total();
+    let is_rolling = asked.looks == Looks::Rolling;
+    // While a run goes on some witness is always about to be back that it reconnects on purpose.
+    let counts = |cause: BlindCause| !is_rolling || cause != BlindCause::Agent;
+    let blind = cluster.blind.iter().filter(|(cause, _)| counts(**cause)).map(|(_, n)| n).sum();
     // Nobody shall be kept on a lossy old cluster because it is lossy.
-    let blind = match (asked.phase, role) {
-        (Phase::Cutover, ClusterRole::Old) => 0,
-        _ => windows.began.saturating_sub(windows.ended),
+    let (blind, overdue) = match (asked.phase, role) {
+        (Phase::Cutover, ClusterRole::Old) => (0, 0),
+        _ => (blind, cluster.overdue),
     };
     let unwatched = figures.unwatched.get(&role).copied().unwrap_or_default();
-    let mut open = vec![
-        (cluster.pending, "obligations never settled"),
-        (undecided(cluster), "publications never decided"),
-        (unwatched, "streams have no witness"),
-        (blind, "witnesses cannot see, and nothing vouches for the cluster"),
-    ];
+    let blinded = (blind, "witnesses cannot see, and nothing vouches for the cluster");
+    let unwatched = (unwatched, "streams have no witness");
+    let mut open = match is_rolling {
+        // Something always is under way; what is past its deadline may be lost.
+        true => vec![(overdue, "obligations overdue"), unwatched, blinded],
+        false => vec![
+            (cluster.pending, "obligations never settled"),
+            (undecided(cluster), "publications never decided"),
+            unwatched,
+            blinded,
+        ],
+    };
     open.retain(|(count, _)| *count > 0);
     let is_enough = trials >= needed && open.is_empty();
     let status = if is_enough { Status::Pass } else { Status::Inconclusive };

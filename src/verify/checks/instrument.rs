@@ -49,16 +49,18 @@ pub(super) fn check(figures: &Figures, limits: &Limits) -> Seen {
 fn imbalance(cluster: &ClusterFigures, is_ended: bool) -> Option<String> {
     let (all, opened) = (cluster.obligations_total(), cluster.obligations_opened);
     let p = cluster.publications_total();
+    let sent = cluster.under_way.publications + p.sent;
     if !cluster.is_balanced() {
-        let (total, settled, pending) = (all.total, all.settled(), cluster.pending);
+        let total = cluster.under_way.obligations + all.total;
+        let (settled, pending) = (all.settled(), cluster.pending);
         Some(format!(
             "the witnesses opened {total} obligations, settled {settled} and hold {pending}"
         ))
     } else if is_ended && cluster.pending == 0 && opened != all.total {
         let total = all.total;
         Some(format!("the publisher opened {opened} obligations and the witnesses {total}"))
-    } else if p.sent < p.accepted + p.rejected + p.unknown {
-        Some(format!("more than the {} publications sent have ended", p.sent))
+    } else if sent < p.accepted + p.rejected + p.unknown {
+        Some(format!("more than the {sent} publications sent have ended"))
     } else {
         None
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod blind;
+mod budget;
 mod connect;
 mod controls;
 mod coverage;
@@ -175,6 +176,16 @@ pub enum Looks {
     Once,
     /// Whenever one likes: the bounds hold at all times at once.
     Anytime,
+    /// Again and again at a window that slides over a run without an end, each time by the bound
+    /// for one look: an alarm, and no proof.
+    Rolling,
+}
+
+impl Looks {
+    /// Whether a verdict by such looks is a proof.
+    pub const fn proves(self) -> bool {
+        !matches!(self, Self::Rolling)
+    }
 }
 
 /// What the findings are judged by.
@@ -193,7 +204,7 @@ impl Requirements {
     pub fn trials_needed(&self) -> u64 {
         let Limits { loss_rate_max, confidence, .. } = self.limits;
         match self.looks {
-            Looks::Once => stats::trials_needed(loss_rate_max, confidence),
+            Looks::Once | Looks::Rolling => stats::trials_needed(loss_rate_max, confidence),
             Looks::Anytime => stats::trials_needed_anytime(loss_rate_max, confidence),
         }
     }
@@ -202,7 +213,7 @@ impl Requirements {
     pub fn upper_bound(&self, failures: u64, trials: u64) -> f64 {
         let confidence = self.limits.confidence;
         match self.looks {
-            Looks::Once => stats::upper_bound(failures, trials, confidence),
+            Looks::Once | Looks::Rolling => stats::upper_bound(failures, trials, confidence),
             Looks::Anytime => stats::upper_bound_anytime(failures, trials, confidence),
         }
     }
@@ -211,7 +222,7 @@ impl Requirements {
     pub fn lower_bound(&self, failures: u64, trials: u64) -> f64 {
         let confidence = self.limits.confidence;
         match self.looks {
-            Looks::Once => stats::lower_bound(failures, trials, confidence),
+            Looks::Once | Looks::Rolling => stats::lower_bound(failures, trials, confidence),
             Looks::Anytime => stats::lower_bound_anytime(failures, trials, confidence),
         }
     }
@@ -235,6 +246,10 @@ impl Requirements {
             "latency" => seen.limit.is_none(),
             // A page that cannot be read says nothing of the cluster.
             "status-page" => seen.status == Status::Inconclusive,
+            // In a window nobody need have connected, and no channel need have come or gone.
+            "connect" | "auth" | "webhooks" if self.looks == Looks::Rolling => {
+                seen.status == Status::Inconclusive
+            }
             _ => false,
         };
         if is_shown {
@@ -262,6 +277,7 @@ impl Requirements {
                             | "user-auth-endpoint"
                             | "parity"
                             | "webhooks"
+                            | "budget"
                             | "controls"
                             | "instrument"
                     )
@@ -269,7 +285,7 @@ impl Requirements {
             (Phase::Cutover, Some(ClusterRole::Old)) => matches!(check, "publish" | "evidence"),
             // Joint checks would let the old cluster's lossiness keep people on it.
             (Phase::Cutover | Phase::Steady, None) => {
-                matches!(check, "instrument" | "handover" | "parity")
+                matches!(check, "budget" | "handover" | "instrument" | "parity")
             }
             // What is wrong with old must keep nobody from leaving it for good.
             (Phase::Drain, Some(ClusterRole::Old)) => check != "status-page",
@@ -376,6 +392,9 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
         let seen = handover::check(handover, &asked.limits);
         findings.push(asked.finding("handover", None, seen));
     }
+    if let Some(used) = figures.budget_used {
+        findings.push(asked.finding("budget", None, budget::check(used)));
+    }
     findings.push(asked.finding("instrument", None, instrument::check(figures, &asked.limits)));
     findings
 }
@@ -422,10 +441,13 @@ fn judge_drain(
     let of = |name, seen| asked.finding(name, Some(role), seen);
     match role {
         ClusterRole::Old => findings.push(of("drained", drained::check(cluster, &asked.limits))),
-        ClusterRole::New => findings.extend([
-            of("controls", controls::check(figures, cluster)),
-            of("left-behind", left_behind::check(figures, cluster, &asked.limits)),
-        ]),
+        ClusterRole::New => {
+            findings.push(of("controls", controls::check(figures, cluster)));
+            if asked.looks != Looks::Rolling {
+                let seen = left_behind::check(figures, cluster, &asked.limits);
+                findings.push(of("left-behind", seen));
+            }
+        }
     }
 }
 
@@ -439,7 +461,7 @@ fn judge_cluster(
     let of = |name, seen| asked.finding(name, Some(role), seen);
     let limits = &asked.limits;
     findings.extend([
-        of("strata", strata::check(figures, cluster, asked.phase)),
+        of("strata", strata::check(figures, cluster, asked)),
         of("controls", controls::check(figures, cluster)),
         of("loss", loss::check(cluster, asked)),
         of("duplicates", duplicates::check(cluster, limits)),
@@ -458,7 +480,10 @@ fn judge_cluster(
     if figures.has_signed_channels() {
         findings.push(of("auth", auth::check(cluster, limits)));
     }
-    findings.push(of("left-behind", left_behind::check(figures, cluster, limits)));
+    // It is asked when the last connection is closed.
+    if asked.looks != Looks::Rolling {
+        findings.push(of("left-behind", left_behind::check(figures, cluster, limits)));
+    }
 }
 
 /// Judges a rate by its bounds: pass if the upper one keeps the limit, fail if the lower one breaks
@@ -537,7 +562,7 @@ fn range(interval: Interval, samples: &Latencies) -> String {
 fn interval(latencies: &Latencies, q: f64, asked: &Requirements) -> Interval {
     let (n, confidence) = (latencies.count(), asked.limits.confidence);
     let (lower, upper) = match asked.looks {
-        Looks::Once => stats::quantile_ranks(n, q, confidence),
+        Looks::Once | Looks::Rolling => stats::quantile_ranks(n, q, confidence),
         Looks::Anytime => stats::quantile_ranks_anytime(n, q, confidence),
     };
     Interval {

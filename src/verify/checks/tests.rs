@@ -201,7 +201,7 @@ impl Run {
     fn connect(&mut self) {
         for role in self.roles.clone() {
             let phases = ConnectPhases { connect: Duration::from_millis(3), ..Default::default() };
-            self.connection(role, ConnectionFact::Ready { phases: Some(phases) });
+            self.connection(role, ConnectionFact::Ready { phases: Some(phases), expires: None });
             let took = Duration::from_millis(1);
             self.connection(role, ConnectionFact::Authorized { took: Some(took), confirmed: true });
         }

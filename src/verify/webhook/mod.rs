@@ -296,6 +296,40 @@ impl WebhookFigures {
         self.unread_for = self.gap.max(before).max(now.since(self.read.unwrap_or(begun)));
     }
 
+    /// Those of a time that begins now: no count, and what is a state as it is.
+    pub(super) fn next(&self) -> Self {
+        Self {
+            read: self.read,
+            last_failure: self.last_failure.clone(),
+            unread_max: self.unread_max,
+            unsettled: self.unsettled,
+            open: self.open,
+            empty_for: self.empty_for,
+            changed: self.changed,
+            ..Self::default()
+        }
+    }
+
+    /// These and those of the time that follows, to be settled for both.
+    pub(super) fn joined(&self, later: &Self) -> Self {
+        let mut joined = later.clone();
+        joined.genuine += self.genuine;
+        joined.repeated += self.repeated;
+        add_all(&mut joined.kinds, &self.kinds);
+        joined.occupied += self.occupied;
+        joined.vacated += self.vacated;
+        joined.own += self.own;
+        joined.delays.merge(&self.delays);
+        joined.readings += self.readings;
+        joined.listed = joined.listed.max(self.listed);
+        joined.failed += self.failed;
+        joined.first_read = self.first_read.or(later.first_read);
+        joined.gap = joined.gap.max(self.gap);
+        add_all(&mut joined.lost, &self.lost);
+        joined.unattributed += self.unattributed;
+        joined
+    }
+
     /// Those of a run that ended later take their place, but for what was lost: what was open
     /// earlier, a later run that heard nothing knows nothing of.
     pub fn merge(&mut self, later: &Self) {

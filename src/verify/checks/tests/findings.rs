@@ -436,7 +436,7 @@ fn connect() {
                 let millis = if n < slow { millis } else { 20 };
                 let connect = Duration::from_millis(millis);
                 let phases = ConnectPhases { connect, ..default() };
-                r.connection(New, ConnectionFact::Ready { phases: Some(phases) });
+                r.connection(New, ConnectionFact::Ready { phases: Some(phases), expires: None });
             }
         }
     };
