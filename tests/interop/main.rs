@@ -1,6 +1,7 @@
 //! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; other
 //! people's validators against the schemas; in [`servers`] the agent against servers that others
-//! wrote, and in [`browser`] the report's page in a browser.
+//! wrote, in [`browser`] its pages in a
+//! browser, and in [`prometheus`] what it serves and leaves, with all of Prometheus.
 //!
 //! Each script does all that its SDKs can do and reports one check a line; each check is a test of
 //! its own here. SDKs and servers live outside the work tree, where `tests/interop/install` puts
@@ -8,6 +9,7 @@
 //! `PUSHER_CANARY_INTEROP=required` they fail.
 
 mod browser;
+mod prometheus;
 mod servers;
 
 use std::collections::HashMap;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
     }
     trials.extend(servers::trials(required));
     trials.extend(browser::trials(required));
+    trials.extend(prometheus::trials(required));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

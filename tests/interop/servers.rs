@@ -258,7 +258,7 @@ impl Server {
 }
 
 /// The lines of an output, as they come; it is read to its end whether or not anybody listens.
-fn listen(output: impl Read + Send + 'static) -> Receiver<String> {
+pub(super) fn listen(output: impl Read + Send + 'static) -> Receiver<String> {
     let (heard, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
