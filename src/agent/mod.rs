@@ -21,13 +21,14 @@ mod sender;
 pub mod start;
 mod status_page;
 pub mod vitals;
+mod warm;
 mod watcher;
 mod webhooks;
 mod witness;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -36,10 +37,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
-use crate::net::http::{self, Connection};
+use crate::net::http::Connection;
 use crate::net::tls::TlsError;
-use crate::pusher::rest::{self, Probe};
-use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan, SamplePlan};
+use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Meter, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
@@ -52,7 +52,7 @@ use collector::Standing;
 use keeper::Keeper;
 use publisher::Wire;
 use sampler::{Sampler, Side};
-use start::{StartError, Started};
+use start::StartError;
 use webhooks::{Arrivals, Receiver};
 pub use webhooks::{check_receiver, try_receiver};
 
@@ -68,8 +68,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Longest wait for the drivers of HTTP connections.
 const DRIVERS_GRACE: Duration = Duration::from_secs(1);
-/// Connections that are opened for publishing before the first event, at most.
-const WARM_MAX: usize = 64;
 
 /// A task of the run, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,9 +216,16 @@ pub struct Hooks<O> {
     pub digest_key: [u8; 32],
     /// Who keeps in mind which channels are occupied, where webhooks are received.
     pub keeper: Option<Arc<Keeper>>,
+    /// What may be billed in a day, where that is counted over several runs.
+    pub meter: Option<SharedMeter>,
+    /// Whether it goes on where another left off: then nothing keeps a watch from starting.
+    pub is_resumed: bool,
     /// A task that shall panic once publishing has begun, to prove that this is found.
     pub sabotage: Option<Task>,
 }
+
+/// A meter that outlives a run.
+pub type SharedMeter = Arc<Mutex<Meter>>;
 
 /// The next instant at which a ledger or publisher hands on: the same for all, so that a second's
 /// counts come together.
@@ -313,7 +318,18 @@ pub async fn connect(plan: &Plan, clock: Clock) -> Result<(), RunError> {
     let enough = stop.child_token();
     let (clusters_within, digest_key, sabotage) = (false, [0; 32], None);
     let keeper = Keeper::of(plan, digest_key);
-    let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, keeper, sabotage };
+    let (meter, is_resumed) = (None, false);
+    let hooks = Hooks {
+        clusters_within,
+        stop,
+        enough,
+        observe,
+        digest_key,
+        keeper,
+        meter,
+        is_resumed,
+        sabotage,
+    };
     let Running { mut tasks, phases, .. } = begin(plan, clock, hooks).await?;
     phases.leave.cancel();
     finish(&mut tasks, None).await;
@@ -329,7 +345,7 @@ where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let (stop, enough) = (hooks.stop.clone(), hooks.enough.clone());
-    let keeper = hooks.keeper.clone();
+    let (keeper, meter) = (hooks.keeper.clone(), hooks.meter.clone());
     let running = begin(plan, clock, hooks).await?;
     let Running { mut tasks, parts, warm, facts, identifier, .. } = running;
     let Running { standing, collector, phases, tracker, .. } = running;
@@ -385,8 +401,8 @@ where
     let slow_down_in = if plan.slow_down { slow_down_in } else { mpsc::channel(1).1 };
     let schedule = (plan.schedule.clone(), start);
     let ends = [stop.clone(), enough];
-    let mut meter = plan.meter();
-    if let Some(meter) = &mut meter {
+    if let Some(meter) = &meter {
+        let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
         meter.add(plan.bill().control_messages, clock.wall_now());
     }
     let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, meter, facts.clone());
@@ -438,6 +454,7 @@ where
     O: FnMut(&Account, Option<&Second>) + Send + 'static,
 {
     let Hooks { clusters_within, stop, observe, digest_key, keeper, sabotage, .. } = hooks;
+    let is_resumed = hooks.is_resumed;
     check_descriptors(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
@@ -513,11 +530,11 @@ where
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {
         () = stop.cancelled() => Err(StartError::Stopped),
-        ready = ready(plan, &parts, &mut started_in, connections, clock) => ready,
+        ready = warm::ready(plan, &parts, &mut started_in, connections, clock) => ready,
     };
     let warm = match warm {
         // Who watches without an end watches what is not there as well.
-        Err(error) if plan.window.is_some() && error.may_pass() => {
+        Err(error) if plan.window.is_some() && (is_resumed || error.may_pass()) => {
             tracing::warn!("{error}; watching nevertheless");
             Ok(parts.iter().map(|_| Vec::new()).collect())
         }
@@ -554,9 +571,16 @@ async fn supervise(
 ) -> Option<Task> {
     // Phase one: until the schedule is worked off.
     while tasks.running(Task::Pacer) {
-        let joined = tasks.set.join_next_with_id().await?;
-        if let Some(panicked) = tasks.ended(joined) {
-            return Some(panicked);
+        tokio::select! {
+            joined = tasks.set.join_next_with_id() => {
+                if let Some(panicked) = tasks.ended(joined?) {
+                    return Some(panicked);
+                }
+            }
+            // Without it nothing is added up any more, and nobody else would notice.
+            changed = standing.changed() => if changed.is_err() {
+                return Some(Task::Collector);
+            },
         }
     }
     phases.published.cancel();
@@ -610,79 +634,6 @@ async fn finish(tasks: &mut Tasks, mut panicked: Option<Task>) -> Option<Task> {
     }
     tasks.set.shutdown().await;
     panicked
-}
-
-/// Whether every connection is ready and the HTTP API answers; opens connections for publishing.
-async fn ready(
-    plan: &Plan,
-    parts: &[ClusterParts],
-    started: &mut mpsc::Receiver<Started>,
-    connections: usize,
-    clock: Clock,
-) -> Result<Vec<Vec<Connection>>, StartError> {
-    let api = async {
-        let warm = parts.iter().map(|part| warm_up(plan, &part.wire));
-        let warm = futures_util::future::try_join_all(warm).await?;
-        let endpoints = parts.iter().flat_map(|part| &part.endpoints);
-        let checked = endpoints.map(|endpoint| endpoint.check());
-        futures_util::future::try_join_all(checked).await?;
-        Ok(warm)
-    };
-    let dials = Duration::from_secs_f64(connections as f64 / plan.connect_rate);
-    let within = start::START_TIMEOUT + dials;
-    let (warm, ()) = tokio::try_join!(api, start::wait(started, connections, within, clock))?;
-    Ok(warm)
-}
-
-/// Asks the HTTP API a question that needs the secret, and opens connections for publishing.
-async fn warm_up(plan: &Plan, wire: &Wire) -> Result<Vec<Connection>, StartError> {
-    let role = wire.role;
-    let unreachable = |message: String| StartError::Unreachable { role, message };
-    let dial = || http::connect(&wire.target, wire.clock, CONNECT_TIMEOUT, &wire.tasks);
-    let connection = dial().await.map_err(|e| unreachable(format!("HTTP API: {e}")))?;
-    let begun = wire.clock.now();
-    let request = wire.signer.channels(CHANNEL_PREFIX, wire.clock.wall_now().as_secs());
-    let (answer, idle) = connection.send(&wire.target, &request, CONNECT_TIMEOUT).await;
-    let response = answer.map_err(|error| {
-        let authority = wire.target.authority();
-        unreachable(format!(
-            "HTTP API: {authority} did not answer GET /channels ({error}); check http_url, its \
-             scheme and port included"
-        ))
-    })?;
-    let took = wire.clock.now().since(begun) + Duration::from_millis(10);
-    let said = publisher::quote(&response.body);
-    match (response.status, rest::probe(response.status, &response.body)) {
-        (_, Probe::Sound) => {}
-        (status, Probe::Refused) => {
-            let message = format!(
-                "the HTTP API refused GET /channels with HTTP {status}: {said}; check that \
-                 clusters.{role}.app_id, .key and .secret belong together and to this cluster"
-            );
-            return Err(StartError::Refused { role, message });
-        }
-        (status, Probe::NoApi) => {
-            let message = format!(
-                "{} answered GET /channels with HTTP {status} and no list of channels: {said}; \
-                 check clusters.{role}.http_url",
-                wire.target.authority()
-            );
-            return Err(StartError::Refused { role, message });
-        }
-        (status, Probe::Passing) => {
-            let message = format!(
-                "the HTTP API answered GET /channels with HTTP {status}: {said}; try again"
-            );
-            return Err(unreachable(message));
-        }
-    }
-    // Enough for the requests of the time that an answer and a dial take.
-    let wanted = plan.schedule.rate() * took.as_secs_f64() * 2.0 + 4.0;
-    let mut warm: Vec<_> = idle.into_iter().collect();
-    while warm.len() < (wanted.ceil() as usize).min(WARM_MAX) {
-        warm.push(dial().await.map_err(|e| unreachable(format!("HTTP API: {e}")))?);
-    }
-    Ok(warm)
 }
 
 fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError> {

@@ -1,7 +1,7 @@
 //! The open-loop schedule: every event to every cluster at the same instant, whatever happened to
 //! the ones before.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -14,6 +14,7 @@ use crate::verify::fact::{Fact, PublisherReport};
 use crate::verify::taint::TaintReason;
 use crate::verify::tally::Route;
 
+use super::SharedMeter;
 use super::publisher::Job;
 use super::sender::ClientJob;
 
@@ -68,6 +69,11 @@ impl Outlet {
     }
 }
 
+fn lock(meter: &SharedMeter) -> MutexGuard<'_, Meter> {
+    // Nothing of it is ever half done.
+    meter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Works the schedule off, from the given instant on, until its end or one of `ends`. One without
 /// an event takes as long as it says. `slow_down` says for how long nothing shall be published.
 pub async fn run(
@@ -76,7 +82,7 @@ pub async fn run(
     outlets: Vec<Outlet>,
     mut slow_down: mpsc::Receiver<Duration>,
     [stop, enough]: [CancellationToken; 2],
-    mut meter: Option<Meter>,
+    meter: Option<SharedMeter>,
     facts: mpsc::Sender<Fact>,
 ) {
     let mut start = start;
@@ -85,13 +91,16 @@ pub async fn run(
     let mut pauses_left = schedule.duration();
     while let Some(at) = schedule.next_at() {
         let scheduled = start.after(at);
-        if let Some(meter) = &mut meter {
+        if let Some(meter) = &meter {
             let now = clock.now();
-            let spared = meter.wait(clock.wall_now());
+            let (spared, used) = {
+                let mut meter = lock(meter);
+                (meter.wait(clock.wall_now()), meter.used())
+            };
             if now >= next_bill || spared > Duration::ZERO {
                 next_bill = now.after(BILL_PERIOD);
                 // The collector outlives the schedule; if it is gone, the run has failed already.
-                let _ = facts.send(Fact::Budget(meter.used())).await;
+                let _ = facts.send(Fact::Budget(used)).await;
             }
             if spared > Duration::ZERO {
                 let resume = now.after(spared.min(BILL_PERIOD));
@@ -124,15 +133,18 @@ pub async fn run(
             () = wait => {}
         }
         let Some(due) = schedule.pop() else { break };
+        let events = due.streams.len() as u64;
+        let mut is_published = false;
         for outlet in &outlets {
-            if !outlet.publish(&due, scheduled, index) {
-                let events = due.streams.len() as u64;
+            if outlet.publish(&due, scheduled, index) {
+                is_published = true;
+            } else {
                 tell_unsent(&facts, outlet.role, due.route, events, scheduled).await;
             }
         }
-        index += due.streams.len() as u64;
-        if let Some(meter) = &mut meter {
-            meter.publish(due.streams.len() as u64, clock.wall_now());
+        index += events;
+        if let Some(meter) = meter.as_ref().filter(|_| is_published) {
+            lock(meter).publish(events, clock.wall_now());
         }
     }
     if schedule.is_empty() {

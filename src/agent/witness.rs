@@ -36,6 +36,11 @@ impl Readiness {
         Self { started: None, tries: 0 }
     }
 
+    /// Whether the run goes on without it.
+    fn is_given_up(&self) -> bool {
+        self.started.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
     async fn ready(&mut self) {
         if let Some(started) = self.started.take() {
             // Nobody listens after the start failed: the run is over.
@@ -147,6 +152,12 @@ impl ConnectionLog {
                 if !self.was_ready {
                     self.state(now, ConnectionFact::Failed).await;
                     self.still_blind(blind_cause(&lost.cause).0, now).await;
+                    // Who was never there is owed nothing, and must not pass for one who sees.
+                    let is_unseen = self.witness.is_some() && self.blind.is_none();
+                    if is_unseen && self.readiness.is_given_up() {
+                        self.blind = Some((now, blind_cause(&lost.cause).0));
+                        self.sight(now, SightChange::Lost).await;
+                    }
                     let why = self.last_error.clone();
                     let cause = lost.cause.clone();
                     let gave_up = lost.gave_up;

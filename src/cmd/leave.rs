@@ -96,9 +96,9 @@ impl Gateway {
             return Err(usage(&"must be a URL such as http://127.0.0.1:9091"));
         }
         let mut address = url.clone();
-        let user = Secret::new(url.password().unwrap_or_default());
         let authorization = (!url.username().is_empty()).then(|| {
-            let pair = format!("{}:{}", url.username(), user.expose());
+            let password = decoded(url.password().unwrap_or_default());
+            let pair = format!("{}:{password}", decoded(url.username()));
             Secret::new(format!("Basic {}", STANDARD.encode(pair)))
         });
         // Neither is part of where it is.
@@ -137,6 +137,14 @@ impl Gateway {
         tracing::info!(gateway = shown, method, "figures in the Pushgateway");
         Ok(())
     }
+}
+
+/// A part of a URL as it is meant.
+fn decoded(part: &str) -> String {
+    // As a name of a form, but for the characters that mean something there.
+    let form = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    let mut names = url::form_urlencoded::parse(form.as_bytes());
+    names.next().map_or(String::new(), |(name, _)| name.into_owned())
 }
 
 /// A grouping label as part of a path. What a path cannot hold is written in base64.
@@ -198,6 +206,13 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_url_must_escape_is_meant_as_it_was() {
+        for (part, meant) in [("", ""), ("p%40ss", "p@ss"), ("a+b&c=d", "a+b&c=d"), ("%25", "%")] {
+            assert_eq!(decoded(part), meant);
+        }
+    }
 
     #[test]
     fn a_grouping_label_may_be_anything() {

@@ -283,7 +283,18 @@ impl Measured<'_> {
                 page.send_replace(registry::render_served(scrape).into());
             }
         };
-        let hooks = Hooks { clusters_within, stop, enough, observe, digest_key, keeper, sabotage };
+        let (meter, is_resumed) = (None, false);
+        let hooks = Hooks {
+            clusters_within,
+            stop,
+            enough,
+            observe,
+            digest_key,
+            keeper,
+            meter,
+            is_resumed,
+            sabotage,
+        };
         let finished = tokio::select! {
             finished = agent::run(plan, clock, hooks) => finished,
             never = obeying => match never {},

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,7 +13,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::keeper::Keeper;
-use crate::agent::{self, Hooks, RunError, vitals};
+use crate::agent::start::StartError;
+use crate::agent::{self, Hooks, RunError, SharedMeter, vitals};
 pub(super) use crate::cli::WatchArgs as Args;
 use crate::exit::Exit;
 use crate::metrics::registry::{self, Scrape};
@@ -19,11 +22,11 @@ use crate::model::{Clock, ClusterRole, RunTime};
 use crate::report::Report;
 use crate::report::live::{Course, Live, Reload, VerdictNow};
 use crate::scenario::file::{Clusters, Scenario};
-use crate::scenario::plan::{Overrides, Plan};
+use crate::scenario::plan::{Meter, Overrides, Plan};
 use crate::serve::{self, Now, WatchPages};
 use crate::verify::account::Account;
-use crate::verify::checks;
-use crate::verify::record::{End, Second};
+use crate::verify::checks::{self, Requirements};
+use crate::verify::record::{Begin, End, Second};
 use crate::verify::rolling::Rolling;
 use crate::verify::verdict::Verdict;
 
@@ -130,14 +133,6 @@ struct Taken {
     error: Option<String>,
 }
 
-/// What is shown, and how it comes about.
-struct Board {
-    taken: Taken,
-    rolling: Option<Rolling>,
-    course: Course,
-    shown: Option<Shown>,
-}
-
 /// What is shown.
 #[derive(Clone)]
 struct Shown {
@@ -147,6 +142,12 @@ struct Shown {
     ready: BTreeMap<ClusterRole, u64>,
 }
 
+/// What is shown, and of which scenario. Held for a moment only: nothing is reckoned under it.
+struct Board {
+    taken: Taken,
+    shown: Option<Shown>,
+}
+
 type SharedBoard = Arc<Mutex<Board>>;
 
 fn lock(board: &SharedBoard) -> MutexGuard<'_, Board> {
@@ -154,38 +155,87 @@ fn lock(board: &SharedBoard) -> MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Board {
-    /// Takes in what a run adds; returns the page of metrics.
-    fn note(&mut self, length: Duration, total: &Account, second: Option<&Second>) -> String {
-        let rolling = match (&mut self.rolling, second) {
-            (Some(rolling), Some(second)) => {
-                rolling.apply(second);
-                rolling
+/// What the one who shows is told.
+enum Told {
+    /// A run begins.
+    Begin(Box<Begin>),
+    /// This is added to it.
+    Second(Box<Second>),
+    /// It is judged by other requirements, those of these settings.
+    Require(Box<(Requirements, serde_json::Value)>),
+}
+
+/// Makes what is shown of what it is told, on a thread of its own: what that takes must not keep
+/// anything waiting that measures.
+struct Painter {
+    board: SharedBoard,
+    metrics: watch::Sender<Arc<str>>,
+    length: Duration,
+}
+
+impl Painter {
+    fn start(self) -> (Sender<Told>, thread::JoinHandle<()>) {
+        let (tell, told) = channel();
+        (tell, thread::spawn(move || self.run(&told)))
+    }
+
+    fn run(self, told: &Receiver<Told>) {
+        let Some(Told::Begin(begin)) = told.iter().next() else { return };
+        let mut canvas = Canvas::new(*begin, self.length);
+        self.show(&canvas);
+        for told in told {
+            match told {
+                Told::Begin(begin) => canvas = Canvas::new(*begin, self.length),
+                Told::Second(second) => canvas.apply(&second),
+                Told::Require(other) => canvas.rolling.require(&other.0, &other.1),
             }
-            // It begins.
-            (rolling, _) => rolling.insert(Rolling::new(total.begin().clone(), length)),
-        };
-        let window = rolling.account();
-        if let Some(second) = second {
-            let findings = checks::judge(window.figures(), &window.begin().requirements);
-            self.course.note(second, &window, Verdict::of(&findings));
-        } else {
-            self.course = Course::default();
+            self.show(&canvas);
         }
+    }
+
+    fn show(&self, canvas: &Canvas) {
+        let Canvas { total, window, course, .. } = canvas;
+        let taken = lock(&self.board).taken.clone();
         let watch = registry::Watch {
-            window: length,
-            is_current: self.taken.error.is_none(),
-            taken: self.taken.at,
+            window: self.length,
+            is_current: taken.error.is_none(),
+            taken: taken.at,
         };
-        let (judged, watch, ended) = (&window, Some(watch), None);
+        let (judged, watch, ended) = (&**window, Some(watch), None);
         let page = registry::render_served(Scrape { total, judged, watch, ended });
-        self.shown = Some(Shown {
-            course: self.course.clone(),
+        lock(&self.board).shown = Some(Shown {
+            window: Arc::clone(window),
+            course: course.clone(),
             started: total.publishing().map(|(first, _)| first),
             ready: total.clusters().map(|(role, figures, _)| (role, figures.ready())).collect(),
-            window: Arc::new(window),
         });
-        page
+        self.metrics.send_replace(page.into());
+    }
+}
+
+/// What a run of the watch has come to.
+struct Canvas {
+    total: Account,
+    rolling: Rolling,
+    window: Arc<Account>,
+    course: Course,
+}
+
+impl Canvas {
+    fn new(begin: Begin, length: Duration) -> Self {
+        let rolling = Rolling::new(begin.clone(), length);
+        let (window, course) = (Arc::new(rolling.account()), Course::default());
+        Self { total: Account::new(begin), rolling, window, course }
+    }
+
+    fn apply(&mut self, second: &Second) {
+        self.total.apply(second);
+        self.total.forget();
+        self.rolling.apply(second);
+        self.window = Arc::new(self.rolling.account());
+        let asked = &self.window.begin().requirements;
+        let verdict = Verdict::of(&checks::judge(self.window.figures(), asked));
+        self.course.note(second, &self.window, verdict);
     }
 }
 
@@ -238,6 +288,14 @@ struct Watching {
     rejected: Option<Scenario>,
 }
 
+/// What a run of the watch is shown by.
+#[derive(Clone, Copy)]
+struct Surface<'a> {
+    plan: &'a Plan,
+    board: &'a SharedBoard,
+    tell: &'a Sender<Told>,
+}
+
 /// Why a run of the watch ends.
 enum Turn {
     /// It ended by itself: a signal, or a failure.
@@ -256,10 +314,10 @@ impl Watching {
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let length = plan.window.unwrap_or_default();
         let taken = Taken { at: clock.wall_now(), again: false, error: None };
-        let (rolling, course, shown) = (None, Course::default(), None);
-        let board = Arc::new(Mutex::new(Board { taken, rolling, course, shown }));
+        let board = Arc::new(Mutex::new(Board { taken, shown: None }));
         let (metrics_out, metrics) = watch::channel::<Arc<str>>(Arc::from(""));
-        let metrics_out = Arc::new(metrics_out);
+        let painter = Painter { board: Arc::clone(&board), metrics: metrics_out, length };
+        let (tell, painting) = painter.start();
         let serving = CancellationToken::new();
         let keeper = Arc::new(Mutex::new(None::<Arc<Keeper>>));
         let occupancy = self.scenario.webhooks.as_ref().map(|_| {
@@ -274,12 +332,14 @@ impl Watching {
         let served = serve::Pages { metrics, occupancy, watch };
         let server = self.web.serve(served, serving.clone()).await?;
         let (mut plan, mut before) = (plan, None);
+        let (mut metering, mut is_resumed) = (None, false);
         let over = loop {
             let turn = stop.child_token();
             let digest_key = draw_key()?;
             let keeping = Keeper::of(&plan, digest_key);
             keeper.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&keeping);
-            let observe = self.observe(&board, &metrics_out, length, clock);
+            let observe = self.observe(&tell, clock);
+            let meter = plan.meter().map(|meter| measure_on(&mut metering, meter));
             let hooks = Hooks {
                 clusters_within: false,
                 stop: turn.clone(),
@@ -287,12 +347,14 @@ impl Watching {
                 observe,
                 digest_key,
                 keeper: keeping,
+                meter,
+                is_resumed: std::mem::replace(&mut is_resumed, true),
                 sabotage: None,
             };
-            lock(&board).rolling = None;
             let running = agent::run(&plan, clock, hooks);
+            let surface = Surface { plan: &plan, board: &board, tell: &tell };
             let turned = tokio::select! {
-                turned = self.turn(&plan, running, &turn, &board, clock, &mut hangup) => turned,
+                turned = self.turn(running, &turn, surface, clock, &mut hangup) => turned,
                 never = &mut obeying => match never {},
             };
             let over = match turned {
@@ -305,7 +367,7 @@ impl Watching {
                 }
             };
             match over {
-                // Credentials that are refused are found out when they are used.
+                // Its credentials are good; something of this machine may be missing, as a port.
                 Err(error)
                     if before.is_some()
                         && !stop.is_cancelled()
@@ -314,7 +376,8 @@ impl Watching {
                     let Some((known, earlier)) = before.take() else { break Err(error) };
                     take_back(&board, &error.to_string());
                     self.rejected = Some(std::mem::replace(&mut self.scenario, known));
-                    plan = earlier;
+                    // Of a scenario that was planned before.
+                    plan = self.source.plan(&self.scenario).unwrap_or(earlier);
                 }
                 over => break over,
             }
@@ -322,6 +385,9 @@ impl Watching {
         serving.cancel();
         // Its panic, if it did, is known already.
         let _ = server.await;
+        drop(tell);
+        // So is that of whoever shows.
+        let _ = painting.join();
         match over {
             Err(_) if stop.is_cancelled() => Ok(None),
             Err(error) => Err(Stop::new(Exit::from(&error), error)),
@@ -332,48 +398,62 @@ impl Watching {
     /// What is called with each second.
     fn observe(
         &self,
-        board: &SharedBoard,
-        metrics: &Arc<watch::Sender<Arc<str>>>,
-        length: Duration,
+        tell: &Sender<Told>,
         clock: Clock,
     ) -> impl FnMut(&Account, Option<&Second>) + Send + 'static {
-        let (board, metrics) = (Arc::clone(board), Arc::clone(metrics));
+        let tell = tell.clone();
         let mut progress = Progress::new(None, clock, self.quiet);
         move |account, second| {
             progress.show(account, clock.now());
-            let page = lock(&board).note(length, account, second);
-            metrics.send_replace(page.into());
+            // It listens as long as anybody may tell it something, unless it panicked.
+            let _ = tell.send(match second {
+                None => Told::Begin(Box::new(account.begin().clone())),
+                Some(second) => Told::Second(Box::new(second.clone())),
+            });
         }
     }
 
     /// Goes on until the run ends, or must end for the scenario is another one.
     async fn turn(
         &mut self,
-        plan: &Plan,
         running: impl Future<Output = Result<agent::Finished, RunError>>,
         turn: &CancellationToken,
-        board: &SharedBoard,
+        surface: Surface<'_>,
         clock: Clock,
         hangup: &mut Signal,
     ) -> Turn {
         let mut running = pin!(running);
         let mut look = tokio::time::interval(LOOK_PERIOD);
-        let mut other = None;
+        let (mut other, mut trial) = (None, None);
         loop {
             let asked = tokio::select! {
                 over = &mut running => return match other {
-                    Some(other) if over.is_ok() && !panicked(&over) => Turn::Other(other),
+                    Some(other) if has_turned(&over) => Turn::Other(other),
                     _ => Turn::Over(Box::new(over)),
                 },
+                (tried, changed) = outcome(&mut trial) => {
+                    trial = None;
+                    match tried {
+                        Ok(()) => {
+                            other = Some(changed);
+                            turn.cancel();
+                        }
+                        Err(error) => {
+                            take_back(surface.board, &error.to_string());
+                            self.rejected = Some(changed.0);
+                        }
+                    }
+                    continue;
+                }
                 _ = hangup.recv() => true,
                 _ = look.tick() => false,
             };
             self.web.look();
             if other.is_none()
-                && let Some(changed) = self.look(plan, board, clock, asked)
+                && trial.is_none()
+                && let Some(changed) = self.look(surface, clock, asked)
             {
-                other = Some(Box::new(changed));
-                turn.cancel();
+                trial = Some(try_out(Box::new(changed), clock));
             }
         }
     }
@@ -382,8 +462,7 @@ impl Watching {
     /// takes another account is returned.
     fn look(
         &mut self,
-        plan: &Plan,
-        board: &SharedBoard,
+        Surface { plan, board, tell }: Surface<'_>,
         clock: Clock,
         asked: bool,
     ) -> Option<(Scenario, Plan)> {
@@ -398,16 +477,17 @@ impl Watching {
                 return None;
             }
         };
-        if self.rejected.as_ref() == Some(&read) && !asked {
+        let is_rejected = self.rejected.as_ref() == Some(&read);
+        if is_rejected && !asked {
             return None;
         }
+        self.rejected = None;
         let is_known = read == self.scenario;
         if is_known && !asked && lock(board).taken.error.is_none() {
             return None;
         }
         let taken = Taken { at: clock.wall_now(), again: true, error: None };
-        let mut board = lock(board);
-        board.taken = taken;
+        lock(board).taken = taken;
         if is_known {
             tracing::info!("the scenario is as it was");
             return None;
@@ -425,26 +505,57 @@ impl Watching {
             ..self.scenario.clone()
         };
         if read != in_place {
-            drop(board);
             warn(&read, &planned);
             return Some((read, planned));
         }
-        if let Some(rolling) = &mut board.rolling {
-            // The run and its seed are those that are watched.
-            let mut settings = planned.settings.clone();
-            if let Some(seed) = settings.pointer_mut("/scenario/seed") {
-                *seed = plan.seed.into();
-            }
-            rolling.require(&planned.requirements, &settings);
+        // The run and its seed are those that are watched.
+        let mut settings = planned.settings.clone();
+        if let Some(seed) = settings.pointer_mut("/scenario/seed") {
+            *seed = plan.seed.into();
         }
+        // As in `observe`.
+        let _ = tell.send(Told::Require(Box::new((planned.requirements, settings))));
         tracing::info!("the scenario's limits are others now");
         self.scenario = read;
         None
     }
 }
 
-fn panicked(over: &Result<agent::Finished, RunError>) -> bool {
-    over.as_ref().is_ok_and(|finished| finished.panicked.is_some())
+/// A scenario with its plan, and whether its credentials are good, while that is found out.
+type Trial = Pin<Box<dyn Future<Output = (Result<(), RunError>, Box<(Scenario, Plan)>)>>>;
+
+/// Tries one connection of another scenario: what is watched is not ended for one that cannot be.
+fn try_out(changed: Box<(Scenario, Plan)>, clock: Clock) -> Trial {
+    Box::pin(async move {
+        let tried = agent::connect(&changed.1.with_one_connection(), clock).await;
+        (tried, changed)
+    })
+}
+
+/// What comes of a trial, if there is one.
+async fn outcome(trial: &mut Option<Trial>) -> (Result<(), RunError>, Box<(Scenario, Plan)>) {
+    match trial {
+        Some(trial) => trial.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a run ended because it was to, be it before its first event.
+fn has_turned(over: &Result<agent::Finished, RunError>) -> bool {
+    match over {
+        Ok(finished) => finished.panicked.is_none(),
+        Err(error) => matches!(error, RunError::Start(StartError::Stopped)),
+    }
+}
+
+/// The meter of a run, which goes on with what earlier ones have used up.
+fn measure_on(metering: &mut Option<SharedMeter>, meter: Meter) -> SharedMeter {
+    let known = metering.get_or_insert_with(|| Arc::new(Mutex::new(meter.clone())));
+    {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = meter.after(&known);
+    }
+    Arc::clone(known)
 }
 
 /// Goes on with the scenario as it was before.

@@ -92,8 +92,9 @@ pub struct Disconnect {
     /// The last instant at which the connection was known to be alive. `None` if it was never
     /// established.
     pub last_heard: Option<RunTime>,
-    /// Whether the session gave up for good: it was stopped, or the cluster would refuse it again.
-    /// After a close with 4000 it would not over TLS ([`super::close::retry`]).
+    /// Whether it is over for good: the session was stopped, or the cluster would refuse it again,
+    /// and a client would give up. After a close with 4000 it would not over TLS
+    /// ([`super::close::retry`]).
     pub gave_up: bool,
 }
 
@@ -659,13 +660,10 @@ impl Session {
         self.recycling = false;
         // Frames queued for a socket that is gone must not go out on the next one.
         self.actions.retain(|action| *action == Action::Close);
-        let is_refused = matches!(retry, Retry::Never | Retry::WithTls);
+        let gave_up = matches!(retry, Retry::Never | Retry::WithTls);
         let comes_back = self.config.retries_refused_after.filter(|_| cause != Cause::Agent);
-        let gave_up = is_refused && comes_back.is_none();
         self.state = if gave_up {
-            State::Idle
-        } else if let Some(after) = comes_back.filter(|_| is_refused) {
-            State::Waiting { until: now.after(after) }
+            comes_back.map_or(State::Idle, |after| State::Waiting { until: now.after(after) })
         } else {
             let at_once = retry == Retry::AtOnce && self.failures < AT_ONCE_MAX;
             let wait = if at_once { Duration::ZERO } else { self.backoff() };

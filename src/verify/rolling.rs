@@ -15,15 +15,18 @@ use super::record::{Begin, Second};
 
 /// Parts of a window.
 const PARTS: u32 = 10;
+/// For how long a part that has ended learns of taints and witnesses that come to light later.
+const LEARNS_FOR: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Rolling {
     window: Duration,
-    /// The parts that have ended, but for the last: as one.
-    settled: Option<Account>,
     /// The parts that have ended, in order.
     ended: VecDeque<Account>,
+    /// Those of them that learn nothing any more, as one, and how many they are.
+    settled: Option<Account>,
+    settled_parts: usize,
     current: Account,
     /// When the current one began.
     since: RunTime,
@@ -32,16 +35,17 @@ pub struct Rolling {
 impl Rolling {
     /// A window of this length over a run that begins so.
     pub fn new(begin: Begin, window: Duration) -> Self {
-        let (settled, ended, current) = (None, VecDeque::new(), Account::new(begin));
-        Self { window, settled, ended, current, since: RunTime::ZERO }
+        let (ended, settled, current) = (VecDeque::new(), None, Account::new(begin));
+        Self { window, ended, settled, settled_parts: 0, current, since: RunTime::ZERO }
     }
 
     /// Adds a second.
     pub fn apply(&mut self, second: &Second) {
-        if let Some(last) = self.ended.back_mut() {
-            last.learn(second);
+        for part in self.ended.iter_mut().skip(self.settled_parts) {
+            part.learn(second);
         }
         self.current.apply(second);
+        self.current.forget_incidents();
         if let Some(begun) = second.begun {
             self.since = begun;
         }
@@ -53,7 +57,8 @@ impl Rolling {
 
     /// What lies within the window, as the account of a run that began and ends with it.
     pub fn account(&self) -> Account {
-        let mut parts = self.settled.iter().chain(self.ended.back()).chain([&self.current]);
+        let recent = self.ended.iter().skip(self.settled_parts);
+        let mut parts = self.settled.iter().chain(recent).chain([&self.current]);
         let mut joined = parts.next().unwrap_or(&self.current).clone();
         parts.for_each(|part| joined.join(part));
         joined
@@ -84,7 +89,9 @@ impl Rolling {
         while covers(self.ended.get(1)) {
             self.ended.pop_front();
         }
-        let mut settled = self.ended.iter().take(self.ended.len().saturating_sub(1));
+        let learns = |part: &&Account| now.since(part.at()) < LEARNS_FOR;
+        self.settled_parts = self.ended.iter().take_while(|part| !learns(part)).count();
+        let mut settled = self.ended.iter().take(self.settled_parts);
         self.settled = settled.next().cloned().map(|mut joined| {
             settled.for_each(|part| joined.join(part));
             joined

@@ -37,8 +37,17 @@ impl Door {
         Self::for_so_many(target, usize::MAX)
     }
 
+    /// One that lets so many through, who stay, and nobody after them.
+    pub fn for_the_first(target: String, many: usize) -> Self {
+        Self::counting(target, many, false)
+    }
+
     /// One that lets so many through; at the next one, everybody is thrown out, and it is shut.
     pub fn for_so_many(target: String, many: usize) -> Self {
+        Self::counting(target, many, true)
+    }
+
+    fn counting(target: String, many: usize, throws_out: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
@@ -48,7 +57,9 @@ impl Door {
                 let (client, mut state) = (client.unwrap(), shared.lock().unwrap());
                 if before == many {
                     state.is_shut = true;
-                    state.throw_out();
+                    if throws_out {
+                        state.throw_out();
+                    }
                 }
                 if state.is_shut {
                     continue;

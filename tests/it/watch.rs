@@ -186,6 +186,14 @@ fn what_new_does_wrong_is_an_alarm_and_its_limits_are_taken_while_it_goes_on() {
     let reload = json(address, "/api/live")["reload"].clone();
     assert!(reload["error"].as_str().unwrap().contains("duplicats_max"), "{reload}");
 
+    // Neither is one whose credentials are refused: what is watched goes on, and is not begun anew.
+    folder.write("scenario.toml", &lenient.replace("${PC_NEW_SECRET}", "no-such-secret"));
+    running.signal(Signal::HUP);
+    running.line("clusters.new.app_id, .key and .secret");
+    let page = running.page(|_| true);
+    assert!(is_stale(&page) && is_verdict("GO")(&page));
+    assert_eq!(json(address, "/api/verdict")["run"], run);
+
     // Another rate is another account; nothing goes dark in between.
     folder.write("scenario.toml", &lenient.replace("rate = 160.0", "rate = 150.0"));
     running.signal(Signal::HUP);
@@ -234,6 +242,30 @@ fn a_watch_starts_while_both_clusters_are_dead_and_is_never_go_until_they_live()
     });
     doors.revive();
     running.page(&is_go);
+    running.signal(Signal::TERM);
+    running.finish().assert_code(0);
+}
+
+#[test]
+fn a_witness_that_is_never_let_in_keeps_go_away() {
+    let (folder, clusters) = (Folder::new(), Clusters::start());
+    let mut endpoint = clusters.pair.endpoint(ClusterRole::New);
+    // Of four witnesses and the one for the controls, three are let in: some witness never is.
+    let door = Door::for_the_first(endpoint.ws_url.split("://").nth(1).unwrap().to_owned(), 3);
+    endpoint.ws_url = format!("ws://{}", door.address());
+    let text = clusters.scenario(&[("witnesses", "4")]);
+    let text = text.replace(&clusters.sections[1], &section(ClusterRole::New, &endpoint, None));
+    let path = folder.write("scenario.toml", &text);
+    let _turn = turn();
+    let (mut running, address) = watch(&clusters, &path, &[]);
+    let trials = r#"check_observed{check="evidence",cluster="new"}"#;
+    let is_go = is_verdict("GO");
+    running.page(|page| {
+        assert!(!is_go(page), "GO with a witness that nobody lets in");
+        value(page, trials) > 400.0
+    });
+    let live = json(address, "/api/live");
+    assert!(live["clusters"]["new"]["connections"]["blind_witnesses"].as_u64() > Some(0), "{live}");
     running.signal(Signal::TERM);
     running.finish().assert_code(0);
 }

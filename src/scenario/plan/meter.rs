@@ -25,15 +25,23 @@ pub struct Meter {
     day: u64,
     /// Messages billed to each app in it.
     used: u64,
-    /// When the next event may be published.
-    next: Duration,
+    /// When something was last published, and how long it takes until the next event may be.
+    last: Duration,
+    spared: Duration,
 }
 
 impl Meter {
     /// Nothing is used up yet.
     pub const fn new(per_app_max: u64, together_max: u64, apps: u64, per_event: u64) -> Self {
-        let (day, used, next) = (0, 0, Duration::ZERO);
-        Self { per_app_max, together_max, apps, per_event, day, used, next }
+        let (day, used, last, spared) = (0, 0, Duration::ZERO, Duration::ZERO);
+        Self { per_app_max, together_max, apps, per_event, day, used, last, spared }
+    }
+
+    /// This one, of which so much is used up already as of `earlier`.
+    #[must_use]
+    pub const fn after(self, earlier: &Self) -> Self {
+        let Self { day, used, last, spared, .. } = *earlier;
+        Self { day, used, last, spared, ..self }
     }
 
     /// Counts `messages` that are billed to each app beside events.
@@ -45,11 +53,11 @@ impl Meter {
     /// Counts events that are published at `now`.
     pub fn publish(&mut self, events: u64, now: Duration) {
         self.add(events.saturating_mul(self.per_event), now);
-        self.next = now;
+        (self.last, self.spared) = (now, Duration::ZERO);
         if self.used().most() >= SPARING_FROM && self.left() > 0 {
             // As many as are left, evenly; those that were published together have waited together.
             let (rest, share) = (self.rest(now), (events * self.per_event) as f64);
-            self.next += rest.mul_f64(share / self.left() as f64).min(rest);
+            self.spared = rest.mul_f64(share / self.left() as f64).min(rest);
         }
     }
 
@@ -59,7 +67,8 @@ impl Meter {
         if self.left() < self.per_event {
             return self.rest(now);
         }
-        self.next.saturating_sub(now)
+        // A clock that was set back makes nobody wait for as long as that.
+        (self.last + self.spared).saturating_sub(now).min(self.spared)
     }
 
     /// How much is used up.
@@ -91,7 +100,7 @@ impl Meter {
         let day = now.as_secs() / DAY.as_secs();
         if day != self.day {
             (self.day, self.used) = (day, 0);
-            self.next = self.next.min(now);
+            self.spared = Duration::ZERO;
         }
     }
 }
@@ -142,6 +151,19 @@ mod tests {
         assert_eq!(meter.used(), BudgetUsed::default());
         meter.publish(1, DAY);
         assert_eq!(meter.used(), BudgetUsed { per_app: 0.005, together: 0.1 });
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up_and_another_plan_starts_with_what_is_used() {
+        let mut meter = Meter::new(1_000, u64::MAX, 1, 1);
+        meter.publish(100, NOON);
+        assert_eq!(meter.wait(NOON - Duration::from_secs(1_800)), Duration::ZERO);
+        meter.publish(850, NOON);
+        let spared = meter.wait(NOON);
+        assert!(spared > Duration::ZERO);
+        assert_eq!(meter.wait(NOON - Duration::from_secs(1_800)), spared);
+        let other = Meter::new(2_000, u64::MAX, 1, 1).after(&meter);
+        assert_eq!(other.used().most(), 0.475);
     }
 
     #[test]

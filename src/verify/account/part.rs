@@ -82,6 +82,7 @@ impl Account {
         self.figures.events.covered_since = later.figures.events.covered_since;
         self.figures.events.covered_until = later.figures.events.covered_until;
         self.figures.is_ended = later.figures.is_ended;
+        self.figures.unwatched.clone_from(&later.figures.unwatched);
         for (role, under_way, told) in began {
             let mine = self.figures.clusters.get_mut(&role);
             if let Some((mine, later)) = mine.zip(later.figures.clusters.get(&role)) {
@@ -150,7 +151,7 @@ impl Account {
     }
 
     /// Keeps the newest incidents, as many as there is room for.
-    fn forget_incidents(&mut self) {
+    pub(in crate::verify) fn forget_incidents(&mut self) {
         let beyond = self.incidents.len().saturating_sub(INCIDENTS_MAX);
         self.incidents.drain(..beyond);
         self.incidents_before += beyond;

@@ -395,7 +395,7 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
     if let Some(used) = figures.budget_used {
         findings.push(asked.finding("budget", None, budget::check(used)));
     }
-    findings.push(asked.finding("instrument", None, instrument::check(figures, &asked.limits)));
+    findings.push(asked.finding("instrument", None, instrument::check(figures, asked)));
     findings
 }
 

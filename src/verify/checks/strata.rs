@@ -16,7 +16,13 @@ pub(super) fn check(figures: &Figures, cluster: &ClusterFigures, asked: &Require
         let of = |epoch| cluster.strata.get(&Stratum { epoch, ..**s }).copied().unwrap_or_default();
         if is_rolling { of(Epoch::First) + of(Epoch::Again) } else { of(s.epoch) }
     };
-    let arrived = |s: &&Stratum| cluster.obligations.get(s).map_or(0, |o| o.delivered + o.late);
+    let arrived = |s: &&Stratum| {
+        let of = |epoch| {
+            let of = cluster.obligations.get(&Stratum { epoch, ..**s });
+            of.map_or(0, |o| o.delivered + o.late)
+        };
+        if is_rolling { of(Epoch::First) + of(Epoch::Again) } else { of(s.epoch) }
+    };
     let planned = || figures.strata.iter().filter(|s| !is_rolling || s.epoch == Epoch::First);
     let untried: Vec<_> = planned().filter(|s| trials(s) == 0).collect();
     let silent: Vec<_> = match asked.phase {
