@@ -101,6 +101,7 @@ impl ClusterReport {
             pending: self.obligations.pending,
             // That is known of a run that goes on.
             overdue: 0,
+            unexplained: 0,
             under_way: UnderWay::default(),
             blind: self.blind.by_cause.iter().map(|(cause, of)| (*cause, open(of))).collect(),
             trials: ClusterTrials {

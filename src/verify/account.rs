@@ -516,6 +516,7 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         slot.arrived += obligations.delivered + obligations.late;
     }
     (figures.pending, figures.overdue) = (second.pending, second.overdue);
+    figures.unexplained = second.unexplained;
     for (stratum, latencies) in &second.latencies_by_stratum {
         cluster.latencies.entry(*stratum).or_default().add(latencies);
     }

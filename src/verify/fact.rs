@@ -52,6 +52,8 @@ pub struct WitnessReport {
     pub pending: u64,
     /// Those of them that are past their deadline.
     pub overdue: u64,
+    /// Those of these that no reconnect on purpose explains.
+    pub unexplained: u64,
     /// Bytes that its connections carried since its last report, TLS and framing included.
     pub traffic: Traffic,
 }

@@ -104,6 +104,8 @@ pub struct ClusterFigures {
     pub pending: u64,
     /// Those of them that are past their deadline.
     pub overdue: u64,
+    /// Those of these that no reconnect on purpose explains.
+    pub unexplained: u64,
     /// What was under way already when the time that these figures are of began: nothing, but in a
     /// part of a run.
     pub under_way: UnderWay,
@@ -252,6 +254,7 @@ impl ClusterFigures {
         }
         self.pending += other.pending;
         self.overdue += other.overdue;
+        self.unexplained += other.unexplained;
         add_all(&mut self.blind, &other.blind);
         self.trials.merge(&other.trials);
         add_all(&mut self.strata, &other.strata);

@@ -38,8 +38,8 @@ pub struct Gatherer {
     coverage: Coverage,
     /// Witnesses below this index are the first of their channels.
     first_witnesses: u32,
-    /// Open and overdue obligations of each witness, as last reported.
-    open: BTreeMap<(ClusterRole, WitnessIx), (u64, u64)>,
+    /// Open, overdue and unexplained obligations of each witness, as last reported.
+    open: BTreeMap<(ClusterRole, WitnessIx), (u64, u64, u64)>,
     places: Places,
     tainted: Tainted,
     vouched: RunTime,
@@ -92,7 +92,7 @@ impl Gatherer {
 
     /// Obligations open on all clusters, as the witnesses themselves last counted.
     pub fn pending(&self) -> u64 {
-        self.open.values().map(|(pending, _)| pending).sum()
+        self.open.values().map(|(pending, ..)| pending).sum()
     }
 
     /// Takes in a fact.
@@ -162,11 +162,12 @@ impl Gatherer {
         self.second.lapped += self.coverage.lapped() - lapped;
         for role in self.roles.clone() {
             let trials = self.coverage.trials(role);
-            let (pending, overdue) = self.open_of(role);
+            let (pending, overdue, unexplained) = self.open_of(role);
             let left_behind = self.left_behind.get(&role).copied();
             let strata = self.coverage.take_strata(role);
             let cluster = self.cluster(role);
             (cluster.trials, cluster.pending, cluster.overdue) = (trials, pending, overdue);
+            cluster.unexplained = unexplained;
             (cluster.strata, cluster.left_behind) = (strata, left_behind);
         }
         if let Some(mirror) = &mut self.mirror {
@@ -188,9 +189,9 @@ impl Gatherer {
         std::mem::take(&mut self.second)
     }
 
-    fn open_of(&self, role: ClusterRole) -> (u64, u64) {
+    fn open_of(&self, role: ClusterRole) -> (u64, u64, u64) {
         let mine = self.open.iter().filter(|((of, _), _)| *of == role);
-        mine.fold((0, 0), |sum, (_, open)| (sum.0 + open.0, sum.1 + open.1))
+        mine.fold((0, 0, 0), |sum, (_, open)| (sum.0 + open.0, sum.1 + open.1, sum.2 + open.2))
     }
 
     fn cluster(&mut self, role: ClusterRole) -> &mut ClusterSecond {
@@ -199,8 +200,8 @@ impl Gatherer {
 
     fn witness(&mut self, role: ClusterRole, report: WitnessReport) {
         self.coverage.handle_witness(role, &report);
-        let WitnessReport { witness, tally, pending, overdue, traffic, .. } = report;
-        self.open.insert((role, witness), (pending, overdue));
+        let WitnessReport { witness, tally, pending, overdue, unexplained, traffic, .. } = report;
+        self.open.insert((role, witness), (pending, overdue, unexplained));
         self.second.lapped += tally.lapped;
         self.second.incidents_dropped += tally.incidents_dropped;
         for incident in &tally.incidents {

@@ -159,6 +159,7 @@ pub struct Ledger {
     tally: Tally,
     shortfalls: Vec<(StreamIx, Seq, Shortfall)>,
     overdue: u64,
+    unexplained: u64,
 }
 
 impl Ledger {
@@ -192,6 +193,7 @@ impl Ledger {
             tally: Tally::default(),
             shortfalls: Vec::new(),
             overdue: 0,
+            unexplained: 0,
         }
     }
 
@@ -377,7 +379,7 @@ impl Ledger {
 
     /// Opens what the books show, and settles what can be settled at `now`.
     pub fn advance(&mut self, now: RunTime) {
-        self.overdue = 0;
+        (self.overdue, self.unexplained) = (0, 0);
         for stream in &mut self.streams {
             let Some(channel) = self.channels.get(stream.spec.channel) else { continue };
             if channel.confirmed.is_none() {
@@ -398,12 +400,13 @@ impl Ledger {
                     }
                     continue;
                 }
-                let late = stream
-                    .spec
-                    .book
-                    .read(Seq(seq))
-                    .is_some_and(|p| now > p.sent.after(self.config.deadline));
-                self.overdue += u64::from(late && entry.received.is_none());
+                let Some(sent) = stream.spec.book.read(Seq(seq)).map(|p| p.sent) else { continue };
+                let due = sent.after(self.config.deadline);
+                if now > due && entry.received.is_none() {
+                    self.overdue += 1;
+                    let is_ours = channel.blind_during(sent, due) == Some(BlindCause::Agent);
+                    self.unexplained += u64::from(!is_ours);
+                }
             }
             while stream.entries.len() > stream.spec.book.capacity() && stream.first < stream.cursor
             {
@@ -450,6 +453,7 @@ impl Ledger {
             shortfalls: std::mem::take(&mut self.shortfalls),
             pending: self.pending(),
             overdue: self.overdue,
+            unexplained: self.unexplained,
             traffic: Traffic::default(),
         }
     }

@@ -177,6 +177,9 @@ pub struct ClusterSecond {
     /// Those of them that are past their deadline: a state.
     #[serde(skip_serializing_if = "is_zero")]
     pub overdue: u64,
+    /// Those of these that no reconnect on purpose explains: a state.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unexplained: u64,
     /// From sending to receipt.
     pub latencies: Sparse,
     /// The same by stratum. It is shown while a run goes on and not recorded: nothing is judged by

@@ -171,6 +171,7 @@ impl ClusterFigures {
         Self {
             pending: self.pending,
             overdue: self.overdue,
+            unexplained: self.unexplained,
             under_way,
             blind: self.blind.clone(),
             rate_limit_used: self.rate_limit_used,
@@ -188,6 +189,7 @@ impl ClusterFigures {
     fn take_states(&mut self, later: &Self) {
         self.pending = later.pending;
         self.overdue = later.overdue;
+        self.unexplained = later.unexplained;
         self.blind.clone_from(&later.blind);
         // One that fired before has fired.
         self.controls.clone_from(&later.controls);

@@ -32,13 +32,13 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
     // Nobody shall be kept on a lossy old cluster because it is lossy.
     let (blind, overdue) = match (asked.phase, role) {
         (Phase::Cutover, ClusterRole::Old) => (0, 0),
-        _ => (blind, cluster.overdue),
+        _ => (blind, cluster.unexplained),
     };
     let unwatched = figures.unwatched.get(&role).copied().unwrap_or_default();
     let blinded = (blind, "witnesses cannot see, and nothing vouches for the cluster");
     let unwatched = (unwatched, "streams have no witness");
     let mut open = match is_rolling {
-        // Something always is under way; what is past its deadline may be lost.
+        // Something always is under way; what is past its deadline may be lost, unless we know why.
         true => vec![(overdue, "obligations overdue"), unwatched, blinded],
         false => vec![
             (cluster.pending, "obligations never settled"),

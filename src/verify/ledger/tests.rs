@@ -34,6 +34,7 @@ struct World {
     owed_from: Vec<(StreamIx, Seq)>,
     settled_below: [u64; 3],
     overdue: u64,
+    unexplained: u64,
 }
 
 impl World {
@@ -64,6 +65,7 @@ impl World {
             owed_from: Vec::new(),
             settled_below: [0; 3],
             overdue: 0,
+            unexplained: 0,
         }
     }
 
@@ -90,7 +92,7 @@ impl World {
             assert!(seq.0 > *below || *below == 0, "a stream never settles backwards");
             *below = seq.0;
         }
-        self.overdue = report.overdue;
+        (self.overdue, self.unexplained) = (report.overdue, report.unexplained);
         let all = self.sum.obligations();
         assert_eq!(all.total, all.settled() + self.ledger.pending(), "the books balance: {all:?}");
         let (latencies, delivered) = self

@@ -331,6 +331,19 @@ fn an_unsent_event_is_no_obligation() {
 }
 
 #[test]
+fn what_is_overdue_is_explained_by_a_reconnect_on_purpose_and_by_no_other() {
+    for (cause, unexplained) in [(BlindCause::Agent, 0), (BlindCause::Network, 1)] {
+        let mut world = World::new();
+        world.lose(ms(1_000), cause);
+        world.accepted(ms(1_010));
+        world.subscribe(0, ms(1_050));
+        let overdue = ms(1_010).after(DEADLINE + Duration::from_millis(10));
+        world.advance(overdue);
+        assert_eq!((world.overdue, world.unexplained), (1, unexplained), "{cause:?}");
+    }
+}
+
+#[test]
 fn obligations_begin_with_the_first_confirmation_of_their_channel() {
     let mut world = World::unsubscribed();
     world.accepted(ms(1_000));
