@@ -33,7 +33,7 @@ use crate::verify::verdict::Verdict;
 use super::live::{Progress, draw_key, listen_for_signals, obey, runtime};
 use super::output::{Judged, Sinks};
 use super::web::{self, Web};
-use super::{Stop, complain, load_scenario, new_run, plan_of, warn_of};
+use super::{Stop, complain, has_panicked, load_scenario, new_run, plan_of, warn_of};
 
 /// How often it is looked whether the scenario has changed.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
@@ -428,7 +428,7 @@ impl Watching {
         loop {
             let asked = tokio::select! {
                 over = &mut running => return match other {
-                    Some(other) if has_turned(&over) => Turn::Other(other),
+                    Some(other) if has_turned(&over) && !has_panicked() => Turn::Other(other),
                     _ => Turn::Over(Box::new(over)),
                 },
                 (tried, changed) = outcome(&mut trial) => {
@@ -448,6 +448,11 @@ impl Watching {
                 _ = hangup.recv() => true,
                 _ = look.tick() => false,
             };
+            if has_panicked() {
+                // Whoever shows may be gone: a verdict of before must not stand for one of now.
+                turn.cancel();
+                continue;
+            }
             self.web.look();
             if other.is_none()
                 && trial.is_none()
@@ -568,7 +573,7 @@ fn ended(board: &SharedBoard, finished: &agent::Finished) -> Ended {
     let shown = lock(board).shown.clone();
     let window = shown.map_or_else(|| Arc::new(finished.account.clone()), |shown| shown.window);
     let task = finished.panicked.map(agent::Task::as_str);
-    let task = task.or_else(|| super::has_panicked().then_some("background task"));
+    let task = task.or_else(|| has_panicked().then_some("background task"));
     let failed = task.map(|task| format!("its {task} panicked; please report this"));
     let end = End { at: finished.ended, failed, ..End::default() };
     Ended { window, end }
