@@ -240,16 +240,16 @@ impl Canvas {
 }
 
 /// What a watch serves beside its metrics.
-fn pages(board: &SharedBoard, length: Duration) -> WatchPages {
+fn pages(board: &SharedBoard, length: Duration, clock: Clock) -> WatchPages {
     // Nothing is rendered while the board is held.
-    let now = |render: fn(Shown, &Taken, Duration) -> String| -> Now {
+    let now = |render: fn(Shown, &Taken, Duration, Clock) -> String| -> Now {
         let board = Arc::clone(board);
         Arc::new(move || {
             let (shown, taken) = {
                 let board = lock(&board);
                 (board.shown.clone()?, board.taken.clone())
             };
-            Some(render(shown, &taken, length))
+            Some(render(shown, &taken, length, clock))
         })
     };
     let is_ready = {
@@ -258,12 +258,15 @@ fn pages(board: &SharedBoard, length: Duration) -> WatchPages {
     };
     WatchPages {
         is_ready,
-        verdict: now(|shown, _, length| VerdictNow::of(&shown.window, length).to_json()),
-        report: now(|shown, _, _| {
+        verdict: now(|shown, _, length, clock| {
+            let age = clock.now().since(shown.window.at());
+            VerdictNow::of(&shown.window, length, age).to_json()
+        }),
+        report: now(|shown, _, _, _| {
             let at = shown.window.at();
             Report::new(&shown.window, Some(&End { at, ..End::default() })).to_json()
         }),
-        live: now(|shown, taken, length| {
+        live: now(|shown, taken, length, _| {
             let Shown { window, course, started, ready } = shown;
             let at = taken.again.then(|| crate::report::time_of_day(taken.at));
             let reload = Reload { at, error: taken.error.clone() };
@@ -328,7 +331,7 @@ impl Watching {
             });
             page
         });
-        let watch = Some(pages(&board, length));
+        let watch = Some(pages(&board, length, clock));
         let served = serve::Pages { metrics, occupancy, watch };
         let server = self.web.serve(served, serving.clone()).await?;
         let (mut plan, mut before) = (plan, None);

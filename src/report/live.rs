@@ -26,6 +26,8 @@ const STEP: Duration = Duration::from_secs(15);
 const POINTS_MAX: usize = 240;
 /// Incidents that are kept, the newest.
 const INCIDENTS_MAX: usize = 100;
+/// For how long what was last added stands for now; seconds come about once a second.
+const CURRENT_FOR: Duration = Duration::from_secs(15);
 /// For how long an incident is shown.
 const INCIDENTS_FOR: Duration = Duration::from_secs(3_600);
 
@@ -179,10 +181,15 @@ pub struct VerdictNow {
 }
 
 impl VerdictNow {
-    /// Judges a window of this length.
-    pub fn of(window: &Account, length: Duration) -> Self {
+    /// Judges a window of this length, to which nothing was added for `age`. What is stale is never
+    /// GO.
+    pub fn of(window: &Account, length: Duration, age: Duration) -> Self {
         let begin = window.begin();
-        let (verdict, reasons, checks) = judge(window);
+        let (judged, mut reasons, checks) = judge(window);
+        let verdict = current(judged, age);
+        if verdict != judged {
+            reasons = vec![format!("nothing was added for {} s", age.as_secs())];
+        }
         Self {
             schema: SCHEMA,
             verdict,
@@ -201,6 +208,11 @@ impl VerdictNow {
     pub fn to_json(&self) -> String {
         super::json::pretty(self)
     }
+}
+
+/// What a verdict of so long ago stands for.
+fn current(verdict: Verdict, age: Duration) -> Verdict {
+    if verdict == Verdict::Go && age > CURRENT_FOR { Verdict::Inconclusive } else { verdict }
 }
 
 fn judge(window: &Account) -> (Verdict, Vec<String>, Vec<Finding>) {
@@ -448,5 +460,17 @@ fn series_cluster(step: &Step) -> SeriesCluster {
         p50: at(50),
         p90: at(90),
         p99: at(99),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_that_is_stale_is_never_go() {
+        let go = |seconds| current(Verdict::Go, Duration::from_secs(seconds));
+        assert_eq!([go(0), go(15), go(16)], [Verdict::Go, Verdict::Go, Verdict::Inconclusive]);
+        assert_eq!(current(Verdict::NoGo, Duration::from_secs(99)), Verdict::NoGo);
     }
 }
