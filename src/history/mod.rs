@@ -194,7 +194,7 @@ impl History {
             }
             schema::Found::Older => {}
         }
-        schema::share(&self.connection).map_err(|error| self.failed(error))?;
+        schema::share(&self.connection, BUSY_MAX).map_err(|error| self.failed(error))?;
         self.write(schema::migrate)
     }
 

@@ -1,6 +1,9 @@
 //! The tables, version by version. What is written here was released: a change is a new version.
 
-use rusqlite::{Connection, Transaction};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, Transaction};
 
 use crate::report::Report;
 
@@ -10,6 +13,8 @@ use super::insert_counts;
 pub(super) const VERSION: i64 = 2;
 /// Tells our files from other databases: `PCan`, as SQLite's `application_id`.
 const APPLICATION: i64 = 0x5043_616E;
+/// Between two attempts at what SQLite does not wait for itself.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Version 1: runs, each with its whole report. What is a plain column as well is there to be
 /// looked for, and to be shown should the report be of a form that is not known any more.
@@ -76,8 +81,26 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Found> {
 
 /// Lets several processes use the file at once: who reads does not wait for who writes. SQLite
 /// remembers it with the file. Where it cannot be, on some network drives, they wait.
-pub(super) fn share(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
+///
+/// # Errors
+/// Others have used the file for all of `max`.
+pub(super) fn share(connection: &Connection, max: Duration) -> rusqlite::Result<()> {
+    // SQLite takes a lock for reading first, and rather than wait with that in its hand, as two
+    // might for each other for ever, it gives up at once.
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error) if is_busy(&error) && waited < max => {
+                thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            shared => return shared,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// Brings the tables to the present version, whichever they have, and be it that.
