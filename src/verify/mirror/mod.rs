@@ -38,8 +38,8 @@ const ORDERED_MAX: usize = 64;
 /// Events closer than this have no order: an application that publishes from several processes
 /// makes none.
 const ORDER_GAP: Duration = Duration::from_millis(250);
-/// Windows for which an id is remembered after its last pair: a copy that comes within them is a
-/// further one, and no event of its own.
+/// Windows for which an id is remembered after its last pair or accusation: a copy that comes within
+/// them is a further one, and no event of its own.
 const REMEMBERED_WINDOWS: u32 = 6;
 
 /// Contents of one id that are remembered on each cluster.
@@ -131,9 +131,9 @@ struct Open {
 struct Known {
     /// Copies without a match, in the order of their coming.
     open: Both<VecDeque<Open>>,
-    /// When the later copy of the last pair came.
-    paired: Option<RunTime>,
-    /// What each cluster carried in pairs, lately.
+    /// When the last copy came that was paired or accused.
+    settled: Option<RunTime>,
+    /// What each cluster carried in those, lately.
     carried: Both<VecDeque<Digest>>,
 }
 
@@ -181,14 +181,16 @@ impl Known {
 
     /// Remembers a pair.
     fn note_pair(&mut self, pair: &Both<Open>) {
-        let later = pair.old.at.max(pair.new.at);
-        self.paired = Some(later.max(self.paired.unwrap_or_default()));
-        for role in ClusterRole::ALL {
-            let carried = self.carried.of(role);
-            carried.push_back(pair.get(role).content);
-            if carried.len() > CONTENTS_MAX {
-                carried.pop_front();
-            }
+        ClusterRole::ALL.into_iter().for_each(|role| self.note_carried(role, *pair.get(role)));
+    }
+
+    /// Remembers what a cluster carried.
+    fn note_carried(&mut self, role: ClusterRole, open: Open) {
+        self.settled = Some(open.at.max(self.settled.unwrap_or_default()));
+        let carried = self.carried.of(role);
+        carried.push_back(open.content);
+        if carried.len() > CONTENTS_MAX {
+            carried.pop_front();
         }
     }
 
@@ -500,6 +502,7 @@ impl Mirror {
             ClusterRole::Old => (Outcome::OnlyOnOld, ClusterRole::New),
             ClusterRole::New => (Outcome::OnlyOnNew, ClusterRole::Old),
         };
+        known.note_carried(role, this);
         self.report.note(name, &key.2, outcome, Some(cluster), this.at);
     }
 
@@ -511,10 +514,10 @@ impl Mirror {
         if known.has_open() {
             return;
         }
-        match known.paired.filter(|_| key.0) {
-            Some(paired) => {
+        match known.settled.filter(|_| key.0) {
+            Some(settled) => {
                 let forget = Due::Forget { channel: Arc::clone(name), key: key.clone() };
-                self.note_due(paired.after(remembered), forget);
+                self.note_due(settled.after(remembered), forget);
             }
             None => {
                 channel.known.remove(key);
@@ -527,8 +530,8 @@ impl Mirror {
         let remembered = REMEMBERED_WINDOWS * self.rules.window;
         let Some(channel) = self.channels.get_mut(name) else { return };
         let Some(known) = channel.known.get(key) else { return };
-        // Whatever is open, or was paired since, has noted when to look again.
-        let is_over = known.paired.is_none_or(|paired| paired.after(remembered) < now);
+        // Whatever is open, or was settled since, has noted when to look again.
+        let is_over = known.settled.is_none_or(|settled| settled.after(remembered) < now);
         if !known.has_open() && is_over {
             channel.known.remove(key);
             self.kept -= 1;
