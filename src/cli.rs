@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
+use uuid::Uuid;
 
 use crate::agent::Task;
+use crate::model::Shard;
 use crate::model::fault::Fault;
 use crate::verify::parity::{Probe, Row};
 
@@ -206,6 +208,13 @@ pub struct RunArgs {
     /// What changes the scenario.
     #[command(flatten)]
     pub overrides: OverrideArgs,
+    /// Which part of it is this process's.
+    #[command(flatten)]
+    pub fleet: FleetArgs,
+    /// The id of the run, where several processes do it together: any UUID that is the same for all
+    /// of them, and for no other run
+    #[arg(long, value_name = "UUID", env = "PUSHER_CANARY_RUN", hide_env_values = true)]
+    pub run: Option<Uuid>,
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -215,6 +224,21 @@ pub struct RunArgs {
     /// What it leaves for Prometheus.
     #[command(flatten)]
     pub leave: LeaveArgs,
+}
+
+/// Which part of a run is this process's, where several do it together.
+#[derive(Clone, Debug, Args)]
+pub struct FleetArgs {
+    /// Take only this part of the channels, and of the rate: 0/4 is the first of four
+    #[arg(long, value_name = "I/N", conflicts_with = "shards")]
+    pub shard: Option<Shard>,
+    /// The same, of so many parts the one that JOB_COMPLETION_INDEX names, as Kubernetes sets it
+    /// for each pod of an Indexed Job
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u32>,
+    /// Where this process is, for metrics and the report
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub region: String,
 }
 
 /// What a run leaves for Prometheus.
@@ -269,6 +293,9 @@ pub struct WatchArgs {
     /// Seed of everything random, instead of the scenario's or a new one
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Which part of it is this process's.
+    #[command(flatten)]
+    pub fleet: FleetArgs,
     /// Serve the page, /metrics, /api/verdict and more on this address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9184")]
     pub listen: SocketAddr,
@@ -316,8 +343,20 @@ pub struct RecordArgs {
 #[derive(Debug, Args)]
 pub struct GateArgs {
     /// A finished run: its report as JSON, or its journal; repeatable
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", required_unless_present = "prometheus", num_args = 1..)]
     pub report: Vec<PathBuf>,
+    /// Judge the agents that did one run together, by what this Prometheus scraped of them last,
+    /// such as http://127.0.0.1:9090
+    #[arg(long, value_name = "URL", requires = "agents")]
+    #[arg(conflicts_with_all = ["report", "exclude", "no_history", "history"])]
+    pub prometheus: Option<Url>,
+    /// How many agents there must be
+    #[arg(long, value_name = "N", requires = "prometheus")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub agents: Option<u16>,
+    /// Which run they did, where Prometheus knows several
+    #[arg(long, value_name = "UUID", requires = "prometheus")]
+    pub run: Option<Uuid>,
     /// Runs that ended longer ago are stale, and prove nothing of today
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[arg(default_value = "24h")]

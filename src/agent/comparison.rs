@@ -12,7 +12,7 @@ use crate::net::tls;
 use crate::probes::endpoints::{Endpoint, Endpoints};
 use crate::probes::webhooks::{self, Arrived};
 use crate::probes::{self, Site};
-use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Plan};
+use crate::scenario::plan::{ClusterPlan, Plan};
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::parity::{Probe, Reading, Row};
 
@@ -116,5 +116,5 @@ pub(super) fn site(
 /// What the names of a run's sacrificial channels on a cluster have behind the prefix of their
 /// kind.
 pub(super) fn sacrificial_tail(plan: &Plan, role: ClusterRole) -> String {
-    format!("{CHANNEL_PREFIX}{}-parity-{}", plan.run.short(), role.as_str())
+    format!("{}parity-{}", plan.channel_stem(), role.as_str())
 }

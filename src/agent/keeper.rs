@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Permit;
 
 use crate::model::{ChannelKind, ClusterRole, RunTime};
 use crate::pusher::rest::Listed;
-use crate::scenario::plan::{CHANNEL_PREFIX, Plan, is_of_a_canary};
+use crate::scenario::plan::{Plan, is_of_a_canary};
 use crate::verify::fact::Fact;
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::webhook::{Listing, Moment, Occupied, Presence, Refusal, Told, WebhookSecond};
@@ -71,7 +71,7 @@ impl Keeper {
         let occupied = Occupied::new(roles, webhooks.lost_after);
         let kept = Mutex::new(Kept { occupied, pending: BTreeMap::new() });
         let redacts = webhooks.redact_channels.then(|| Identifier::new(digest_key, None));
-        let own = format!("{CHANNEL_PREFIX}{}-", plan.run.short());
+        let own = plan.channel_stem();
         Some(Arc::new(Self { kept, redacts, own }))
     }
 

@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
 use crate::net::http::Connection;
 use crate::net::tls::TlsError;
-use crate::scenario::plan::{CHANNEL_PREFIX, ClusterPlan, Meter, Plan, SamplePlan};
+use crate::scenario::plan::{ClusterPlan, Meter, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
@@ -428,7 +428,7 @@ where
 
 /// States what the clusters still show of the run when its connections are closed.
 async fn state_left_behind(plan: &Plan, wires: &[Arc<Wire>], facts: &mpsc::Sender<Fact>) {
-    let tail = format!("{CHANNEL_PREFIX}{}", plan.run.short());
+    let tail = plan.channel_stem();
     let own = [&plan.controls.channel, &plan.controls.refused].map(|channel| channel.kind());
     // Probes are on channels of these kinds.
     let probed = plan.parity.iter().flat_map(|_| {

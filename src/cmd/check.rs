@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::agent::{self, vitals};
 pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
-use crate::model::{ChannelKind, Clock};
+use crate::model::{ChannelKind, Clock, Member};
 use crate::scenario::file::Clusters;
 use crate::scenario::plan::{HandoverPlan, MoverPlan, Plan, SamplePlan};
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
@@ -17,7 +17,7 @@ use super::{Stop, make_plan, new_run, print, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
-    let plan = make_plan(&scenario, &args.overrides, new_run())?;
+    let plan = make_plan(&scenario, &args.overrides, (new_run(), Member::default()))?;
     agent::check_receiver(&plan).map_err(|error| Stop::new(Exit::from(&error), error))?;
     let mut text = String::new();
     // Writing to a String cannot fail.

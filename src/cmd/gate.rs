@@ -1,30 +1,46 @@
-//! `gate`: judges finished runs together.
+//! `gate`: judges finished runs together, or the agents that did one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use url::Url;
+use uuid::Uuid;
 
 pub(super) use crate::cli::GateArgs as Args;
 use crate::exit::Exit;
 use crate::history::StoredRun;
 use crate::journal;
-use crate::model::Clock;
+use crate::metrics::prometheus::{self, Series};
+use crate::metrics::{agents, table};
+use crate::model::{Clock, RunId};
+use crate::pusher::rest::Request;
 use crate::report::{Pool, PoolError, Report, Rules, Source};
+use crate::verify::fleet;
 
 use super::Stop;
 use super::history;
+use super::live::runtime;
 use super::output::{Judged, Sinks};
+use super::remote::{Remote, Unanswered};
 
 /// Longest publishing time of a run, and what comes on top of it.
 const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Whoever looked within this time has looked, however short a time runs count.
 const LOOKS_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+/// Bytes of an answer of Prometheus: a day of one series of each of a hundred agents, scraped every
+/// five seconds.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let history = if args.no_history { None } else { history::known(args.history.as_deref()) };
     let read: Vec<_> = args.report.iter().chain(&history).map(PathBuf::as_path).collect();
     let mut sinks = Sinks::open(&args.output, &[], &read)?;
     // Whoever looks at a form without the exit code must not see what an earlier gate said.
-    let pool = judge(args).inspect_err(|_| sinks.clear())?;
+    let pool = match &args.prometheus {
+        Some(prometheus) => judge_fleet(prometheus, args),
+        None => judge(args),
+    };
+    let pool = pool.inspect_err(|_| sinks.clear())?;
     sinks.write(&Judged::Runs(&pool))?;
     Ok(pool.verdict.into())
 }
@@ -61,12 +77,102 @@ fn judge(args: &Args) -> Result<Pool, Stop> {
         let exit = match error {
             PoolError::Nothing
             | PoolError::OtherScenario(..)
+            | PoolError::Part(..)
             | PoolError::NoSuchRun(_)
             | PoolError::Ambiguous(_) => Exit::Usage,
             PoolError::Contradiction(..) | PoolError::Histogram(..) => Exit::Inconclusive,
         };
         Stop::new(exit, error)
     })
+}
+
+/// The agents of one run, as Prometheus scraped them last.
+fn judge_fleet(prometheus: &Url, args: &Args) -> Result<Pool, Stop> {
+    let remote = Remote::new("--prometheus", prometheus, "http://127.0.0.1:9090")?;
+    let clock = Clock::start();
+    let now = clock.wall_now();
+    // One that is stale is named as that, and so is one that was killed before the others ended.
+    let within = args.max_age * 2;
+    let agents = runtime()?.block_on(async {
+        let infos = ask(&remote, &prometheus::ask_range(&info_name(), within, now), clock).await?;
+        let infos = of_one_run(infos, args.run, &remote)?;
+        let own = table::RUN_INFO.labels;
+        let mut agents = Vec::new();
+        for info in infos {
+            let asked = prometheus::ask_target(table::PREFIX, &info.target(own), info.at);
+            let series = ask(&remote, &asked, clock).await?;
+            let agent = agents::read(&info, &series).map_err(|why| {
+                let instance = info.labels.get("instance").map_or("an agent", String::as_str);
+                let message =
+                    format!("{}: {instance}: {why}; nothing is concluded from it", remote.shown());
+                Stop::new(Exit::Inconclusive, message)
+            })?;
+            agents.push(agent);
+        }
+        Ok::<_, Stop>(agents)
+    })?;
+    let rules = fleet::Rules {
+        now,
+        max_age: args.max_age,
+        agents: args.agents.map_or(0, usize::from),
+        rehearsals_count: args.rehearsals,
+    };
+    Pool::of_fleet(&agents, &rules).map_err(|error| Stop::new(Exit::Inconclusive, error))
+}
+
+fn info_name() -> String {
+    format!("{}{}", table::PREFIX, table::RUN_INFO.name)
+}
+
+async fn ask(remote: &Remote, target: &str, clock: Clock) -> Result<Vec<Series>, Stop> {
+    let answer = remote.ask(Request::get(target), ANSWER_BYTES_MAX, clock).await;
+    let answer = answer.map_err(|Unanswered { status, why }| {
+        // It knows who asks, or does not want to.
+        let exit = match status {
+            Some(401 | 403 | 404) => Exit::Usage,
+            _ => Exit::Inconclusive,
+        };
+        Stop::new(exit, format!("--prometheus: {why}"))
+    })?;
+    prometheus::read(&answer).map_err(|why| {
+        Stop::new(Exit::Inconclusive, format!("--prometheus: {}: {why}", remote.shown()))
+    })
+}
+
+/// The agents of the run that was named, or of the only one that several did.
+fn of_one_run(
+    infos: Vec<Series>,
+    named: Option<Uuid>,
+    remote: &Remote,
+) -> Result<Vec<Series>, Stop> {
+    let mut runs: Vec<_> =
+        infos.iter().filter(|info| agents::has_others(info)).filter_map(agents::run_of).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    let run = match (named.map(RunId), runs.as_slice()) {
+        (Some(run), _) => run,
+        (None, [run]) => *run,
+        (None, []) => {
+            let message = format!("{} knows no run that several agents did", remote.shown());
+            return Err(Stop::new(Exit::Inconclusive, message));
+        }
+        (None, several) => {
+            let shown: Vec<_> = several.iter().map(RunId::to_string).collect();
+            let message = format!(
+                "{} knows several runs that agents did together: name one with --run: {}",
+                remote.shown(),
+                shown.join(", ")
+            );
+            return Err(Stop::new(Exit::Usage, message));
+        }
+    };
+    let of_run: Vec<_> =
+        infos.into_iter().filter(|info| agents::run_of(info) == Some(run)).collect();
+    if of_run.is_empty() {
+        let message = format!("{} knows nothing of run {run}", remote.shown());
+        return Err(Stop::new(Exit::Inconclusive, message));
+    }
+    Ok(of_run)
 }
 
 /// A report, or a journal that is judged anew.

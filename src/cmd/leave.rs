@@ -4,26 +4,23 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use tokio_util::task::TaskTracker;
+use base64::engine::general_purpose::URL_SAFE;
 use url::Url;
 
 use crate::cli::LeaveArgs;
 use crate::exit::Exit;
-use crate::model::{Clock, Secret};
-use crate::net::dial::Target;
-use crate::net::{http, tls};
+use crate::model::Clock;
 use crate::pusher::rest::Request;
 
+use super::remote::Remote;
 use super::{Stop, complain};
 
 /// What the figures' group is called beside the scenario.
 const JOB: &str = "pusher-canary";
-/// Longest wait for a Pushgateway to be reached, and for its answer.
-const GATEWAY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a Pushgateway's answer.
+const ANSWER_BYTES_MAX: usize = 65_536;
 /// What the node exporter reads.
 const EXTENSION: &str = "prom";
 
@@ -81,70 +78,34 @@ impl Leave {
 
 /// A Pushgateway, and the group of a scenario's figures in it.
 struct Gateway {
-    target: Target,
-    shown: String,
+    remote: Remote,
     path: String,
-    authorization: Option<Secret>,
     clears: bool,
 }
 
 impl Gateway {
     fn new(url: &Url, args: &LeaveArgs, scenario: &str) -> Result<Self, Stop> {
-        let usage =
-            |why: &dyn std::fmt::Display| Stop::new(Exit::Usage, format!("--pushgateway: {why}"));
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(usage(&"must be a URL such as http://127.0.0.1:9091"));
-        }
-        let mut address = url.clone();
-        let authorization = (!url.username().is_empty()).then(|| {
-            let password = decoded(url.password().unwrap_or_default());
-            let pair = format!("{}:{password}", decoded(url.username()));
-            Secret::new(format!("Basic {}", STANDARD.encode(pair)))
-        });
-        // Neither is part of where it is.
-        let _ = address.set_username("").and_then(|()| address.set_password(None));
-        let tls = tls::client_config(None).map_err(|error| usage(&error))?;
+        let remote = Remote::new("--pushgateway", url, "http://127.0.0.1:9091")?;
         let mut path = format!("/metrics/job/{JOB}{}", grouped("scenario", scenario));
         for (key, value) in &args.pushgateway_group {
             path.push_str(&grouped(key, value));
         }
-        let shown = address.to_string();
-        let target = Target::new(address, &tls);
-        let clears = args.pushgateway_delete;
-        Ok(Self { target, shown, path, authorization, clears })
+        Ok(Self { remote, path, clears: args.pushgateway_delete })
     }
 
     async fn send(&self, method: &'static str, body: String, clock: Clock) -> Result<(), String> {
-        let Self { target, shown, path, authorization, .. } = self;
-        let unreached = |error: &dyn std::fmt::Display| format!("{shown}: {error}");
-        let tracker = TaskTracker::new();
-        let connection = http::connect(target, clock, GATEWAY_TIMEOUT, &tracker).await;
-        let connection = connection.map_err(|error| unreached(&error))?;
-        let headers = authorization.iter().map(|of| ("authorization".to_owned(), of.clone()));
         let request = Request {
             method,
-            target: path.clone(),
+            target: self.path.clone(),
             body,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
-            headers: headers.collect(),
+            headers: Vec::new(),
         };
-        let (answer, _) = connection.send(target, &request, GATEWAY_TIMEOUT).await;
-        let answer = answer.map_err(|error| unreached(&error))?;
-        if !(200..300).contains(&answer.status) {
-            let said: String = answer.body.trim().chars().take(200).collect();
-            return Err(format!("{shown} answered with HTTP {}: {said}", answer.status));
-        }
-        tracing::info!(gateway = shown, method, "figures in the Pushgateway");
+        let answer = self.remote.ask(request, ANSWER_BYTES_MAX, clock).await;
+        answer.map_err(|unanswered| unanswered.why)?;
+        tracing::info!(gateway = self.remote.shown(), method, "figures in the Pushgateway");
         Ok(())
     }
-}
-
-/// A part of a URL as it is meant.
-fn decoded(part: &str) -> String {
-    // As a name of a form, but for the characters that mean something there.
-    let form = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
-    let mut names = url::form_urlencoded::parse(form.as_bytes());
-    names.next().map_or(String::new(), |(name, _)| name.into_owned())
 }
 
 /// A grouping label as part of a path. What a path cannot hold is written in base64.
@@ -206,13 +167,6 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_url_must_escape_is_meant_as_it_was() {
-        for (part, meant) in [("", ""), ("p%40ss", "p@ss"), ("a+b&c=d", "a+b&c=d"), ("%25", "%")] {
-            assert_eq!(decoded(part), meant);
-        }
-    }
 
     #[test]
     fn a_grouping_label_may_be_anything() {

@@ -108,6 +108,12 @@ impl Live<'_> {
                 show(plan.schedule.duration()),
                 show(plan.requirements.limits.drained_for)
             ));
+        } else if plan.member.has_others() {
+            complain(&format!(
+                "{} of run {}: its verdict is on this part alone, and seldom GO; `gate --prometheus` \
+                 judges all together",
+                plan.member, plan.run
+            ));
         } else if !plan.reaches_proof() {
             complain(&format!(
                 "warning: {} events cannot prove a loss rate below {} at {} confidence, which takes \

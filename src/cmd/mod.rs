@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod evidence;
+mod fleet;
 mod gate;
 mod history;
 mod journal;
@@ -11,6 +12,7 @@ mod live;
 mod output;
 mod parity;
 mod rehearse;
+mod remote;
 mod report;
 mod run;
 mod schema;
@@ -28,7 +30,7 @@ use uuid::Uuid;
 
 use crate::cli::{Cli, Command, LogArgs, LogFormat, OverrideArgs};
 use crate::exit::Exit;
-use crate::model::RunId;
+use crate::model::{Member, RunId};
 use crate::scenario::file::{self, Clusters, Scenario, Surroundings};
 use crate::scenario::plan::{Overrides, Plan};
 use crate::verify::checks::Looks;
@@ -176,13 +178,18 @@ fn read_source(
 }
 
 /// Makes the run's identity and seed, and plans.
-fn make_plan(scenario: &Scenario, args: &OverrideArgs, run: RunId) -> Result<Plan, Stop> {
+fn make_plan(
+    scenario: &Scenario,
+    args: &OverrideArgs,
+    (run, member): (RunId, Member),
+) -> Result<Plan, Stop> {
     let overrides = Overrides {
         duration: args.duration,
         rate: args.rate,
         seed: args.seed,
         looks: if args.until_proven { Looks::Anytime } else { Looks::Once },
         window: None,
+        member,
     };
     plan_of(scenario, overrides, run)
 }

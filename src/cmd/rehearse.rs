@@ -9,7 +9,7 @@ use url::Url;
 pub(super) use crate::cli::RehearseArgs as Args;
 use crate::exit::Exit;
 use crate::model::fault;
-use crate::model::{ClusterRole, MasterKey};
+use crate::model::{ClusterRole, MasterKey, Member};
 use crate::rehearsal::endpoint::MASTER_KEY;
 use crate::rehearsal::webhooks::Address;
 use crate::rehearsal::{Endpoint, Pair, PairConfig};
@@ -41,7 +41,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     }
     let run = new_run();
     // The seed is the plan's; what it costs does not depend on where the clusters are.
-    let plan = make_plan(&scenario, &args.overrides, run)?;
+    let plan = make_plan(&scenario, &args.overrides, (run, Member::default()))?;
     let seed = plan.seed;
     let others =
         [("--fault-log", args.fault_log.as_deref()), ("--ca-file", args.ca_file.as_deref())];
@@ -62,7 +62,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         return hold(&mut pair, args.ca_file.as_deref());
     }
     put_clusters(&mut scenario, &pair, master_key)?;
-    let plan = make_plan(&scenario, &overrides, run)?;
+    let plan = make_plan(&scenario, &overrides, (run, Member::default()))?;
     let listen = args.output.listen.map(|at| Web::new(at, &args.output.web)).transpose()?;
     let live = Live {
         plan: &plan,

@@ -9,13 +9,15 @@ use crate::scenario::file::Clusters;
 use super::leave::Leave;
 use super::live::{Live, Outputs};
 use super::web::Web;
-use super::{Stop, evidence, history, make_plan, new_run, read_scenario};
+use super::{Stop, evidence, fleet, history, make_plan, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
-    let mut plan = make_plan(&scenario, &args.overrides, new_run())?;
+    let mut plan = make_plan(&scenario, &args.overrides, fleet::part(args)?)?;
+    fleet::check(&plan)?;
     plan.published = evidence::of(&scenario, &plan)?;
-    let history = history::prepare(&args.keep)?;
+    // A shard is no whole run.
+    let history = if plan.member.has_others() { None } else { history::prepare(&args.keep)? };
     let read = [Some(&args.scenario), history.as_ref()].into_iter().flatten();
     let read: Vec<_> = read.map(PathBuf::as_path).collect();
     let listen = args.output.listen.map(|at| Web::new(at, &args.output.web)).transpose()?;

@@ -33,13 +33,13 @@ use crate::verify::verdict::Verdict;
 use super::live::{Progress, draw_key, listen_for_signals, obey, runtime};
 use super::output::{Judged, Sinks};
 use super::web::{self, Web};
-use super::{Stop, complain, has_panicked, load_scenario, new_run, plan_of, warn_of};
+use super::{Stop, complain, fleet, has_panicked, load_scenario, new_run, plan_of, warn_of};
 
 /// How often it is looked whether the scenario has changed.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
-    let source = Source { path: args.scenario.clone(), overrides: overrides(args) };
+    let source = Source { path: args.scenario.clone(), overrides: overrides(args)? };
     let scenario = source.read()?;
     warn_of(&args.scenario.display().to_string(), &scenario);
     let plan = source.plan(&scenario)?;
@@ -60,14 +60,15 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     Ok(if end.failed.is_some() { Exit::Failed } else { Exit::Go })
 }
 
-const fn overrides(args: &Args) -> Overrides {
-    Overrides {
+fn overrides(args: &Args) -> Result<Overrides, Stop> {
+    Ok(Overrides {
         duration: None,
         rate: args.rate,
         seed: args.seed,
         looks: checks::Looks::Rolling,
         window: Some(args.window),
-    }
+        member: fleet::member(&args.fleet)?,
+    })
 }
 
 /// Says what will not be as it may be expected.
@@ -118,7 +119,9 @@ impl Source {
     }
 
     fn plan(&self, scenario: &Scenario) -> Result<Plan, Stop> {
-        plan_of(scenario, self.overrides, new_run())
+        let plan = plan_of(scenario, self.overrides.clone(), new_run())?;
+        fleet::check(&plan)?;
+        Ok(plan)
     }
 }
 

@@ -11,7 +11,8 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::model::{ChannelKind, ClusterRole, RunTime, WebhookKind};
+use crate::model::{ChannelKind, ClusterRole, Member, RunTime, WebhookKind};
+use crate::scenario::settings;
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks;
 use crate::verify::coverage::UncoveredCause;
@@ -170,7 +171,7 @@ fn of_run(scrape: Scrape<'_>) -> Page {
     let clusters: Vec<Cluster<'_>> = account.clusters().collect();
     publications(&mut page, &labels, &clusters);
     deliveries(&mut page, &labels, &clusters, account);
-    connections(&mut page, &clusters, account.at());
+    connections(&mut page, &clusters, account.figures(), account.at());
     requests(&mut page, &clusters, account.figures());
     occupancy(&mut page, &clusters, account.figures());
     webhooks(&mut page, &clusters, account.figures());
@@ -258,14 +259,39 @@ fn deliveries(
     }
     let events = &account.figures().events;
     page.count(table::EVENTS, &["covered"], events.covered);
-    for cause in [
-        UncoveredCause::Rejected,
-        UncoveredCause::Void,
-        UncoveredCause::Lost,
-        UncoveredCause::MissedOffline,
-    ] {
+    for cause in UncoveredCause::ALL {
         let count = events.uncovered.get(&cause).copied().unwrap_or_default();
         page.count(table::EVENTS, &[cause.as_str()], count);
+    }
+    for (role, figures, _) in clusters {
+        let of = &figures.trials;
+        let delivered = of.trials.saturating_sub(of.failures());
+        for (outcome, count) in [
+            ("delivered", delivered),
+            ("partially_lost", of.publications_partially_lost),
+            ("lost", of.publications_lost),
+        ] {
+            page.count(table::TRIALS, &[role.as_str(), outcome], count);
+        }
+    }
+    for (role, figures, _) in clusters {
+        page.gauge(table::LOSS_INCIDENTS, &[role.as_str()], figures.trials.incidents as f64);
+    }
+    let failed: u64 = events.failures.values().sum();
+    page.count(table::EVENT_TRIALS, &["covered"], events.trials.saturating_sub(failed));
+    for cause in UncoveredCause::ALL {
+        let count = events.failures.get(&cause).copied().unwrap_or_default();
+        page.count(table::EVENT_TRIALS, &[cause.as_str()], count);
+    }
+    let pairs = events.pairs;
+    let lost = pairs.only_old + pairs.only_new + pairs.both;
+    for (lost_on, count) in [
+        ("neither", pairs.trials.saturating_sub(lost)),
+        ("old", pairs.only_old),
+        ("new", pairs.only_new),
+        ("both", pairs.both),
+    ] {
+        page.count(table::EVENT_PAIRS, &[lost_on], count);
     }
     for (role, _, cluster) in clusters {
         for (kind, route) in labels {
@@ -282,7 +308,7 @@ fn deliveries(
     }
 }
 
-fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
+fn connections(page: &mut Page, clusters: &[Cluster<'_>], all: &Figures, now: RunTime) {
     let none = Latencies::default();
     for (role, figures, _) in clusters {
         for step in ConnectStep::ALL {
@@ -319,6 +345,14 @@ fn connections(page: &mut Page, clusters: &[Cluster<'_>], now: RunTime) {
             let length = lengths.get(&cause).copied().unwrap_or_default();
             page.seconds_total(table::BLIND_SECONDS, &[role.as_str(), cause.as_str()], length);
         }
+    }
+    for (role, figures, _) in clusters {
+        let blind: u64 = figures.blind.values().sum();
+        page.gauge(table::BLIND_WITNESSES, &[role.as_str()], blind as f64);
+    }
+    for (role, ..) in clusters {
+        let unwatched = all.unwatched.get(role).copied().unwrap_or_default();
+        page.gauge(table::UNWATCHED_STREAMS, &[role.as_str()], unwatched as f64);
     }
     for (role, figures, _) in clusters {
         if let Some(expires) = figures.certificate_expires {
@@ -439,9 +473,14 @@ fn conclusions(page: &mut Page, scrape: Scrape<'_>) {
         let limit = finding.limit.unwrap_or(f64::NAN);
         page.gauge(table::CHECK_LIMIT, &[&finding.name, cluster(finding.cluster)], limit);
     }
+    for finding in &findings {
+        let required = f64::from(u8::from(finding.required));
+        page.gauge(table::CHECK_REQUIRED, &[&finding.name, cluster(finding.cluster)], required);
+    }
+    page.gauge(table::CONFIDENCE, &[], asked.limits.confidence);
     // What a record lacks, or a fault of ours, is no finding.
     let verdict = scrape.ended.map_or_else(|| Verdict::of(&findings), |(_, verdict)| verdict);
-    for known in [Verdict::Go, Verdict::NoGo, Verdict::Inconclusive] {
+    for known in Verdict::ALL {
         let is = f64::from(u8::from(known == verdict));
         page.gauge(table::VERDICT, &[known.as_str()], is);
     }
@@ -528,13 +567,18 @@ fn instrument(page: &mut Page, scrape: Scrape<'_>) {
         page.gauge(table::RELOAD_SUCCESS, &[], f64::from(u8::from(is_current)));
         page.gauge(table::RELOAD_AT, &[], taken.as_secs_f64());
     }
+    page.gauge(table::OBSERVED, &[], figures.observed().as_secs_f64());
     page.count(table::TAINTED_SECONDS, &[], figures.tainted_seconds);
     page.histogram(table::SCHEDULE_LAG, &[], &figures.lag);
     page.gauge(table::RUNTIME_STALL, &[], figures.stall_max.as_secs_f64());
     let (run, phase) = (begin.run.to_string(), begin.requirements.phase.as_str());
-    // One process is the whole of a run.
-    let info = [&*run, &begin.scenario, phase, "0", "1", "", "both"];
+    let Member { shard, region } = &begin.member;
+    let (index, of) = (shard.index.to_string(), shard.of.to_string());
+    let digest = settings::digest(&begin.settings);
+    let info = [&*run, &begin.scenario, &digest, phase, &index, &of, region, "both"];
     page.gauge(table::RUN_INFO, &info, 1.0);
+    let is_rehearsed = begin.settings.get("clusters").is_some_and(|of| of == "embedded");
+    page.gauge(table::REHEARSED, &[], f64::from(u8::from(is_rehearsed)));
     if let Some((ended, _)) = ended {
         page.gauge(table::RUN_ENDED, &[], wall(ended));
     }

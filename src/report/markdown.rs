@@ -30,6 +30,8 @@ const CHECKS_MAX: usize = 40;
 const PASSED_MAX: usize = 40;
 /// Runs that are judged together, and runs that are left out.
 const RUNS_MAX: usize = 20;
+/// Agents that are judged together.
+const AGENTS_MAX: usize = 20;
 /// Readings that are not what they were.
 const DRIFT_MAX: usize = 20;
 /// Characters of a cell of a matrix, of which there is a row for each setting.
@@ -70,6 +72,9 @@ impl Report {
 
     fn facts(&self) -> Vec<String> {
         let mut facts = vec![self.phase.as_str().to_owned()];
+        if self.member.has_others() {
+            facts.push(format!("**{}** alone", inline(&self.member.to_string(), NAME_MAX)));
+        }
         if self.is_rehearsed() {
             facts.push("**rehearsed**, on clusters that the canary brought along".to_owned());
         }
@@ -204,16 +209,34 @@ impl Pool {
     /// The outcome as Markdown, with a newline at its end and never more than 60,000 characters.
     pub fn to_markdown(&self) -> String {
         let mut out = String::new();
-        let mut facts = vec![self.phase.as_str().to_owned(), self.counted_runs()];
+        let mut facts = vec![self.phase.as_str().to_owned(), self.counted()];
         facts.extend(addresses(&self.clusters));
         facts.extend(self.conditions().into_iter().map(|said| inline(&said, NAME_MAX)));
         // Writing to a String cannot fail.
         let outcome = self.outcome();
         let _ = outcome.write_head(&mut out, &facts);
-        let _ = self.write_runs(&mut out);
+        let _ = if self.agents.is_empty() {
+            self.write_runs(&mut out)
+        } else {
+            self.write_agents(&mut out)
+        };
         let _ = outcome.write_open_checks(&mut out);
         let _ = outcome.write_passed_checks(&mut out);
         out
+    }
+
+    fn write_agents(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "| shard | ended | its verdict | trials | from |\n|:--|:--|:--|:--|:--|")?;
+        for agent in self.agents.iter().take(AGENTS_MAX) {
+            let (shard, verdict) = (inline(&agent.shown_shard(), NAME_MAX), agent.verdict.as_str());
+            let (trials, instance) = (agent.shown_trials(), inline(&agent.instance, NAME_MAX));
+            writeln!(
+                out,
+                "| {shard} | {} | {verdict} | {trials} | {instance} |",
+                agent.shown_end()
+            )?;
+        }
+        write_more(out, self.agents.len(), AGENTS_MAX, "agents")
     }
 
     fn write_runs(&self, out: &mut String) -> std::fmt::Result {

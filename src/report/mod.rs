@@ -4,6 +4,7 @@ pub mod availability;
 mod build;
 mod endpoint;
 mod figures;
+mod fleet;
 mod form;
 mod handover;
 mod html;
@@ -34,7 +35,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelKind, ClusterRole, RunId};
+use crate::model::{ChannelKind, ClusterRole, Member, RunId};
 use crate::verify::checks::{Limits, Looks, Phase};
 use crate::verify::coverage::Pairs;
 use crate::verify::endpoint::EndpointKind;
@@ -56,6 +57,7 @@ pub use parity::ParityRow;
 use providers::ProviderReport;
 use webhooks::WebhooksReport;
 
+pub use fleet::AgentReport;
 pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
 pub use text::live;
 
@@ -79,6 +81,9 @@ pub struct Report {
     pub tool: Tool,
     /// The run.
     pub run: RunId,
+    /// Which part of it is told of, where several processes did it together.
+    #[serde(default, skip_serializing_if = "Member::is_default")]
+    pub member: Member,
     /// The scenario's name.
     pub scenario: String,
     /// Equal for runs of one scenario, whatever their length, rate and seed.

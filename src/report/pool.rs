@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::model::{ClusterRole, RunId};
+use crate::model::{ClusterRole, Member, RunId};
 use crate::verify::checks::{self, Looks, Phase, Requirements};
 use crate::verify::figures::Figures;
 use crate::verify::verdict::{Finding, Verdict};
@@ -17,7 +17,7 @@ use crate::verify::verdict::{Finding, Verdict};
 use super::figures::BrokenHistogram;
 use super::reason::Grounds;
 use super::text::{grouped, write_addresses, write_checks, write_verdict};
-use super::{Report, SCHEMA, form};
+use super::{AgentReport, Report, SCHEMA, form};
 
 /// A run may have ended so much later than now: clocks differ.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
@@ -55,9 +55,14 @@ pub struct PooledRun {
 impl PooledRun {
     /// The trials on each cluster, in words.
     pub(super) fn shown_trials(&self) -> String {
-        let shown = self.trials.iter().map(|(role, n)| format!("{} on {role}", grouped(*n)));
-        shown.collect::<Vec<_>>().join(", ")
+        shown_trials(&self.trials)
     }
+}
+
+/// Trials on each cluster, in words.
+pub(super) fn shown_trials(trials: &BTreeMap<ClusterRole, u64>) -> String {
+    let shown = trials.iter().map(|(role, n)| format!("{} on {role}", grouped(*n)));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Why runs cannot be judged together.
@@ -72,6 +77,12 @@ pub enum PoolError {
          judge them apart"
     )]
     OtherScenario(String, String),
+    /// One tells of a part of a run.
+    #[error(
+        "{0} tells of {1} alone, and the others may have lost what it did not; judge the agents of a \
+         run together, with --prometheus"
+    )]
+    Part(String, Member),
     /// None of them is the one to be left out.
     #[error(
         "--exclude {0}: no run that is judged has an id that begins so; history list names them"
@@ -88,7 +99,7 @@ pub enum PoolError {
     Histogram(String, BrokenHistogram),
 }
 
-/// What several runs say together.
+/// What several runs say together, or several agents that did one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Pool {
     /// The version of this form.
@@ -114,6 +125,9 @@ pub struct Pool {
     pub clusters: BTreeMap<ClusterRole, String>,
     /// The runs, in the order of their end.
     pub runs: Vec<PooledRun>,
+    /// The agents that did one run together, by shard and region; none where runs are judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentReport>,
     /// Runs that were left out.
     pub excluded: Vec<Excluded>,
     /// Runs of the last day that the history holds, and that ended too long ago to count. Whoever
@@ -171,6 +185,9 @@ impl Pool {
     /// # Errors
     /// See [`PoolError`].
     pub fn new(sources: Vec<Source>, rules: &Rules) -> Result<Self, PoolError> {
+        if let Some(part) = sources.iter().find(|source| source.report.member.has_others()) {
+            return Err(PoolError::Part(part.name.clone(), part.report.member.clone()));
+        }
         let mut sources = distinct(sources)?;
         let excluded = excluded(&sources, rules)?;
         sources.retain(|source| excluded.iter().all(|e| e.run != source.report.run));
@@ -217,6 +234,7 @@ impl Pool {
             checks: findings,
             clusters: first.report.addresses(),
             runs: sources.iter().map(run).collect(),
+            agents: Vec::new(),
             excluded,
             outdated: outdated.iter().map(run).collect(),
             history_counts: rules.history_counts,
@@ -229,8 +247,12 @@ impl Pool {
         super::json::pretty(self)
     }
 
-    /// How many runs are judged, in words.
-    pub(super) fn counted_runs(&self) -> String {
+    /// How many runs or agents are judged, in words.
+    pub(super) fn counted(&self) -> String {
+        if let [first, ..] = self.agents.as_slice() {
+            let several = if self.agents.len() == 1 { "agent" } else { "agents together" };
+            return format!("{} {several}, run {}", self.agents.len(), first.run);
+        }
         let several = if self.runs.len() == 1 { "run" } else { "runs together" };
         format!("{} {several}", self.runs.len())
     }
@@ -238,7 +260,7 @@ impl Pool {
     /// On what terms they are judged, where they are not the usual ones.
     pub(super) fn conditions(&self) -> Vec<String> {
         let mut conditions = Vec::new();
-        if !self.history_counts {
+        if !self.history_counts && self.agents.is_empty() {
             conditions.push("left out by --no-history: whatever else the history holds".to_owned());
         }
         if self.looks == Looks::Anytime {
@@ -264,7 +286,7 @@ impl Pool {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "{} ({}), {}", self.scenario, self.phase.as_str(), self.counted_runs())?;
+        writeln!(out, "{} ({}), {}", self.scenario, self.phase.as_str(), self.counted())?;
         write_addresses(out, &self.clusters)?;
         writeln!(out)?;
         for run in &self.runs {
@@ -272,6 +294,11 @@ impl Pool {
             let (start, run_id, verdict) = (&run.started_at, run.run, run.verdict.as_str());
             writeln!(out, "{start} {run_id} {verdict}{rehearsed}")?;
             writeln!(out, "  trials: {}; from {}", run.shown_trials(), run.source)?;
+        }
+        for agent in &self.agents {
+            let (shard, verdict) = (agent.shown_shard(), agent.verdict.as_str());
+            writeln!(out, "{} shard {shard} {verdict}", agent.shown_end())?;
+            writeln!(out, "  trials: {}; from {}", agent.shown_trials(), agent.instance)?;
         }
         for PooledRun { run, verdict, ended_at, .. } in &self.outdated {
             let verdict = verdict.as_str();

@@ -157,6 +157,10 @@ impl Report {
             let window = humantime::format_duration(window);
             writeln!(out, "the last {window} of a watch: an alarm, no proof")?;
         }
+        if self.member.has_others() {
+            let member: String = self.member.to_string().chars().map(printable).collect();
+            writeln!(out, "{member} alone: others did the rest of the run")?;
+        }
         if self.cut_short {
             let seconds = self.publishing_seconds;
             writeln!(out, "cut short by a signal after {seconds:.1} s of publishing")?;

@@ -2,6 +2,7 @@
 //! environment.
 
 mod bill;
+mod channels;
 mod handover;
 mod meter;
 mod schedule;
@@ -14,7 +15,7 @@ use url::Url;
 
 use crate::model::channel::kind_of;
 use crate::model::{
-    ChannelKind, ChannelName, ClusterRole, MasterKey, RunId, RunTime, StreamIx, WitnessIx,
+    ChannelKind, ChannelName, ClusterRole, MasterKey, Member, RunId, RunTime, StreamIx, WitnessIx,
 };
 use crate::pusher;
 use crate::pusher::rest::Signer;
@@ -28,12 +29,14 @@ use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
 
 use super::endpoint::Endpoint;
-use super::file::{Budget, CLIENT_EVENTS_PER_SENDER, InstrumentLimits, Scenario};
+use super::file::{Budget, InstrumentLimits, Scenario};
 use super::parity::Parity;
 use super::sample::Sampling;
 use super::settings;
 use super::status_page::StatusPage;
 use super::webhooks::Webhooks;
+
+use channels::{plan_channels, plan_controls, plan_senders, plan_streams, plan_witnesses};
 
 pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
@@ -160,6 +163,8 @@ pub struct ControlPlan {
 pub struct Plan {
     /// The run's identity.
     pub run: RunId,
+    /// Which part of it is this process's.
+    pub member: Member,
     /// The seed of everything random.
     pub seed: u64,
     /// The scenario's name.
@@ -170,9 +175,9 @@ pub struct Plan {
     pub clusters: Vec<ClusterPlan>,
     /// The status page of each cluster that has one.
     pub status_pages: BTreeMap<ClusterRole, StatusPage>,
-    /// The run's channels.
+    /// The run's channels, those of other processes too: every process numbers them alike.
     pub channels: Vec<ChannelPlan>,
-    /// The run's streams.
+    /// The run's streams, as well.
     pub streams: Vec<StreamPlan>,
     /// The witnesses of each cluster.
     pub witnesses: Vec<WitnessPlan>,
@@ -221,7 +226,7 @@ pub struct Plan {
 }
 
 /// What the command line changes in a scenario.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Publishing time.
     pub duration: Option<Duration>,
@@ -234,6 +239,9 @@ pub struct Overrides {
     /// The window of a run without an end. It publishes as long as it goes on; clients that move
     /// once, and probes that are tried once, have no place in it.
     pub window: Option<Duration>,
+    /// Which part of the run is this process's. What is not of the run's own channels (real events,
+    /// clients that move, probes, webhooks) is the first shard's alone.
+    pub member: Member,
 }
 
 impl Plan {
@@ -247,9 +255,11 @@ impl Plan {
         run: RunId,
         fallback_seed: u64,
     ) -> Result<Self, OverBudget> {
+        // All of a fleet has one budget.
+        let whole = Overrides { member: Member::default(), ..overrides };
+        let mut bill = Self::unbilled(scenario, whole, run, fallback_seed).bill();
         let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
         let cure = "shorten the run, lower the rate or raise the budget";
-        let mut bill = plan.bill();
         if plan.window.is_some() {
             // What is billed each day is counted as it goes, and spared in time.
             bill.messages = 0;
@@ -272,11 +282,12 @@ impl Plan {
             false => overrides.duration.unwrap_or(scenario.duration),
         };
         let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
-        let publishes = scenario.phase.publishes();
-        let channels = if publishes { plan_channels(scenario, run) } else { Vec::new() };
+        let (publishes, member) = (scenario.phase.publishes(), overrides.member);
+        let shard = member.shard;
+        let channels = if publishes { plan_channels(scenario, run, shard) } else { Vec::new() };
         let mut streams = plan_streams(scenario, &channels);
         let rate = overrides.rate.unwrap_or(canary.rate);
-        let schedule = Schedule::new(&streams, rate, canary.client_rate, duration);
+        let schedule = Schedule::new(&streams, shard, rate, canary.client_rate, duration);
         let publish_timeout = canary.horizon.min(PUBLISH_TIMEOUT_MAX);
         for (ix, stream) in (0..).zip(&mut streams) {
             // What a client missed that overlaps is reckoned when it has left old.
@@ -284,19 +295,23 @@ impl Plan {
             let times = [canary.horizon * 3, publish_timeout, overlap.unwrap_or_default()];
             stream.book_events = book_events(&schedule, StreamIx(ix), times.iter().sum());
         }
-        let witnesses = plan_witnesses(scenario, channels.len());
-        let senders = plan_senders(scenario, &streams);
-        let sample = scenario.sampling.clone().map(|sampling| SamplePlan {
+        let witnesses = plan_witnesses(scenario, channels.len(), shard);
+        let senders = plan_senders(scenario, &streams, shard);
+        let is_first = shard.index == 0;
+        let sampling = scenario.sampling.clone().filter(|_| is_first);
+        let sample = sampling.map(|sampling| SamplePlan {
             connections: sampling.channels.div_ceil(canary.channels_per_connection),
             rules: mirror::Rules { window: sampling.window, kept_max: EVENTS_KEPT_MAX },
             sampling,
         });
         let handover =
-            scenario.handover.as_ref().filter(|_| !is_endless).map(|handover| {
+            scenario.handover.as_ref().filter(|_| !is_endless && is_first).map(|handover| {
                 HandoverPlan::new(handover, canary, (&channels, &streams), &schedule)
             });
         Self {
             run,
+            controls: plan_controls(run, shard),
+            member,
             seed,
             name: scenario.name.clone(),
             requirements: Requirements {
@@ -310,7 +325,6 @@ impl Plan {
             streams,
             witnesses,
             senders,
-            controls: plan_controls(run),
             schedule,
             payload_bytes: canary.payload_bytes,
             deadline: canary.deadline,
@@ -322,9 +336,9 @@ impl Plan {
             slow_down: canary.slow_down,
             sample,
             handover,
-            parity: scenario.parity.clone().filter(|_| !is_endless),
+            parity: scenario.parity.clone().filter(|_| !is_endless && is_first),
             published: None,
-            webhooks: scenario.webhooks.clone(),
+            webhooks: scenario.webhooks.clone().filter(|_| is_first),
             watching: (!publishes).then_some(Watching { refresh: scenario.refresh }),
             instrument: scenario.instrument,
             budget: scenario.budget,
@@ -336,7 +350,7 @@ impl Plan {
     /// Trials without a failure that the asked proof needs.
     pub fn trials_needed(&self) -> u64 {
         match self.requirements.phase {
-            Phase::Preflight => self.streams.len() as u64,
+            Phase::Preflight => self.own_streams().count() as u64,
             _ => self.requirements.trials_needed(),
         }
     }
@@ -421,8 +435,7 @@ impl Plan {
     pub fn strata(&self) -> Vec<Stratum> {
         let tries_again = self.reconnects_after().is_some();
         let mut strata: Vec<_> = self
-            .streams
-            .iter()
+            .own_streams()
             .filter_map(|s| Some((self.channels.get(s.channel)?.kind, s.route)))
             .flat_map(|(kind, route)| {
                 let of = |epoch| Stratum { kind, route, epoch };
@@ -445,12 +458,13 @@ impl Plan {
     pub fn begin(&self, origin: Duration) -> Begin {
         let channel = |at: usize| self.channels.get(at).map(|c| c.name.clone());
         let unwatched =
-            self.streams.iter().filter(|s| self.witnesses_of(s.channel).next().is_none()).count();
+            self.own_streams().filter(|s| self.witnesses_of(s.channel).next().is_none()).count();
         let roles: Vec<_> = self.clusters.iter().map(|c| c.role).collect();
         let unwatched = roles.iter().filter(|_| unwatched > 0).map(|r| (*r, unwatched as u64));
         Begin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.run,
+            member: self.member.clone(),
             scenario: self.name.clone(),
             seed: self.seed,
             requirements: self.requirements.clone(),
@@ -518,6 +532,17 @@ impl Plan {
     fn controls_planned(&self) -> Vec<Control> {
         let of_reading = self.watching.map(|_| Control::SeesOccupancy);
         Control::OF_DELIVERY.into_iter().chain(of_reading).collect()
+    }
+
+    /// The streams that are this process's.
+    pub fn own_streams(&self) -> impl Iterator<Item = &StreamPlan> {
+        self.streams.iter().filter(|stream| self.member.shard.has(stream.channel))
+    }
+
+    /// What the names of all channels begin with that are this process's, behind the prefix of
+    /// their kind.
+    pub fn channel_stem(&self) -> String {
+        channels::stem(self.run, self.member.shard)
     }
 
     /// Witnesses of a channel.
@@ -605,89 +630,6 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
         }
     };
     scenario.clusters.iter().map(plan).collect()
-}
-
-fn plan_channels(scenario: &Scenario, run: RunId) -> Vec<ChannelPlan> {
-    let routes = &scenario.canary.routes;
-    let (client, http) =
-        (routes.contains(&Route::Client), routes.iter().any(|r| *r != Route::Client));
-    let mut channels = Vec::new();
-    let mut add = |kind: ChannelKind, tail: String, for_client_events: bool| {
-        let name = format!("{}{CHANNEL_PREFIX}{}-{tail}", kind.prefix(), run.short());
-        // Prefix, eight digits and a short tail: always a valid name.
-        if let Ok(name) = ChannelName::new(name) {
-            channels.push(ChannelPlan { name, kind, for_client_events });
-        }
-    };
-    for (kind, count) in &scenario.canary.channels {
-        // Where nothing but client events is sent, the other kinds would stay silent.
-        let count = if http || kind.carries_client_events() { *count } else { 0 };
-        for number in 0..count {
-            add(*kind, number.to_string(), !http);
-        }
-        if client && http && count > 0 && kind.carries_client_events() {
-            add(*kind, "client".to_owned(), true);
-        }
-    }
-    channels
-}
-
-fn plan_controls(run: RunId) -> ControlPlan {
-    #[expect(clippy::expect_used, reason = "prefix, eight digits and a word: always a valid name")]
-    let name = |kind: ChannelKind, tail: &str| {
-        let name = format!("{}{CHANNEL_PREFIX}{}-{tail}", kind.prefix(), run.short());
-        ChannelName::new(name).expect("a valid name")
-    };
-    ControlPlan {
-        channel: name(ChannelKind::Public, "control"),
-        guard: name(ChannelKind::Public, "guard"),
-        refused: name(ChannelKind::Private, "refused"),
-    }
-}
-
-fn plan_streams(scenario: &Scenario, channels: &[ChannelPlan]) -> Vec<StreamPlan> {
-    let mut streams = Vec::new();
-    for route in &scenario.canary.routes {
-        for (at, channel) in channels.iter().enumerate() {
-            let carries = match route {
-                Route::Client => channel.for_client_events && channel.kind.carries_client_events(),
-                Route::Trigger | Route::Batch => !channel.for_client_events,
-            };
-            if carries {
-                streams.push(StreamPlan { channel: at, route: *route, book_events: 0 });
-            }
-        }
-    }
-    streams
-}
-
-fn plan_witnesses(scenario: &Scenario, channels: usize) -> Vec<WitnessPlan> {
-    let all: Vec<usize> = (0..channels).collect();
-    let packed: Vec<_> = all.chunks(scenario.canary.channels_per_connection).collect();
-    let replicas = (0..scenario.canary.witnesses)
-        .flat_map(|replica| packed.iter().map(move |channels| (replica, channels.to_vec())));
-    (0..)
-        .zip(replicas)
-        .map(|(ix, (replica, channels))| WitnessPlan { witness: WitnessIx(ix), channels, replica })
-        .collect()
-}
-
-fn plan_senders(scenario: &Scenario, streams: &[StreamPlan]) -> Vec<SenderPlan> {
-    let client: Vec<(StreamIx, usize)> = (0..)
-        .zip(streams)
-        .filter(|(_, s)| s.route == Route::Client)
-        .map(|(ix, s)| (StreamIx(ix), s.channel))
-        .collect();
-    let wanted = (scenario.canary.client_rate / CLIENT_EVENTS_PER_SENDER).ceil() as usize;
-    let count = wanted.clamp(1, client.len().max(1));
-    (0..count)
-        .map(|sender| {
-            let mine = client.iter().skip(sender).step_by(count);
-            let (streams, channels) = mine.copied().unzip();
-            SenderPlan { channels, streams }
-        })
-        .filter(|sender| !sender.streams.is_empty())
-        .collect()
 }
 
 #[cfg(test)]

@@ -130,6 +130,9 @@ pub enum UncoveredCause {
 }
 
 impl UncoveredCause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Void, Self::Lost, Self::MissedOffline];
+
     /// The cause's name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {

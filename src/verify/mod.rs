@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod envelope;
 pub mod fact;
 pub mod figures;
+pub mod fleet;
 pub mod gather;
 pub mod handover;
 pub mod latency;

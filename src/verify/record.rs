@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::nanos;
-use crate::model::{ChannelName, ClusterRole, RunId, RunTime, Seq, StreamIx};
+use crate::model::{ChannelName, ClusterRole, Member, RunId, RunTime, Seq, StreamIx};
 
 use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
@@ -42,6 +42,9 @@ pub struct Begin {
     pub version: String,
     /// The run.
     pub run: RunId,
+    /// Which part of it is this process's.
+    #[serde(default, skip_serializing_if = "Member::is_default")]
+    pub member: Member,
     /// The scenario's name.
     pub scenario: String,
     /// The seed of everything random.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::{ClusterRole, RunId, RunTime};
+use crate::model::{ClusterRole, Member, RunId, RunTime};
 
 use super::account::Account;
 use super::checks::{Limits, Looks, Phase, Requirements};
@@ -75,6 +75,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
     Begin {
         version: "1.2.3".to_owned(),
         run: RunId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_00ab)),
+        member: Member::default(),
         scenario: "test".to_owned(),
         seed: 7,
         requirements: Requirements {

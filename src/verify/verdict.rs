@@ -75,6 +75,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Go, Self::NoGo, Self::Inconclusive];
+
     /// The verdict's name in reports.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -71,18 +71,22 @@ fn works(program: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-fn modules() -> PathBuf {
+pub(super) fn modules() -> PathBuf {
     base().join("interop/browser")
 }
 
+/// A Chromium: the driver asks for a path.
+pub(super) fn chromium() -> Option<PathBuf> {
+    BROWSERS.into_iter().find(|name| works(name)).and_then(on_path)
+}
+
 /// What keeps the script from running.
-fn missing() -> Option<String> {
+pub(super) fn missing() -> Option<String> {
     let marker = modules().join("installed");
     if !marker.is_file() {
         return Some(format!("{} does not exist", marker.display()));
     }
-    let chromium = BROWSERS.into_iter().any(works);
-    (!chromium).then(|| "no Chromium is installed".to_owned())
+    chromium().is_none().then(|| "no Chromium is installed".to_owned())
 }
 
 /// Makes the pages and has the script look at them.
@@ -111,7 +115,7 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = json!({
         "modules": modules(),
-        "browser": BROWSERS.into_iter().find(|name| works(name)).and_then(on_path),
+        "browser": chromium(),
         "pages": pages,
         "screenshots": screenshots.map(|folder| root.join(folder)),
     });

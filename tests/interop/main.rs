@@ -1,7 +1,8 @@
 //! Official SDKs against a rehearsal pair, which holds the embedded clusters to the protocol; other
 //! people's validators against the schemas; in [`servers`] the agent against servers that others
-//! wrote, in [`browser`] its pages in a
-//! browser, and in [`prometheus`] what it serves and leaves, with all of Prometheus.
+//! wrote, in [`browser`] its reports and in [`live_page`] the page of a watch in a browser, in
+//! [`prometheus`] what it serves and leaves, with all of Prometheus, and in [`fleet`] several agents
+//! that Prometheus has seen.
 //!
 //! Each script does all that its SDKs can do and reports one check a line; each check is a test of
 //! its own here. SDKs and servers live outside the work tree, where `tests/interop/install` puts
@@ -9,13 +10,15 @@
 //! `PUSHER_CANARY_INTEROP=required` they fail.
 
 mod browser;
+mod fleet;
+mod live_page;
 mod prometheus;
 mod servers;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -38,6 +41,24 @@ struct Script {
     program: &'static str,
     /// What the lines begin with that name its checks.
     check: &'static str,
+}
+
+/// A program that ends with this value.
+struct Program(Child);
+
+impl Program {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let shown = format!("{:?}", command.get_program());
+        command.spawn().map(Self).map_err(|error| format!("{shown}: {error}"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 const SCRIPTS: [Script; 3] = [
@@ -86,7 +107,9 @@ fn main() -> ExitCode {
     }
     trials.extend(servers::trials(required));
     trials.extend(browser::trials(required));
+    trials.extend(live_page::trials(required));
     trials.extend(prometheus::trials(required));
+    trials.extend(fleet::trials(required));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::servers::listen;
-use super::{MACHINE, base, execute, started};
+use super::{MACHINE, Program, base, execute, started};
 
 /// How long anything may take to come up, and to be seen.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -75,11 +75,11 @@ pub(super) fn trials(required: bool) -> Vec<Trial> {
 }
 
 /// Where Debian's programs are.
-fn bin() -> PathBuf {
+pub(super) fn bin() -> PathBuf {
     base().join("prometheus/usr/bin")
 }
 
-fn missing() -> Option<String> {
+pub(super) fn missing() -> Option<String> {
     let marker = base().join("prometheus/installed");
     (!marker.is_file()).then(|| format!("{} does not exist", marker.display()))
 }
@@ -101,32 +101,18 @@ fn checked() -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{status}:\n{said}")) }
 }
 
-/// A program that ends with this value.
-struct Program(Child);
-
-impl Program {
-    fn start(command: &mut Command) -> Result<Self, String> {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let shown = format!("{:?}", quiet.get_program());
-        quiet.spawn().map(Self).map_err(|error| format!("{shown}: {error}"))
-    }
+/// A program that says nothing.
+pub(super) fn quietly(command: &mut Command) -> Result<Program, String> {
+    Program::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn port() -> Result<u16, String> {
+pub(super) fn port() -> Result<u16, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
     Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
 }
 
 /// The body of what a server answers with 200.
-fn get(port: u16, path: &str) -> Result<String, String> {
+pub(super) fn get(port: u16, path: &str) -> Result<String, String> {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -145,7 +131,7 @@ fn get(port: u16, path: &str) -> Result<String, String> {
 }
 
 /// Waits until this says nothing any more.
-fn wait_until(mut lacks: impl FnMut() -> Option<String>) -> Result<(), String> {
+pub(super) fn wait_until(mut lacks: impl FnMut() -> Option<String>) -> Result<(), String> {
     let waiting = started();
     loop {
         let Some(lack) = lacks() else { return Ok(()) };
@@ -157,7 +143,7 @@ fn wait_until(mut lacks: impl FnMut() -> Option<String>) -> Result<(), String> {
 }
 
 /// What a query finds: series, each with its labels.
-fn query(port: u16, expression: &str) -> Result<Vec<Value>, String> {
+pub(super) fn query(port: u16, expression: &str) -> Result<Vec<Value>, String> {
     let query: String = url::form_urlencoded::byte_serialize(expression.as_bytes()).collect();
     let answer = get(port, &format!("/api/v1/query?query={query}"))?;
     let answer: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
@@ -211,7 +197,7 @@ impl Sight {
             (name, pair.endpoint(role).secret.expose().to_owned())
         });
         let (watch, prometheus) = (port()?, port()?);
-        let canary = Program::start(
+        let canary = quietly(
             Command::new(env!("CARGO_BIN_EXE_pusher-canary"))
                 .args(["watch", "--window", "20s", "-q"])
                 .arg(&scenario)
@@ -221,7 +207,7 @@ impl Sight {
         let rules = rules(&folder)?;
         let config = prometheus_config(watch, alertmanager, scraped, &rules)?;
         let config = write("prometheus.yml", &config)?;
-        let server = Program::start(
+        let server = quietly(
             Command::new(bin().join("prometheus"))
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
@@ -368,11 +354,11 @@ fn metrics(expression: &str) -> BTreeSet<&str> {
 fn quiet() -> Result<(), String> {
     let (gateway, exporter) = (port()?, port()?);
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let _gateway = Program::start(
+    let _gateway = quietly(
         Command::new(bin().join("prometheus-pushgateway"))
             .arg(format!("--web.listen-address=127.0.0.1:{gateway}")),
     )?;
-    let _exporter = Program::start(
+    let _exporter = quietly(
         Command::new(bin().join("prometheus-node-exporter"))
             .args(["--collector.disable-defaults", "--collector.textfile"])
             .arg(format!("--collector.textfile.directory={}", folder.path().display()))
@@ -527,7 +513,7 @@ fn loss() -> Result<(), String> {
     let config = config.replace("group_wait: 30s", "group_wait: 1s");
     let path = folder.path().join("alertmanager.yml");
     std::fs::write(&path, config).map_err(|error| error.to_string())?;
-    let _alertmanager = Program::start(
+    let _alertmanager = quietly(
         Command::new(bin().join("prometheus-alertmanager"))
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.path={}", folder.path().display()))

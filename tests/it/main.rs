@@ -17,6 +17,8 @@ mod endpoints;
 mod exits;
 // Each kind of fault alone moves its own figure, to the unit.
 mod faults;
+// Several processes that do one run, and what is said of them together.
+mod fleet;
 // Finished runs, judged together.
 mod gate;
 // Clients that move from old to new.

@@ -303,6 +303,7 @@ fn the_page_is_complete_at_once_and_ends_as_the_report_says() {
     let run = [
         ("run", report.0["run"].as_str().unwrap()),
         ("scenario", report.0["scenario"].as_str().unwrap()),
+        ("scenario_digest", report.0["scenario_digest"].as_str().unwrap()),
         ("phase", "dual-publish"),
         ("shard", "0"),
         ("shards", "1"),

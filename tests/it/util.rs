@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use pusher_canary::model::{Clock, ClusterRole};
+use pusher_canary::model::{Clock, ClusterRole, RunTime};
 use pusher_canary::rehearsal::{Endpoint, Pair, PairConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -298,7 +298,7 @@ impl Canary {
         self
     }
 
-    pub fn envs(mut self, variables: [(&str, &str); 2]) -> Self {
+    pub fn envs<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.command.envs(variables);
         self
     }
@@ -411,7 +411,7 @@ impl Running {
     }
 
     fn left(&self, bound: Duration) -> Duration {
-        bound.saturating_sub(self.clock.now().since(pusher_canary::model::RunTime::ZERO))
+        bound.saturating_sub(self.clock.now().since(RunTime::ZERO))
     }
 
     /// Waits for a line on stderr that holds `text`; gives the whole line.
@@ -456,6 +456,22 @@ impl Running {
         }
     }
 
+    /// Scrapes for so long, and looks at each page; returns how long the slowest answer took.
+    pub fn pages(&mut self, time: Duration, look: impl Fn(&str)) -> Duration {
+        let (address, clock) = (self.metrics_address(), Clock::start());
+        let mut slowest = Duration::ZERO;
+        while clock.now().since(RunTime::ZERO) < time {
+            let asked = clock.now();
+            let (status, page) = request(address, "GET", "/metrics");
+            slowest = slowest.max(clock.now().since(asked));
+            assert_eq!(status, 200);
+            look(&page);
+            self.hear(SCRAPE_PERIOD);
+            assert!(self.ends < 2, "it ended while it was scraped");
+        }
+        slowest
+    }
+
     /// Waits until witnesses get what is published.
     pub fn deliveries(&mut self) {
         self.page(|page| {
@@ -479,7 +495,7 @@ impl Running {
             assert!(self.hear(left), "it did not end within {PATIENCE:?}");
         }
         let status = self.child.wait().unwrap();
-        let took = self.clock.now().since(pusher_canary::model::RunTime::ZERO);
+        let took = self.clock.now().since(RunTime::ZERO);
         let mut outcome = self.outcome.take().unwrap();
         outcome.status = Some(status);
         outcome.took = took;

@@ -159,6 +159,7 @@ pub fn begin(looks: Looks, channel: ChannelName, stratum: Stratum) -> Begin {
     Begin {
         version: "0".to_owned(),
         run: RunId(uuid::Uuid::nil()),
+        member: pusher_canary::model::Member::default(),
         scenario: "simulated".to_owned(),
         seed: 0,
         requirements: asked(looks),

@@ -82,6 +82,9 @@ impl Report {
             ("instrument", self.vital_signs()),
         ];
         facts.splice(2..2, addresses(&self.addresses()));
+        if self.member.has_others() {
+            facts.insert(2, ("part", clipped(&self.member.to_string(), NAME_MAX)));
+        }
         write_facts(out, &facts)
     }
 

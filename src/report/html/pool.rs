@@ -28,7 +28,10 @@ impl Pool {
             html_runs(&mut outdated, "Too old by --max-age, the latest first", &self.outdated)?;
         }
         self.html_excluded(&mut excluded)?;
+        let mut agents = String::new();
+        self.html_agents(&mut agents)?;
         let sections = vec![
+            ("agents", "Agents", agents),
             ("runs", "Runs that count", runs),
             ("outdated", "Runs that are too old to count", outdated),
             ("excluded", "Runs that were left out", excluded),
@@ -37,7 +40,9 @@ impl Pool {
     }
 
     fn html_facts(&self, out: &mut String) -> std::fmt::Result {
-        let history = if self.history_counts {
+        let history = if !self.agents.is_empty() {
+            "has no part in it"
+        } else if self.history_counts {
             "its runs of this scenario count as well, named or not"
         } else {
             "<b>left out</b>: whatever else it holds does not count"
@@ -45,7 +50,7 @@ impl Pool {
         let mut facts = vec![
             ("scenario", clipped(&self.scenario, NAME_MAX)),
             ("phase", self.phase.as_str().to_owned()),
-            ("judged", self.counted_runs()),
+            ("judged", self.counted()),
             ("bounds", looked(self.looks).to_owned()),
             ("history", history.to_owned()),
             (
@@ -55,6 +60,28 @@ impl Pool {
         ];
         facts.splice(2..2, addresses(&self.clusters));
         write_facts(out, &facts)
+    }
+
+    fn html_agents(&self, out: &mut String) -> std::fmt::Result {
+        if self.agents.is_empty() {
+            return Ok(());
+        }
+        let headings = ["shard", "ended", "its verdict", "trials", "from"];
+        let rows = self.agents.iter().take(RUNS_MAX).map(|agent| {
+            vec![
+                clipped(&agent.shown_shard(), NAME_MAX),
+                match &*agent.ended_at {
+                    "" => "<b>not seen to end</b>".to_owned(),
+                    ended => instant(ended),
+                },
+                format!("<b>{}</b>", agent.verdict.as_str()),
+                agent.shown_trials(),
+                clipped(&agent.instance, NAME_MAX),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        write_cards(out, "runs", "The agents that did the run together", &headings, &rows)?;
+        write_more(out, self.agents.len() as u64, RUNS_MAX, "agents")
     }
 
     fn html_excluded(&self, out: &mut String) -> std::fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::StreamIx;
+use crate::model::{Shard, StreamIx};
 use crate::pusher::rest;
 use crate::verify::tally::Route;
 
@@ -53,24 +53,26 @@ impl Schedule {
         lanes.map(|lane| lane.rate / lane.streams.len() as f64).sum()
     }
 
+    /// The part of a run's schedule that is this shard's: each of its streams gets as many events
+    /// as it would if all were one process's.
     pub(super) fn new(
         streams: &[StreamPlan],
+        shard: Shard,
         rate: f64,
         client_rate: f64,
         duration: Duration,
     ) -> Self {
-        let of = |route: Route| -> Vec<StreamIx> {
-            (0..)
-                .zip(streams)
-                .filter(|(_, s)| s.route == route)
-                .map(|(ix, _)| StreamIx(ix))
-                .collect()
+        // Streams of a route: how many in all, and which of them are this shard's.
+        let of = |route: Route| -> (usize, Vec<StreamIx>) {
+            let of = || (0..).zip(streams).filter(move |(_, s)| s.route == route);
+            let own = of().filter(|(_, s)| shard.has(s.channel)).map(|(ix, _)| StreamIx(ix));
+            (of().count(), own.collect())
         };
         let http_routes =
-            [Route::Trigger, Route::Batch].into_iter().filter(|r| !of(*r).is_empty()).count();
+            [Route::Trigger, Route::Batch].into_iter().filter(|r| of(*r).0 > 0).count();
         let mut lanes = Vec::new();
         for route in Route::ALL {
-            let streams = of(route);
+            let (all, streams) = of(route);
             if streams.is_empty() {
                 continue;
             }
@@ -81,6 +83,7 @@ impl Schedule {
                 }
                 Route::Client => (client_rate, 1),
             };
+            let rate = rate * streams.len() as f64 / all as f64;
             // Lanes that start apart do not all publish at the same instants.
             let offset = Duration::from_secs_f64(0.3 / rate) * lanes.len() as u32;
             lanes.push(Lane { route, streams, rate, burst, offset, next: 0 });

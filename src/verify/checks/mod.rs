@@ -157,6 +157,41 @@ pub struct Limits {
     pub tainted_ratio_max: f64,
 }
 
+impl Limits {
+    /// Those of a judgement on nothing but rates of loss, duplicates and order: whatever else there
+    /// is keeps the others.
+    pub const fn of_sums(
+        loss_rate_max: f64,
+        confidence: f64,
+        duplicates_max: u64,
+        reordered_max: u64,
+    ) -> Self {
+        Self {
+            loss_rate_max,
+            confidence,
+            duplicates_max,
+            reordered_max,
+            missed_offline_ratio_max: 1.0,
+            late_ratio_max: 1.0,
+            latency_p99_ratio_max: f64::MAX,
+            latency_trend_ratio_max: f64::MAX,
+            latency_slack: Duration::MAX,
+            latency_p99_max: None,
+            connect_p99_max: Duration::MAX,
+            publish_p99_max: Duration::MAX,
+            auth_success_min: 0.0,
+            publish_success_min: 0.0,
+            left_behind_within: Duration::MAX,
+            drained_for: Duration::ZERO,
+            unseen: None,
+            auth_endpoint_p99_max: Duration::MAX,
+            mirror_ratio_max: 1.0,
+            handover_missed_max: None,
+            tainted_ratio_max: 1.0,
+        }
+    }
+}
+
 /// Whether a ratio is the default one: it is left out, and read as that again.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn is_zero(ratio: &f64) -> bool {

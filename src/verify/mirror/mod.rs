@@ -38,8 +38,8 @@ const ORDERED_MAX: usize = 64;
 /// Events closer than this have no order: an application that publishes from several processes
 /// makes none.
 const ORDER_GAP: Duration = Duration::from_millis(250);
-/// Windows for which an id is remembered after its last pair or accusation: a copy that comes within
-/// them is a further one, and no event of its own.
+/// Windows for which an id is remembered after its last pair or accusation: a copy that comes
+/// within them is a further one, and no event of its own.
 const REMEMBERED_WINDOWS: u32 = 6;
 
 /// Contents of one id that are remembered on each cluster.

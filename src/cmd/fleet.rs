@@ -1,0 +1,84 @@
+//! Which part of a run is this process's, where several do it together.
+
+use crate::cli::{FleetArgs, RunArgs};
+use crate::exit::Exit;
+use crate::model::{Member, RunId, Shard};
+use crate::scenario::plan::Plan;
+
+use super::{Stop, new_run};
+
+/// As Kubernetes tells the pods of an Indexed Job apart.
+const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
+
+/// The run, and this process's part in it.
+///
+/// # Errors
+/// There is no such part, or nothing says which run it is a part of.
+pub(super) fn part(args: &RunArgs) -> Result<(RunId, Member), Stop> {
+    let usage = |message: &str| Stop::new(Exit::Usage, message);
+    let member = member(&args.fleet)?;
+    if !member.has_others() {
+        return Ok((args.run.map_or_else(new_run, RunId), member));
+    }
+    if args.overrides.until_proven {
+        return Err(usage(
+            "--until-proven: a shard does not know when all of them have proven enough; leave it out",
+        ));
+    }
+    if args.keep.history.is_some() {
+        return Err(usage("--history: a shard is no whole run, and is kept in none; leave it out"));
+    }
+    let run = args.run.ok_or_else(|| {
+        usage(
+            "--shard: the processes of one run need its id: give each the same --run UUID, as \
+             uuidgen makes it",
+        )
+    })?;
+    Ok((RunId(run), member))
+}
+
+/// This process's part in whatever run it is.
+///
+/// # Errors
+/// There is no such part.
+pub(super) fn member(args: &FleetArgs) -> Result<Member, Stop> {
+    let usage = |message: String| Stop::new(Exit::Usage, message);
+    let shard = match (args.shard, args.shards) {
+        (Some(shard), _) => shard,
+        (None, None) => Shard::WHOLE,
+        (None, Some(of)) => {
+            let index = std::env::var(INDEX_VARIABLE).ok().and_then(|text| text.parse().ok());
+            let index = index.ok_or_else(|| {
+                usage(format!(
+                    "--shards: {INDEX_VARIABLE} must say which of them this process is, from 0 on, \
+                     as in a pod of an Indexed Job; elsewhere use --shard 0/{of}"
+                ))
+            })?;
+            Shard::new(index, of)
+                .map_err(|why| usage(format!("{INDEX_VARIABLE}={index}: {why}")))?
+        }
+    };
+    Ok(Member { shard, region: args.region.clone() })
+}
+
+/// Looks whether a part has anything in it.
+///
+/// # Errors
+/// It has not.
+pub(super) fn check(plan: &Plan) -> Result<(), Stop> {
+    let shard = plan.member.shard;
+    if !plan.member.has_others() || plan.own_streams().next().is_some() {
+        return Ok(());
+    }
+    let message = match plan.channels.len() {
+        0 => format!(
+            "--shard {shard}: the phase {} publishes nothing that could be shared out; run it whole",
+            plan.requirements.phase.as_str()
+        ),
+        channels => format!(
+            "--shard {shard}: there are {channels} channels to share out; plan more of them \
+             (canary.channels), or fewer shards"
+        ),
+    };
+    Err(Stop::new(Exit::Usage, message))
+}

@@ -1,0 +1,262 @@
+//! What several processes say of one run that they did together. Rates of loss, duplicates and
+//! order are those of the sum; all else each must keep by itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::{ClusterRole, Member, RunId, Shard};
+
+use super::checks::{self, Limits, Looks, Phase, Requirements};
+use super::figures::Figures;
+use super::verdict::{Finding, Status, Verdict};
+
+/// Checks of the sum: no part of it can say for all.
+const OF_THE_SUM: [&str; 6] =
+    ["evidence", "loss", "duplicates", "order", "coverage", "loss-new-vs-old"];
+/// A process may have ended so much later than now: clocks differ.
+const CLOCK_SLACK: Duration = Duration::from_secs(300);
+/// Places that are named of a check that several did not pass.
+const NAMED_MAX: usize = 4;
+
+/// A check of one process, as far as its metrics have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The check's name.
+    pub name: String,
+    /// The cluster that it is about; `None` if about both.
+    pub cluster: Option<ClusterRole>,
+    /// Whether the verdict rests on it.
+    pub required: bool,
+    /// How it ended.
+    pub status: Status,
+    /// What was held against the limit, in the check's unit.
+    pub observed: Option<f64>,
+    /// The limit.
+    pub limit: Option<f64>,
+}
+
+/// One process, as its metrics were at the last scrape.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Where it was scraped.
+    pub instance: String,
+    /// Its part.
+    pub member: Member,
+    /// The run.
+    pub run: RunId,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Equal for runs of one scenario.
+    pub scenario_digest: String,
+    /// What it was for.
+    pub phase: Phase,
+    /// When it was scraped last: time of day since the Unix epoch.
+    pub scraped: Duration,
+    /// When it ended, as well; `None` if it was not seen to.
+    pub ended: Option<Duration>,
+    /// Whether it watches without an end.
+    pub is_watch: bool,
+    /// Whether its clusters were a rehearsal's own.
+    pub is_rehearsed: bool,
+    /// Its verdict on its part.
+    pub verdict: Verdict,
+    /// The confidence that its scenario asks for.
+    pub confidence: f64,
+    /// Its checks.
+    pub checks: Vec<Checked>,
+    /// Its figures, as far as they are part of a sum.
+    pub figures: Figures,
+    /// For how long it published, tainted seconds left out.
+    pub observed: Duration,
+}
+
+impl Agent {
+    /// Its part and where it was scraped, in words.
+    pub fn name(&self) -> String {
+        format!("{} ({})", self.member, self.instance)
+    }
+
+    /// The worst of its required checks.
+    fn verdict_of_checks(&self) -> Verdict {
+        match self.checks.iter().filter(|of| of.required).map(|of| of.status).max() {
+            Some(Status::Pass) => Verdict::Go,
+            Some(Status::Fail) => Verdict::NoGo,
+            Some(Status::Inconclusive) | None => Verdict::Inconclusive,
+        }
+    }
+
+    fn limit(&self, check: &str) -> Option<f64> {
+        self.checks.iter().filter(|of| of.name == check).find_map(|of| of.limit)
+    }
+}
+
+/// What agents are held to beside their scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The present time of day: since the Unix epoch.
+    pub now: Duration,
+    /// Agents that ended longer ago are stale.
+    pub max_age: Duration,
+    /// How many there must be.
+    pub agents: usize,
+    /// Whether rehearsals are judged as if their clusters were anybody's.
+    pub rehearsals_count: bool,
+}
+
+/// What they say together.
+#[derive(Clone, Debug)]
+pub struct Together {
+    /// What the sum is judged by.
+    pub asked: Requirements,
+    /// The sum.
+    pub figures: Figures,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// What keeps them from being evidence, whatever they found.
+    pub unfit: Vec<String>,
+}
+
+/// Judges agents of one run together; `None` if there is none.
+pub fn judge(agents: &[Agent], rules: &Rules) -> Option<Together> {
+    let first = agents.first()?;
+    // Where a limit is not known, nothing keeps it.
+    let limit = |check: &str| first.limit(check).unwrap_or(0.0);
+    let count = |check: &str| limit(check) as u64;
+    let limits =
+        Limits::of_sums(limit("loss"), first.confidence, count("duplicates"), count("order"));
+    let asked = Requirements { phase: first.phase, looks: Looks::Once, limits };
+    let mut figures = first.figures.clone();
+    agents.iter().skip(1).for_each(|agent| figures.merge(&agent.figures));
+    // They publish side by side.
+    figures.published_for = agents.iter().map(|agent| agent.observed).min().unwrap_or_default();
+    let mut findings = checks::judge(&figures, &asked);
+    findings.retain(|finding| OF_THE_SUM.contains(&&*finding.name));
+    findings.extend(of_each(agents));
+    Some(Together { asked, figures, findings, unfit: unfit(agents, rules) })
+}
+
+/// The checks that each must pass by itself.
+fn of_each(agents: &[Agent]) -> Vec<Finding> {
+    let all = agents.iter().flat_map(|agent| &agent.checks);
+    let all = all.filter(|of| !OF_THE_SUM.contains(&&*of.name));
+    let known: BTreeSet<_> = all.map(|of| (of.name.as_str(), of.cluster)).collect();
+    let finding = |(name, cluster): (&str, Option<ClusterRole>)| {
+        let of = |agent: &'_ Agent| {
+            agent.checks.iter().find(|of| of.name == name && of.cluster == cluster).cloned()
+        };
+        let said: Vec<_> = agents.iter().filter_map(|a| Some((a, of(a)?))).collect();
+        let (status, required) =
+            said.iter().fold((Status::Pass, false), |(worst, any), (_, of)| {
+                (worst.max(of.status), any | of.required)
+            });
+        let mut others: Vec<_> = said.iter().filter(|(_, of)| of.status != Status::Pass).collect();
+        others.sort_by_key(|(_, of)| std::cmp::Reverse(of.status));
+        let detail = match others.len() {
+            0 => format!("passed by each of {}", said.len()),
+            count => {
+                let shown = others.iter().take(NAMED_MAX).map(|(agent, of)| told(agent, of));
+                let shown = shown.collect::<Vec<_>>().join(", ");
+                match count.saturating_sub(NAMED_MAX) {
+                    0 => shown,
+                    more => format!("{shown}, and {more} more"),
+                }
+            }
+        };
+        Finding {
+            name: name.to_owned().into(),
+            cluster,
+            required,
+            status,
+            observed: None,
+            limit: None,
+            target: None,
+            unit: "count".into(),
+            evidence: said.len() as u64,
+            detail,
+        }
+    };
+    known.into_iter().map(finding).collect()
+}
+
+/// How one agent came out of a check that it did not pass.
+fn told(agent: &Agent, of: &Checked) -> String {
+    let figures = match (of.observed, of.limit) {
+        (Some(observed), Some(limit)) => format!(": {}, limit {}", short(observed), short(limit)),
+        _ => String::new(),
+    };
+    format!("{} on {}{figures}", of.status.as_str(), agent.name())
+}
+
+/// A figure to four significant digits.
+fn short(value: f64) -> String {
+    let decimals = if value == 0.0 { 0.0 } else { (3.0 - value.abs().log10().floor()).max(0.0) };
+    let text = format!("{value:.*}", decimals.min(12.0) as usize);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+/// What keeps agents from being evidence, whatever they found.
+fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
+    let mut unfit = Vec::new();
+    if agents.len() != rules.agents {
+        unfit.push(format!("{} of {} agents are known", agents.len(), rules.agents));
+    }
+    let of: BTreeSet<_> = agents.iter().map(|agent| agent.member.shard.of).collect();
+    if of.len() > 1 {
+        let of: Vec<_> = of.iter().map(u32::to_string).collect();
+        unfit.push(format!("shards of {} do not make one run", of.join(" and of ")));
+    } else {
+        unfit.extend(shards(agents, of.first().copied().unwrap_or(1)));
+    }
+    let allowed = humantime::format_duration(rules.max_age);
+    for agent in agents {
+        let name = agent.name();
+        let scraped = rules.now.saturating_sub(agent.scraped);
+        let scraped = humantime::format_duration(Duration::from_secs(scraped.as_secs()));
+        match agent.ended {
+            _ if agent.is_watch => unfit.push(format!("{name} watches without an end")),
+            None => unfit.push(format!(
+                "{name} was not seen to end, and was scraped last {scraped} ago; let it --linger \
+                 for two scrapes at least"
+            )),
+            Some(ended) if ended > rules.now + CLOCK_SLACK => {
+                unfit.push(format!("{name} ended at a time that has not come; check the clocks"));
+            }
+            Some(ended) if rules.now.saturating_sub(ended) > rules.max_age => {
+                unfit.push(format!("{name} is stale: it ended more than {allowed} ago"));
+            }
+            Some(_) => {}
+        }
+        // What was a fault of the agent itself is none of its checks.
+        if agent.ended.is_some() && agent.verdict != agent.verdict_of_checks() {
+            let verdict = agent.verdict.as_str();
+            unfit.push(format!("{name} ended in {verdict} for none of its checks: see its log"));
+        }
+        if agent.is_rehearsed && !rules.rehearsals_count {
+            unfit.push(format!("{name} was rehearsed, which proves nothing of your clusters"));
+        }
+    }
+    unfit
+}
+
+/// Shards that are missing, and those that were done twice.
+fn shards(agents: &[Agent], of: u32) -> Vec<String> {
+    let mut unfit = Vec::new();
+    for shard in (0..of).map(|index| Shard { index, of }) {
+        let done: Vec<_> =
+            agents.iter().filter(|a| a.member.shard == shard).map(|a| &*a.instance).collect();
+        match done.as_slice() {
+            [] => unfit.push(format!("shard {shard} is missing")),
+            [_] => {}
+            several => {
+                unfit.push(format!("shard {shard} was done by several: {}", several.join(", ")));
+            }
+        }
+    }
+    unfit
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Agents that did a run together, and what keeps them from being evidence.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::verify::coverage::{ClusterTrials, Events, Pairs, UncoveredCause};
+use crate::verify::figures::ClusterFigures;
+use crate::verify::tally::{Epoch, Obligations, Route, Stratum};
+
+const NOW: Duration = Duration::from_secs(1_764_000_000);
+const RULES: Rules =
+    Rules { now: NOW, max_age: Duration::from_secs(3_600), agents: 2, rehearsals_count: false };
+
+fn checked(name: &str, cluster: Option<ClusterRole>, limit: f64) -> Checked {
+    let (name, observed) = (name.to_owned(), Some(0.0));
+    Checked { name, cluster, required: true, status: Status::Pass, observed, limit: Some(limit) }
+}
+
+/// A shard with 2,000 good trials on each cluster, of which 0.1 % may be lost.
+fn agent(index: u32, of: u32) -> Agent {
+    const TRIALS: u64 = 2_000;
+    let stratum = Stratum {
+        kind: crate::model::ChannelKind::Public,
+        route: Route::Trigger,
+        epoch: Epoch::First,
+    };
+    let obligations = Obligations { total: TRIALS, delivered: TRIALS, ..Obligations::default() };
+    let cluster = ClusterFigures {
+        trials: ClusterTrials { trials: TRIALS, ..ClusterTrials::default() },
+        obligations: BTreeMap::from([(stratum, obligations)]),
+        ..ClusterFigures::default()
+    };
+    let events = Events {
+        covered: TRIALS,
+        trials: TRIALS,
+        pairs: Pairs { trials: TRIALS, ..Pairs::default() },
+        ..Events::default()
+    };
+    let clusters = ClusterRole::ALL.map(|role| (role, cluster.clone()));
+    let each = ClusterRole::ALL.into_iter().flat_map(|role| {
+        let limits = [("loss", 1e-3), ("duplicates", 1.0), ("order", 0.0), ("late", 1e-3)];
+        limits.map(|(name, limit)| checked(name, Some(role), limit))
+    });
+    Agent {
+        instance: format!("10.0.0.{index}:9184"),
+        member: Member { shard: Shard { index, of }, region: String::new() },
+        run: RunId(Uuid::from_u128(7)),
+        scenario: "test".to_owned(),
+        scenario_digest: "abc".to_owned(),
+        phase: Phase::DualPublish,
+        scraped: NOW - Duration::from_secs(50),
+        ended: Some(NOW - Duration::from_secs(60)),
+        is_watch: false,
+        is_rehearsed: false,
+        verdict: Verdict::Go,
+        confidence: 0.95,
+        checks: each.chain([checked("instrument", None, 0.05)]).collect(),
+        figures: Figures { clusters: clusters.into(), events, ..Figures::default() },
+        observed: Duration::from_secs(60),
+    }
+}
+
+fn two() -> [Agent; 2] {
+    [agent(0, 2), agent(1, 2)]
+}
+
+fn find<'a>(together: &'a Together, name: &str, role: Option<ClusterRole>) -> &'a Finding {
+    together.findings.iter().find(|f| f.name == name && f.cluster == role).unwrap()
+}
+
+#[test]
+fn the_sum_proves_what_no_part_of_it_does() {
+    let together = judge(&two(), &RULES).unwrap();
+    assert_eq!(Verdict::of(&together.findings), Verdict::Go, "{:?}", together.findings);
+    assert_eq!(together.unfit, Vec::<String>::new());
+    let loss = find(&together, "loss", Some(ClusterRole::New));
+    assert_eq!((loss.evidence, loss.status), (4_000, Status::Pass));
+    assert_eq!(find(&together, "coverage", None).evidence, 4_000);
+    // Side by side, and not one after the other.
+    assert_eq!(together.figures.observed(), Duration::from_secs(60));
+    let alone = judge(&[agent(0, 1)], &Rules { agents: 1, ..RULES }).unwrap();
+    assert_eq!(Verdict::of(&alone.findings), Verdict::Inconclusive, "2,000 are too few");
+}
+
+#[test]
+fn what_several_did_a_little_of_each_is_held_against_their_sum() {
+    let mut agents = two();
+    for agent in &mut agents {
+        let new = agent.figures.clusters.get_mut(&ClusterRole::New).unwrap();
+        // One further copy is allowed.
+        new.beside.duplicates = 1;
+        new.trials.publications_lost = 8;
+        let events = &mut agent.figures.events;
+        events.failures.insert(UncoveredCause::Lost, 8);
+        events.pairs.only_new = 8;
+    }
+    let together = judge(&agents, &RULES).unwrap();
+    for name in ["duplicates", "loss"] {
+        assert_eq!(find(&together, name, Some(ClusterRole::New)).status, Status::Fail, "{name}");
+        assert_eq!(find(&together, name, Some(ClusterRole::Old)).status, Status::Pass, "{name}");
+    }
+    assert_eq!(find(&together, "coverage", None).status, Status::Fail);
+    assert_eq!(find(&together, "loss-new-vs-old", None).status, Status::Fail);
+}
+
+#[test]
+fn all_else_each_must_pass_and_who_did_not_is_named() {
+    let mut agents = two();
+    let mut fails = |status, observed| {
+        let late = &mut agents[1].checks;
+        let late = late.iter_mut().find(|c| c.name == "late").unwrap();
+        (late.status, late.observed) = (status, Some(observed));
+        agents[1].verdict = Verdict::NoGo;
+        judge(&agents, &RULES).unwrap()
+    };
+    let together = fails(Status::Fail, 0.012_34);
+    let late = find(&together, "late", Some(ClusterRole::Old));
+    assert_eq!((late.status, late.required, late.evidence), (Status::Fail, true, 2));
+    assert_eq!(late.detail, "fail on shard 1/2 (10.0.0.1:9184): 0.01234, limit 0.001");
+    assert_eq!(Verdict::of(&together.findings), Verdict::NoGo);
+    let late = find(&together, "late", Some(ClusterRole::New));
+    assert_eq!((late.status, &*late.detail), (Status::Pass, "passed by each of 2"));
+    let together = fails(Status::Inconclusive, 0.0);
+    assert_eq!(Verdict::of(&together.findings), Verdict::Inconclusive);
+}
+
+#[test]
+fn what_keeps_agents_from_being_evidence_is_named() {
+    type Change = fn(&mut Vec<Agent>);
+    let changes: [(Change, &str); 11] = [
+        (|all| all.truncate(1), "1 of 2 agents are known; shard 1/2 is missing"),
+        (|all| all[1].ended = None, "shard 1/2 (10.0.0.1:9184) was not seen to end"),
+        (|all| all[1].ended = Some(NOW - Duration::from_secs(3_601)), "is stale: it ended more"),
+        (|all| all[1].ended = Some(NOW + Duration::from_secs(301)), "a time that has not come"),
+        (|all| all[1].member.shard.index = 0, "done by several: 10.0.0.0:9184, 10.0.0.1:9184"),
+        (|all| all[1].member.shard.of = 3, "shards of 2 and of 3 do not make one run"),
+        (|all| all.push(agent(1, 2)), "3 of 2 agents are known"),
+        (|all| all[0].is_watch = true, "shard 0/2 (10.0.0.0:9184) watches without an end"),
+        (|all| all[0].is_rehearsed = true, "was rehearsed"),
+        (|all| all[0].verdict = Verdict::Inconclusive, "ended in INCONCLUSIVE for none of its"),
+        (
+            |all| all[0].member.region = "eu".to_owned(),
+            // Where it is changes nothing.
+            "",
+        ),
+    ];
+    for (change, expected) in changes {
+        let mut agents = two().to_vec();
+        change(&mut agents);
+        let unfit = judge(&agents, &RULES).unwrap().unfit.join("; ");
+        assert!(unfit.contains(expected), "{expected}: {unfit}");
+        assert_eq!(unfit.is_empty(), expected.is_empty(), "{unfit}");
+    }
+    let mut agents = two();
+    agents[0].is_rehearsed = true;
+    let rules = Rules { rehearsals_count: true, ..RULES };
+    assert_eq!(judge(&agents, &rules).unwrap().unfit, Vec::<String>::new());
+    assert!(judge(&[], &RULES).is_none());
+}
+
+#[test]
+fn a_limit_that_is_not_known_is_kept_by_nothing() {
+    let mut agents = two();
+    agents.iter_mut().for_each(|a| a.checks.retain(|of| of.name != "loss"));
+    let together = judge(&agents, &RULES).unwrap();
+    assert_ne!(Verdict::of(&together.findings), Verdict::Go);
+}
+
+#[test]
+fn figures_are_shown_to_four_digits() {
+    for (value, shown) in
+        [(0.0, "0"), (0.012_345, "0.01235"), (1.0, "1"), (1_234.5, "1234"), (12.345, "12.35")]
+    {
+        assert_eq!(short(value), shown);
+    }
+}

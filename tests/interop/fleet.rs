@@ -1,0 +1,246 @@
+//! Several agents that do one run together, as a real Prometheus has seen them: one that is killed,
+//! a cluster that loses, and a fleet of which all is well.
+
+#![allow(clippy::indexing_slicing, reason = "a JSON value without the key is null, not a panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use pusher_canary::model::ClusterRole;
+use pusher_canary::rehearsal::{Pair, PairConfig};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::prometheus::{bin, get, missing, port, query, quietly, wait_until};
+use super::servers::listen;
+use super::{MACHINE, Program, execute, started};
+
+/// How long an agent may take to its end.
+const PATIENCE: Duration = Duration::from_secs(90);
+const GATE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const GOOD: &str = "00000000-0000-4000-8000-00000000600d";
+const KILLED: &str = "00000000-0000-4000-8000-00000000dead";
+const LOSING: &str = "00000000-0000-4000-8000-000000001055";
+
+pub(super) fn trials(required: bool) -> Vec<Trial> {
+    let missing = missing();
+    let ignored = missing.is_some() && !required;
+    let name = "fleet: what agents did together is judged by the last figures of each";
+    let trial = Trial::test(name, move || match missing {
+        Some(missing) => Err(missing.into()),
+        None => {
+            let _alone = MACHINE.lock();
+            judged().map_err(Failed::from)
+        }
+    });
+    vec![trial.with_ignored_flag(ignored)]
+}
+
+/// One agent, what it says, and where its report goes.
+struct Agent {
+    program: Program,
+    said: Receiver<String>,
+    report: PathBuf,
+    port: u16,
+}
+
+impl Agent {
+    /// Waits until it has ended, and only serves any more.
+    fn wait(&self) -> Result<(), String> {
+        let (waiting, mut all) = (started(), String::new());
+        while let Ok(line) = self.said.recv_timeout(PATIENCE.saturating_sub(waiting.elapsed())) {
+            if line.contains("metrics stay for") {
+                return Ok(());
+            }
+            all.push_str(&line);
+            all.push('\n');
+        }
+        Err(format!("an agent did not end:\n{all}"))
+    }
+
+    /// Its trials on new, by its own report.
+    fn trials(&self) -> Result<u64, String> {
+        let text = std::fs::read_to_string(&self.report).map_err(|error| error.to_string())?;
+        let report: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        report["clusters"]["new"]["trials"].as_u64().ok_or(text)
+    }
+}
+
+/// A pair, and a scenario of it of which 299 trials on each cluster are asked.
+struct Clusters {
+    pair: Pair,
+    scenario: PathBuf,
+}
+
+impl Clusters {
+    fn start(folder: &Path, name: &str, faults: &[&str]) -> Result<Self, String> {
+        let faults = faults.iter().map(|fault| fault.parse().map_err(|error| format!("{error}")));
+        let faults = faults.collect::<Result<_, String>>()?;
+        let pair = Pair::start(PairConfig { seed: 7, faults, ..PairConfig::default() });
+        let pair = pair.map_err(|error| error.to_string())?;
+        let cluster = |role: ClusterRole| {
+            let of = pair.endpoint(role);
+            format!(
+                "[clusters.{role}]\nws_url = \"{}\"\nhttp_url = \"{}\"\napp_id = \"{}\"\n\
+                 key = \"{}\"\nsecret = \"${{{}_SECRET}}\"\n",
+                of.ws_url,
+                of.http_url,
+                of.app_id,
+                of.key,
+                role.as_str().to_uppercase()
+            )
+        };
+        let text = format!(
+            "[scenario]\nname = \"fleet\"\nphase = \"dual-publish\"\nduration = \"8s\"\n{}{}\
+             [canary]\nchannels = {{ public = 4, private = 4 }}\nrate = 100.0\n\
+             deadline = \"1s\"\nhorizon = \"3s\"\nrecycle = \"off\"\n\
+             [gate]\nloss_rate_max = 1e-2\nlatency_p99_ratio_max = 1000.0\n\
+             latency_slack = \"2s\"\nlatency_trend_ratio_max = 1000.0\n\
+             connect_p99_max = \"10s\"\npublish_p99_max = \"10s\"\n\
+             [instrument]\nschedule_lag_max = \"2s\"\nruntime_stall_max = \"2s\"\n\
+             receive_backlog_max = \"2s\"\n",
+            cluster(ClusterRole::Old),
+            cluster(ClusterRole::New)
+        );
+        let scenario = folder.join(format!("{name}.toml"));
+        std::fs::write(&scenario, text).map_err(|error| error.to_string())?;
+        Ok(Self { pair, scenario })
+    }
+
+    /// The shards of one run, each with the port that it serves on.
+    fn run(&self, folder: &Path, run: &str, ports: &[u16]) -> Result<Vec<Agent>, String> {
+        let secret = |role: ClusterRole| {
+            let name = format!("{}_SECRET", role.as_str().to_uppercase());
+            (name, self.pair.endpoint(role).secret.expose().to_owned())
+        };
+        let start = |(index, port): (usize, &u16)| {
+            let report = folder.join(format!("{run}-{index}.json"));
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+            command
+                .args(["run", "-q", "--linger", "2m", "--run", run, "--region", "eu"])
+                .args(["--shards", &ports.len().to_string()])
+                .env("JOB_COMPLETION_INDEX", index.to_string())
+                .args(["--listen", &format!("127.0.0.1:{port}")])
+                .arg("--report-json")
+                .arg(&report)
+                .arg(&self.scenario)
+                .envs(ClusterRole::ALL.map(secret))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+            let mut program = Program::start(&mut command)?;
+            let said = listen(program.0.stderr.take().ok_or("no standard error")?);
+            Ok(Agent { program, said, report, port: *port })
+        };
+        ports.iter().enumerate().map(start).collect()
+    }
+}
+
+/// Ten ports, and a Prometheus that scrapes them every second.
+fn prometheus(folder: &TempDir) -> Result<([u16; 10], u16, Program), String> {
+    let mut ports = [0; 10];
+    for of in &mut ports {
+        *of = port()?;
+    }
+    let targets: Vec<_> = ports.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+    let config = format!(
+        "global: {{ scrape_interval: 1s }}\nscrape_configs:\n  - job_name: fleet\n    \
+         static_configs: [{{ targets: [{}], labels: {{ region: frankfurt }} }}]\n",
+        targets.join(", ")
+    );
+    let path = folder.path().join("prometheus.yml");
+    std::fs::write(&path, config).map_err(|error| error.to_string())?;
+    let port = port()?;
+    let server = quietly(
+        Command::new(bin().join("prometheus"))
+            .arg(format!("--config.file={}", path.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("tsdb").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}")),
+    )?;
+    wait_until(|| get(port, "/-/ready").err())?;
+    Ok((ports, port, server))
+}
+
+/// The gate's outcome: its exit code, and what it found.
+fn gate(folder: &Path, prometheus: u16, more: &[&str]) -> Result<(i32, Value), String> {
+    let report = folder.join("gate.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+    command.args(["gate", "--prometheus", &format!("http://127.0.0.1:{prometheus}")]);
+    let (status, said) =
+        execute(command.args(more).arg("--report-json").arg(&report), GATE_TIMEOUT)?;
+    let text = std::fs::read_to_string(&report).map_err(|error| error.to_string())?;
+    let outcome = serde_json::from_str(&text).unwrap_or(Value::String(said));
+    Ok((status.code().unwrap_or(-1), outcome))
+}
+
+fn expect(found: &(i32, Value), code: i32, said: &str) -> Result<(), String> {
+    let (exit, outcome) = found;
+    let reason = outcome["reason"].as_str().or(outcome.as_str()).unwrap_or_default();
+    if *exit == code && reason.contains(said) {
+        return Ok(());
+    }
+    Err(format!("exit code {exit} where {code} was expected, and {said:?} in {outcome:#}"))
+}
+
+fn judged() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let (ports, prometheus, _prometheus) = prometheus(&folder)?;
+    let good = Clusters::start(folder.path(), "good", &[])?;
+    let losing = Clusters::start(folder.path(), "losing", &["new:drop=0.1"])?;
+    let together = good.run(folder.path(), GOOD, &ports[..4])?;
+    let mut broken = good.run(folder.path(), KILLED, &ports[4..8])?;
+    let lost = losing.run(folder.path(), LOSING, &ports[8..])?;
+    let mut killed = broken.pop().ok_or("no agent")?;
+    // In the middle of its run.
+    let sent = format!(
+        "pusher_canary_publications_total{{instance=\"127.0.0.1:{}\",outcome=\"sent\"}} > 40",
+        killed.port
+    );
+    wait_until(|| query(prometheus, &sent).map_or_else(Some, |found| none_of(&found)))?;
+    killed.program.0.kill().map_err(|error| error.to_string())?;
+    for agent in together.iter().chain(&broken).chain(&lost) {
+        agent.wait()?;
+    }
+    let ended = "count(pusher_canary_run_ended_timestamp_seconds) == 9";
+    wait_until(|| query(prometheus, ended).map_or_else(Some, |found| none_of(&found)))?;
+
+    let gate = |run: &str, agents: &str| {
+        gate(folder.path(), prometheus, &["--run", run, "--agents", agents])
+    };
+    let found = gate(GOOD, "4")?;
+    expect(&found, 0, "publications lost, below")?;
+    let outcome = &found.1;
+    let mine = together.iter().map(Agent::trials).sum::<Result<u64, String>>()?;
+    let check = |name: &str| {
+        let checks = outcome["checks"].as_array().into_iter().flatten();
+        let mut of = checks.filter(|c| c["name"] == name && c["cluster"] != "old");
+        of.next().cloned().unwrap_or_default()
+    };
+    for name in ["loss", "evidence", "coverage"] {
+        if check(name)["evidence"].as_u64() != Some(mine) || mine < 750 {
+            return Err(format!("{name} is not of all {mine} trials: {}", check(name)));
+        }
+    }
+    // Alone, none of them had enough.
+    let agents = outcome["agents"].as_array().cloned().unwrap_or_default();
+    let is_part = |agent: &Value| agent["verdict"] == "INCONCLUSIVE" && agent["region"] == "eu";
+    if agents.len() != 4 || !agents.iter().all(is_part) {
+        return Err(format!("four agents in eu: {agents:?}"));
+    }
+    expect(&gate(GOOD, "5")?, 3, "4 of 5 agents are known")?;
+    let name = format!("shard 3/4 in eu (127.0.0.1:{}) was not seen to end", killed.port);
+    expect(&gate(KILLED, "4")?, 3, &name)?;
+    expect(&gate(LOSING, "2")?, 1, "loss on new")?;
+    let several = self::gate(folder.path(), prometheus, &["--agents", "4"])?;
+    // It says on stderr that one must be named.
+    expect(&several, 2, "")
+}
+
+/// What is to be said where nothing was found.
+fn none_of(found: &[Value]) -> Option<String> {
+    found.is_empty().then(|| "not yet".to_owned())
+}
