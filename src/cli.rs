@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use url::Url;
 use uuid::Uuid;
 
 use crate::agent::Task;
@@ -247,7 +246,7 @@ pub struct LeaveArgs {
     /// Push the run's figures to this Pushgateway at the end, such as http://127.0.0.1:9091, in the
     /// group of job pusher-canary and the scenario's name
     #[arg(long, value_name = "URL")]
-    pub pushgateway: Option<Url>,
+    pub pushgateway: Option<String>,
     /// One more label of that group; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_group, requires = "pushgateway")]
     pub pushgateway_group: Vec<(String, String)>,
@@ -349,7 +348,7 @@ pub struct GateArgs {
     /// such as http://127.0.0.1:9090
     #[arg(long, value_name = "URL", requires = "agents")]
     #[arg(conflicts_with_all = ["report", "exclude", "no_history", "history"])]
-    pub prometheus: Option<Url>,
+    pub prometheus: Option<String>,
     /// How many agents there must be
     #[arg(long, value_name = "N", requires = "prometheus")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
 use uuid::Uuid;
 
 pub(super) use crate::cli::GateArgs as Args;
@@ -87,7 +86,7 @@ fn judge(args: &Args) -> Result<Pool, Stop> {
 }
 
 /// The agents of one run, as Prometheus scraped them last.
-fn judge_fleet(prometheus: &Url, args: &Args) -> Result<Pool, Stop> {
+fn judge_fleet(prometheus: &str, args: &Args) -> Result<Pool, Stop> {
     let remote = Remote::new("--prometheus", prometheus, "http://127.0.0.1:9090")?;
     let clock = Clock::start();
     let now = clock.wall_now();

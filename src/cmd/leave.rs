@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use url::Url;
 
 use crate::cli::LeaveArgs;
 use crate::exit::Exit;
@@ -84,7 +83,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn new(url: &Url, args: &LeaveArgs, scenario: &str) -> Result<Self, Stop> {
+    fn new(url: &str, args: &LeaveArgs, scenario: &str) -> Result<Self, Stop> {
         let remote = Remote::new("--pushgateway", url, "http://127.0.0.1:9091")?;
         let mut path = format!("/metrics/job/{JOB}{}", grouped("scenario", scenario));
         for (key, value) in &args.pushgateway_group {

@@ -37,15 +37,15 @@ pub(super) struct Unanswered {
 
 impl Remote {
     /// The server at a URL, which may hold a user and a password; `flag` is where it was named,
-    /// `example` what it should look like.
+    /// `example` what it should look like. What is no URL is not quoted: it may hold them as well.
     ///
     /// # Errors
     /// It is no such URL.
-    pub(super) fn new(flag: &str, url: &Url, example: &str) -> Result<Self, Stop> {
+    pub(super) fn new(flag: &str, url: &str, example: &str) -> Result<Self, Stop> {
         let usage = |why: &dyn std::fmt::Display| Stop::new(Exit::Usage, format!("{flag}: {why}"));
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(usage(&format!("must be a URL such as {example}")));
-        }
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.filter(|url| url.host().is_some());
+        let url = url.ok_or_else(|| usage(&format!("must be a URL such as {example}")))?;
         let mut address = url.clone();
         let authorization = (!url.username().is_empty()).then(|| {
             let password = decoded(url.password().unwrap_or_default());

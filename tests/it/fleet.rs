@@ -154,6 +154,7 @@ fn what_a_prometheus_does_not_say_is_never_go_and_says_what_to_do() {
     canary(["gate", "--prometheus", &url, "--agents", "2"]).run().assert_code(3);
     for (args, said) in [
         (vec!["--prometheus", "ftp://a", "--agents", "2"], "such as http://127.0.0.1:9090"),
+        (vec!["--prometheus", "http://me:hidden@", "--agents", "2"], "must be a URL such as"),
         (vec!["--prometheus", &url], "--agents <N>"),
         (vec!["--prometheus", &url, "--agents", "0"], "0 is not in 1.."),
         (vec!["--agents", "2"], "--prometheus <URL>"),
@@ -161,5 +162,6 @@ fn what_a_prometheus_does_not_say_is_never_go_and_says_what_to_do() {
         let outcome = canary(["gate"].into_iter().chain(args)).run();
         outcome.assert_code(2);
         assert!(outcome.stderr.contains(said), "{said}: {outcome}");
+        assert!(!outcome.stderr.contains("hidden"), "{outcome}");
     }
 }
