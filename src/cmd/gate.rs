@@ -26,6 +26,8 @@ use super::remote::{Remote, Unanswered};
 const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Whoever looked within this time has looked, however short a time runs count.
 const LOOKS_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+/// What tells of a process that was started again, as every exporter has it.
+const PROCESS_START: &str = "process_start_time_seconds";
 /// Bytes of an answer of Prometheus: a day of one series of each of a hundred agents, scraped every
 /// five seconds.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -54,7 +56,7 @@ fn judge(args: &Args) -> Result<Pool, Stop> {
     // Whoever runs again until it says GO leaves the other runs behind: they count as well.
     if let (false, Some(first)) = (args.no_history, sources.first()) {
         // It may have begun long before it ended.
-        let since = now.saturating_sub(args.max_age.max(LOOKS_WITHIN) + RUN_MAX);
+        let since = now.saturating_sub(args.max_age.max(LOOKS_WITHIN).saturating_add(RUN_MAX));
         let digest = first.report.scenario_digest.clone();
         let runs = history::runs_since(args.history.as_deref(), &digest, since)?;
         let within = args.max_age.max(LOOKS_WITHIN);
@@ -91,21 +93,26 @@ fn judge_fleet(prometheus: &str, args: &Args) -> Result<Pool, Stop> {
     let clock = Clock::start();
     let now = clock.wall_now();
     // One that is stale is named as that, and so is one that was killed before the others ended.
-    let within = args.max_age * 2;
+    let within = args.max_age.saturating_mul(2);
     let agents = runtime()?.block_on(async {
         let infos = ask(&remote, &prometheus::ask_range(&info_name(), within, now), clock).await?;
         let infos = of_one_run(infos, args.run, &remote)?;
         let own = table::RUN_INFO.labels;
         let mut agents = Vec::new();
         for info in infos {
-            let asked = prometheus::ask_target(table::PREFIX, &info.target(own), info.at);
+            let target = info.target(own);
+            let asked = prometheus::ask_target(table::PREFIX, &target, info.at);
             let series = ask(&remote, &asked, clock).await?;
-            let agent = agents::read(&info, &series).map_err(|why| {
+            let of_run = (info.since, info.at);
+            let asked = prometheus::ask_changes(PROCESS_START, &target, of_run);
+            let restarts = ask(&remote, &asked, clock).await?;
+            let mut agent = agents::read(&info, &series).map_err(|why| {
                 let instance = info.labels.get("instance").map_or("an agent", String::as_str);
                 let message =
                     format!("{}: {instance}: {why}; nothing is concluded from it", remote.shown());
                 Stop::new(Exit::Inconclusive, message)
             })?;
+            agent.restarts = restarts.iter().map(|of| of.value as u64).sum();
             agents.push(agent);
         }
         Ok::<_, Stop>(agents)

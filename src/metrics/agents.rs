@@ -27,7 +27,8 @@ pub fn has_others(info: &Series) -> bool {
     info.label("shards").is_some_and(|shards| shards != "1")
 }
 
-/// The agent that had these series at its last scrape. `info` is the one that says which it is.
+/// The agent that had these series at its last scrape. `info` is the one that says which it is. That
+/// it was started again in the course of its run, they do not say.
 ///
 /// # Errors
 /// A series is missing that every agent has: which.
@@ -59,6 +60,7 @@ pub fn read(info: &Series, series: &[Series]) -> Result<Agent, String> {
         phase: phase.ok_or("run_info has no such phase")?,
         scraped: info.at,
         ended: page.find(table::RUN_ENDED, &[]).and_then(|at| Duration::try_from_secs_f64(at).ok()),
+        restarts: 0,
         is_watch: page.find(table::WINDOW, &[]).is_some(),
         is_rehearsed: page.value(table::REHEARSED, &[])? != 0.0,
         verdict: verdict.ok_or("its verdict is missing")?,
@@ -253,7 +255,7 @@ mod tests {
             of.insert("instance".to_owned(), "a:1".to_owned());
             of.insert("__name__".to_owned(), name.to_owned());
             let at = Duration::from_secs(1_000);
-            Series { labels: of, value: value.parse().unwrap(), at }
+            Series { labels: of, value: value.parse().unwrap(), at, since: at }
         };
         page.lines().filter(|line| !line.starts_with('#')).map(series).collect()
     }

@@ -15,6 +15,8 @@ pub struct Series {
     pub value: f64,
     /// The instant: since the Unix epoch. Of a range, that of the last sample.
     pub at: Duration,
+    /// Of a range, the instant of the first sample.
+    pub since: Duration,
 }
 
 impl Series {
@@ -82,19 +84,24 @@ pub fn read(body: &str) -> Result<Vec<Series>, String> {
     if answer.status != "success" {
         return Err(answer.error);
     }
-    let all: Vec<(BTreeMap<String, String>, Sample)> = match answer.data {
-        Some(Data::Vector(all)) => all.into_iter().map(|of| (of.metric, of.value)).collect(),
+    let all: Vec<(BTreeMap<String, String>, f64, Sample)> = match answer.data {
+        Some(Data::Vector(all)) => {
+            all.into_iter().map(|of| (of.metric, of.value.0, of.value)).collect()
+        }
         Some(Data::Matrix(all)) => {
-            all.into_iter().filter_map(|mut of| Some((of.metric, of.values.pop()?))).collect()
+            let ends = |mut of: Range| Some((of.metric, of.values.first()?.0, of.values.pop()?));
+            all.into_iter().filter_map(ends).collect()
         }
         None => return Err("the answer holds no series".to_owned()),
     };
-    let series = |(labels, (at, value)): (BTreeMap<String, String>, Sample)| {
+    let time = |at: f64| {
         let at = Duration::try_from_secs_f64(at).map_err(|_| format!("{at} is no time"))?;
         // Times are in milliseconds, which a fraction in binary only comes near.
-        let at = Duration::from_millis((at.as_secs_f64() * 1e3).round() as u64);
+        Ok::<_, String>(Duration::from_millis((at.as_secs_f64() * 1e3).round() as u64))
+    };
+    let series = |(labels, since, (at, value)): (BTreeMap<String, String>, f64, Sample)| {
         let value = value.parse().map_err(|_| format!("{value} is no value"))?;
-        Ok(Series { labels, value, at })
+        Ok(Series { labels, value, at: time(at)?, since: time(since)? })
     };
     all.into_iter().map(series).collect()
 }
@@ -104,15 +111,30 @@ pub fn ask_range(name: &str, within: Duration, now: Duration) -> String {
     target(&format!("{name}[{}s]", within.as_secs().max(1)), now)
 }
 
+/// The path and query that ask how often a value of a target changed between two instants.
+pub fn ask_changes(
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    (since, until): (Duration, Duration),
+) -> String {
+    let within = until.saturating_sub(since).as_millis().max(1);
+    let selected = selector(&format!("__name__=\"{name}\""), labels);
+    target(&format!("changes({selected}[{within}ms])"), until)
+}
+
 /// The path and query that ask for everything with this prefix that a target had at an instant.
 pub fn ask_target(prefix: &str, labels: &BTreeMap<String, String>, at: Duration) -> String {
-    let mut query = format!("{{__name__=~\"{prefix}.+\"");
+    target(&selector(&format!("__name__=~\"{prefix}.+\""), labels), at)
+}
+
+fn selector(name: &str, labels: &BTreeMap<String, String>) -> String {
+    let mut selector = format!("{{{name}");
     for (name, value) in labels {
         // Writing to a String cannot fail.
-        let _ = write!(query, ",{name}=\"{}\"", escaped(value));
+        let _ = write!(selector, ",{name}=\"{}\"", escaped(value));
     }
-    query.push('}');
-    target(&query, at)
+    selector.push('}');
+    selector
 }
 
 /// A value as a string literal of PromQL has it.
@@ -152,6 +174,7 @@ mod tests {
         let read_all = read(matrix).unwrap();
         assert_eq!((read_all.len(), read_all[0].value), (1, 7.0));
         assert_eq!(read_all[0].at, Duration::from_millis(2_001));
+        assert_eq!(read_all[0].since, Duration::from_secs(1));
     }
 
     #[test]
@@ -193,6 +216,7 @@ mod tests {
             ]),
             value: 1.0,
             at: Duration::ZERO,
+            since: Duration::ZERO,
         };
         assert_eq!((series.label("region"), series.label("shard")), (Some("eu"), Some("1")));
         let target = series.target(&["region", "shard"]);
@@ -211,6 +235,11 @@ mod tests {
         let pairs: BTreeMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).collect();
         assert_eq!(pairs["query"], r#"{__name__=~"x_.+",a="1\"} or up{b=\"\\\n"}"#);
         assert_eq!(pairs["time"], "1.500");
+        let at = Duration::from_secs;
+        let asked = ask_changes("up", &labels(&[("a", "1")]), (at(5), at(7)));
+        let (_, form) = asked.split_once('?').unwrap();
+        let pairs: BTreeMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).collect();
+        assert_eq!(pairs["query"], r#"changes({__name__="up",a="1"}[2000ms])"#);
         let asked = ask_range("up", Duration::from_secs(60), Duration::from_secs(7));
         assert_eq!(asked, "/api/v1/query?query=up%5B60s%5D&time=7.000");
     }

@@ -54,6 +54,8 @@ pub struct Agent {
     pub scraped: Duration,
     /// When it ended, as well; `None` if it was not seen to.
     pub ended: Option<Duration>,
+    /// How often it was started again in the course of its run.
+    pub restarts: u64,
     /// Whether it watches without an end.
     pub is_watch: bool,
     /// Whether its clusters were a rehearsal's own.
@@ -228,6 +230,16 @@ fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
                 unfit.push(format!("{name} is stale: it ended more than {allowed} ago"));
             }
             Some(_) => {}
+        }
+        if agent.restarts > 0 {
+            unfit.push(format!(
+                "{name} was started again in the course of the run, and what it saw before is not \
+                 known"
+            ));
+        }
+        let clusters = agent.figures.clusters.iter();
+        for (role, _) in clusters.filter(|(_, cluster)| cluster.trials.trials == 0) {
+            unfit.push(format!("{name} tried nothing on {role}"));
         }
         // What was a fault of the agent itself is none of its checks.
         if agent.ended.is_some() && agent.verdict != agent.verdict_of_checks() {

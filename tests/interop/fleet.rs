@@ -113,30 +113,40 @@ impl Clusters {
 
     /// The shards of one run, each with the port that it serves on.
     fn run(&self, folder: &Path, run: &str, ports: &[u16]) -> Result<Vec<Agent>, String> {
+        let start = |(index, port): (usize, &u16)| self.shard(folder, run, index, ports, *port);
+        ports.iter().enumerate().map(start).collect()
+    }
+
+    /// One of them.
+    fn shard(
+        &self,
+        folder: &Path,
+        run: &str,
+        index: usize,
+        all: &[u16],
+        port: u16,
+    ) -> Result<Agent, String> {
         let secret = |role: ClusterRole| {
             let name = format!("{}_SECRET", role.as_str().to_uppercase());
             (name, self.pair.endpoint(role).secret.expose().to_owned())
         };
-        let start = |(index, port): (usize, &u16)| {
-            let report = folder.join(format!("{run}-{index}.json"));
-            let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
-            command
-                .args(["run", "-q", "--linger", "2m", "--run", run, "--region", "eu"])
-                .args(["--shards", &ports.len().to_string()])
-                .env("JOB_COMPLETION_INDEX", index.to_string())
-                .args(["--listen", &format!("127.0.0.1:{port}")])
-                .arg("--report-json")
-                .arg(&report)
-                .arg(&self.scenario)
-                .envs(ClusterRole::ALL.map(secret))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped());
-            let mut program = Program::start(&mut command)?;
-            let said = listen(program.0.stderr.take().ok_or("no standard error")?);
-            Ok(Agent { program, said, report, port: *port })
-        };
-        ports.iter().enumerate().map(start).collect()
+        let report = folder.join(format!("{run}-{index}.json"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+        command
+            .args(["run", "-q", "--linger", "2m", "--run", run, "--region", "eu"])
+            .args(["--shards", &all.len().to_string()])
+            .env("JOB_COMPLETION_INDEX", index.to_string())
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--report-json")
+            .arg(&report)
+            .arg(&self.scenario)
+            .envs(ClusterRole::ALL.map(secret))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut program = Program::start(&mut command)?;
+        let said = listen(program.0.stderr.take().ok_or("no standard error")?);
+        Ok(Agent { program, said, report, port })
     }
 }
 
@@ -191,7 +201,7 @@ fn judged() -> Result<(), String> {
     let (ports, prometheus, _prometheus) = prometheus(&folder)?;
     let good = Clusters::start(folder.path(), "good", &[])?;
     let losing = Clusters::start(folder.path(), "losing", &["new:drop=0.1"])?;
-    let together = good.run(folder.path(), GOOD, &ports[..4])?;
+    let mut together = good.run(folder.path(), GOOD, &ports[..4])?;
     let mut broken = good.run(folder.path(), KILLED, &ports[4..8])?;
     let lost = losing.run(folder.path(), LOSING, &ports[8..])?;
     let mut killed = broken.pop().ok_or("no agent")?;
@@ -236,6 +246,15 @@ fn judged() -> Result<(), String> {
     expect(&gate(KILLED, "4")?, 3, &name)?;
     expect(&gate(LOSING, "2")?, 1, "loss on new")?;
     let several = self::gate(folder.path(), prometheus, &["--agents", "4"])?;
+    // Whoever tries a part again until it is good hides what it saw before.
+    let first = together.remove(0);
+    let port = first.port;
+    drop(first);
+    good.shard(folder.path(), GOOD, 0, &ports[..4], port)?.wait()?;
+    wait_until(|| match gate(GOOD, "4") {
+        Ok(found) => expect(&found, 3, "was started again in the course of the run").err(),
+        Err(error) => Some(error),
+    })?;
     // It says on stderr that one must be named.
     expect(&several, 2, "")
 }

@@ -139,7 +139,12 @@ fn what_a_prometheus_does_not_say_is_never_go_and_says_what_to_do() {
         (vec![(200, &matrix(&[info(RUN, "a:1", 1)]))], vec![], 3, "knows no run that several"),
         (vec![(200, &two)], vec![], 2, "name one with --run"),
         (vec![(200, &matrix(&[]))], vec!["--run", RUN], 3, "knows nothing of run"),
-        (vec![(200, &two), (200, empty)], vec!["--run", RUN], 3, "a:1: run_info has no phase"),
+        (
+            vec![(200, &two), (200, empty), (200, empty)],
+            vec!["--run", RUN],
+            3,
+            "a:1: run_info has no phase",
+        ),
     ] {
         let all = all.into_iter().map(|(status, body)| (status, body.to_owned())).collect();
         let url = format!("http://me:hidden@{}", answers(all));

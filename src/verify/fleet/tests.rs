@@ -52,6 +52,7 @@ fn agent(index: u32, of: u32) -> Agent {
         phase: Phase::DualPublish,
         scraped: NOW - Duration::from_secs(50),
         ended: Some(NOW - Duration::from_secs(60)),
+        restarts: 0,
         is_watch: false,
         is_rehearsed: false,
         verdict: Verdict::Go,
@@ -129,7 +130,7 @@ fn all_else_each_must_pass_and_who_did_not_is_named() {
 #[test]
 fn what_keeps_agents_from_being_evidence_is_named() {
     type Change = fn(&mut Vec<Agent>);
-    let changes: [(Change, &str); 11] = [
+    let changes: [(Change, &str); 13] = [
         (|all| all.truncate(1), "1 of 2 agents are known; shard 1/2 is missing"),
         (|all| all[1].ended = None, "shard 1/2 (10.0.0.1:9184) was not seen to end"),
         (|all| all[1].ended = Some(NOW - Duration::from_secs(3_601)), "is stale: it ended more"),
@@ -139,6 +140,14 @@ fn what_keeps_agents_from_being_evidence_is_named() {
         (|all| all.push(agent(1, 2)), "3 of 2 agents are known"),
         (|all| all[0].is_watch = true, "shard 0/2 (10.0.0.0:9184) watches without an end"),
         (|all| all[0].is_rehearsed = true, "was rehearsed"),
+        (|all| all[0].restarts = 1, "was started again in the course of the run"),
+        (
+            |all| {
+                let new = all[1].figures.clusters.get_mut(&ClusterRole::New).unwrap();
+                new.trials.trials = 0;
+            },
+            "shard 1/2 (10.0.0.1:9184) tried nothing on new",
+        ),
         (|all| all[0].verdict = Verdict::Inconclusive, "ended in INCONCLUSIVE for none of its"),
         (
             |all| all[0].member.region = "eu".to_owned(),
