@@ -210,8 +210,8 @@ pub struct RunArgs {
     /// Which part of it is this process's.
     #[command(flatten)]
     pub fleet: FleetArgs,
-    /// The id of the run, where several processes do it together: any UUID that is the same for all
-    /// of them, and for no other run
+    /// The id of the run of which a shard is a part: a random UUID, as uuidgen makes it, that is
+    /// the same for all of them, and for no other run
     #[arg(long, value_name = "UUID", env = "PUSHER_CANARY_RUN", hide_env_values = true)]
     pub run: Option<Uuid>,
     /// Where the outcome goes.
@@ -347,7 +347,7 @@ pub struct GateArgs {
     /// Judge the agents that did one run together, by what this Prometheus scraped of them last,
     /// such as http://127.0.0.1:9090
     #[arg(long, value_name = "URL", requires = "agents")]
-    #[arg(conflicts_with_all = ["report", "exclude", "no_history", "history"])]
+    #[arg(conflicts_with_all = ["report", "no_history", "history"])]
     pub prometheus: Option<String>,
     /// How many agents there must be
     #[arg(long, value_name = "N", requires = "prometheus")]

@@ -3,6 +3,7 @@
 use crate::cli::{FleetArgs, RunArgs};
 use crate::exit::Exit;
 use crate::model::{Member, RunId, Shard};
+use crate::scenario::file::Scenario;
 use crate::scenario::plan::Plan;
 
 use super::{Stop, new_run};
@@ -18,7 +19,12 @@ pub(super) fn part(args: &RunArgs) -> Result<(RunId, Member), Stop> {
     let usage = |message: &str| Stop::new(Exit::Usage, message);
     let member = member(&args.fleet)?;
     if !member.has_others() {
-        return Ok((args.run.map_or_else(new_run, RunId), member));
+        return match args.run {
+            None => Ok((new_run(), member)),
+            Some(_) => Err(usage(
+                "--run: only the shards of a run need its id; leave it out, and PUSHER_CANARY_RUN",
+            )),
+        };
     }
     if args.overrides.until_proven {
         return Err(usage(
@@ -34,6 +40,10 @@ pub(super) fn part(args: &RunArgs) -> Result<(RunId, Member), Stop> {
              uuidgen makes it",
         )
     })?;
+    // The end of others is the machine, or the time: channels of two runs would have one name.
+    if !matches!(run.get_version_num(), 4 | 7) {
+        return Err(usage("--run: must be a random UUID, of version 4 or 7, as uuidgen makes it"));
+    }
     Ok((RunId(run), member))
 }
 
@@ -65,8 +75,14 @@ pub(super) fn member(args: &FleetArgs) -> Result<Member, Stop> {
 ///
 /// # Errors
 /// It has not.
-pub(super) fn check(plan: &Plan) -> Result<(), Stop> {
+pub(super) fn check(plan: &Plan, scenario: &Scenario) -> Result<(), Stop> {
     let shard = plan.member.shard;
+    if plan.member.has_others() && plan.window.is_none() && scenario.handover.is_some() {
+        // Clients move with channels of all kinds, and the events of all of them.
+        let message =
+            format!("--shard {shard}: a run with [handover] cannot be shared out; run it whole");
+        return Err(Stop::new(Exit::Usage, message));
+    }
     if !plan.member.has_others() || plan.own_streams().next().is_some() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! `gate`: judges finished runs together, or the agents that did one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::metrics::prometheus::{self, Series};
 use crate::metrics::{agents, table};
 use crate::model::{Clock, RunId};
 use crate::pusher::rest::Request;
-use crate::report::{Pool, PoolError, Report, Rules, Source};
+use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
 use crate::verify::fleet;
 
 use super::Stop;
@@ -26,10 +27,8 @@ use super::remote::{Remote, Unanswered};
 const RUN_MAX: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Whoever looked within this time has looked, however short a time runs count.
 const LOOKS_WITHIN: Duration = Duration::from_secs(24 * 3_600);
-/// What tells of a process that was started again, as every exporter has it.
-const PROCESS_START: &str = "process_start_time_seconds";
-/// Bytes of an answer of Prometheus: a day of one series of each of a hundred agents, scraped every
-/// five seconds.
+/// Bytes of an answer of Prometheus: two days of one series of each of a hundred agents, scraped
+/// every fifteen seconds, take half of it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
@@ -93,18 +92,20 @@ fn judge_fleet(prometheus: &str, args: &Args) -> Result<Pool, Stop> {
     let clock = Clock::start();
     let now = clock.wall_now();
     // One that is stale is named as that, and so is one that was killed before the others ended.
-    let within = args.max_age.saturating_mul(2);
-    let agents = runtime()?.block_on(async {
+    let within = args.max_age.max(LOOKS_WITHIN).saturating_mul(2);
+    let started = format!("{}{}", table::PREFIX, table::RUN_STARTED.name);
+    let (agents, others) = runtime()?.block_on(async {
         let infos = ask(&remote, &prometheus::ask_range(&info_name(), within, now), clock).await?;
-        let infos = of_one_run(infos, args.run, &remote)?;
-        let own = table::RUN_INFO.labels;
+        let (infos, others) = of_one_run(infos, args.run, &remote)?;
+        // Whatever we call so is ours, wherever a target has a label of that name.
+        let own: Vec<_> = table::ALL.iter().flat_map(|metric| metric.labels).copied().collect();
         let mut agents = Vec::new();
         for info in infos {
-            let target = info.target(own);
+            let target = info.target(&own);
             let asked = prometheus::ask_target(table::PREFIX, &target, info.at);
             let series = ask(&remote, &asked, clock).await?;
             let of_run = (info.since, info.at);
-            let asked = prometheus::ask_changes(PROCESS_START, &target, of_run);
+            let asked = prometheus::ask_changes(&started, &target, of_run);
             let restarts = ask(&remote, &asked, clock).await?;
             let mut agent = agents::read(&info, &series).map_err(|why| {
                 let instance = info.labels.get("instance").map_or("an agent", String::as_str);
@@ -112,18 +113,26 @@ fn judge_fleet(prometheus: &str, args: &Args) -> Result<Pool, Stop> {
                     format!("{}: {instance}: {why}; nothing is concluded from it", remote.shown());
                 Stop::new(Exit::Inconclusive, message)
             })?;
-            agent.restarts = restarts.iter().map(|of| of.value as u64).sum();
+            agent.restarts = restarts.iter().map(|of| of.value as u64).max();
             agents.push(agent);
         }
-        Ok::<_, Stop>(agents)
+        Ok::<_, Stop>((agents, others))
     })?;
+    let mut excluded = Vec::new();
+    let mut others_excused = Vec::new();
+    for run in others {
+        let by = args.exclude.iter().find(|(begins, _)| run.to_string().starts_with(begins));
+        excluded.extend(by.map(|(_, reason)| Excluded { run, reason: reason.clone() }));
+        others_excused.push((run, by.is_some()));
+    }
     let rules = fleet::Rules {
         now,
         max_age: args.max_age,
         agents: args.agents.map_or(0, usize::from),
         rehearsals_count: args.rehearsals,
+        others: &others_excused,
     };
-    Pool::of_fleet(&agents, &rules).map_err(|error| Stop::new(Exit::Inconclusive, error))
+    Pool::of_fleet(&agents, &rules, excluded).map_err(|error| Stop::new(Exit::Inconclusive, error))
 }
 
 fn info_name() -> String {
@@ -145,12 +154,13 @@ async fn ask(remote: &Remote, target: &str, clock: Clock) -> Result<Vec<Series>,
     })
 }
 
-/// The agents of the run that was named, or of the only one that several did.
+/// The agents of the run that was named, or of the only one that several did; and the other runs of
+/// its scenario.
 fn of_one_run(
     infos: Vec<Series>,
     named: Option<Uuid>,
     remote: &Remote,
-) -> Result<Vec<Series>, Stop> {
+) -> Result<(Vec<Series>, BTreeSet<RunId>), Stop> {
     let mut runs: Vec<_> =
         infos.iter().filter(|info| agents::has_others(info)).filter_map(agents::run_of).collect();
     runs.sort_unstable();
@@ -172,13 +182,17 @@ fn of_one_run(
             return Err(Stop::new(Exit::Usage, message));
         }
     };
-    let of_run: Vec<_> =
-        infos.into_iter().filter(|info| agents::run_of(info) == Some(run)).collect();
+    let (of_run, others): (Vec<_>, Vec<_>) =
+        infos.into_iter().partition(|info| agents::run_of(info) == Some(run));
+    let digest = |info: &Series| info.label("scenario_digest").map(str::to_owned);
+    let same = of_run.first().and_then(digest);
+    let others = others.iter().filter(|info| agents::has_others(info) && digest(info) == same);
+    let others = others.filter_map(agents::run_of).collect();
     if of_run.is_empty() {
         let message = format!("{} knows nothing of run {run}", remote.shown());
         return Err(Stop::new(Exit::Inconclusive, message));
     }
-    Ok(of_run)
+    Ok((of_run, others))
 }
 
 /// A report, or a journal that is judged anew.

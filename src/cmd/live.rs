@@ -186,7 +186,9 @@ impl Live<'_> {
         // What cannot be written keeps nothing else from it.
         let written = sinks.write(&Judged::Run(&report));
         let kept = history.map_or(Ok(()), |path| history::keep(&path, &report));
-        let scrape = Scrape::of_run(&finished.account, Some((end.at, report.verdict)));
+        let has_failed = end.failed.is_some();
+        let ended = registry::Ended { at: end.at, verdict: report.verdict, has_failed };
+        let scrape = Scrape::of_run(&finished.account, Some(ended));
         let left = match leave {
             None => Ok(()),
             Some(leave) => runtime.block_on(leave.leave(&registry::render(scrape), clock)),

@@ -44,7 +44,8 @@ impl Remote {
     pub(super) fn new(flag: &str, url: &str, example: &str) -> Result<Self, Stop> {
         let usage = |why: &dyn std::fmt::Display| Stop::new(Exit::Usage, format!("{flag}: {why}"));
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.filter(|url| url.host().is_some());
+        let is_plain = |url: &Url| url.query().is_none() && url.fragment().is_none();
+        let url = url.filter(|url| url.host().is_some() && is_plain(url));
         let url = url.ok_or_else(|| usage(&format!("must be a URL such as {example}")))?;
         let mut address = url.clone();
         let authorization = (!url.username().is_empty()).then(|| {

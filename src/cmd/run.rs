@@ -14,7 +14,7 @@ use super::{Stop, evidence, fleet, history, make_plan, read_scenario};
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
     let mut plan = make_plan(&scenario, &args.overrides, fleet::part(args)?)?;
-    fleet::check(&plan)?;
+    fleet::check(&plan, &scenario)?;
     plan.published = evidence::of(&scenario, &plan)?;
     // A shard is no whole run.
     let history = if plan.member.has_others() { None } else { history::prepare(&args.keep)? };

@@ -120,7 +120,7 @@ impl Source {
 
     fn plan(&self, scenario: &Scenario) -> Result<Plan, Stop> {
         let plan = plan_of(scenario, self.overrides.clone(), new_run())?;
-        fleet::check(&plan)?;
+        fleet::check(&plan, scenario)?;
         Ok(plan)
     }
 }

@@ -1,10 +1,12 @@
 //! An agent as its metrics show it: the way back from series to figures.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::{ChannelKind, ClusterRole, Member, RunId, Shard};
 use crate::verify::checks::Phase;
 use crate::verify::coverage::UncoveredCause;
+use crate::verify::fact::Publications;
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::fleet::{Agent, Checked};
 use crate::verify::tally::{BlindCause, Epoch, Route, Stratum};
@@ -27,13 +29,14 @@ pub fn has_others(info: &Series) -> bool {
     info.label("shards").is_some_and(|shards| shards != "1")
 }
 
-/// The agent that had these series at its last scrape. `info` is the one that says which it is. That
-/// it was started again in the course of its run, they do not say.
+/// The agent that had these series at its last scrape. `info` is the one that says which it is.
+/// Whether it was started again in the course of its run, they do not say.
 ///
 /// # Errors
 /// A series is missing that every agent has: which.
 pub fn read(info: &Series, series: &[Series]) -> Result<Agent, String> {
     let page = Page(series);
+    page.is_of_one(info)?;
     let label = |name: &str| info.label(name).ok_or_else(|| format!("run_info has no {name}"));
     let number = |name: &str| {
         label(name)?.parse::<u32>().map_err(|_| format!("run_info has no such {name}"))
@@ -60,12 +63,13 @@ pub fn read(info: &Series, series: &[Series]) -> Result<Agent, String> {
         phase: phase.ok_or("run_info has no such phase")?,
         scraped: info.at,
         ended: page.find(table::RUN_ENDED, &[]).and_then(|at| Duration::try_from_secs_f64(at).ok()),
-        restarts: 0,
+        restarts: None,
+        has_failed: page.value(table::RUN_FAILED, &[])? != 0.0,
         is_watch: page.find(table::WINDOW, &[]).is_some(),
         is_rehearsed: page.value(table::REHEARSED, &[])? != 0.0,
         verdict: verdict.ok_or("its verdict is missing")?,
         confidence: page.value(table::CONFIDENCE, &[])?,
-        figures: page.figures(&checks)?,
+        figures: page.figures(&checks, phase.is_some_and(Phase::publishes))?,
         checks,
         observed: Duration::try_from_secs_f64(page.value(table::OBSERVED, &[])?)
             .unwrap_or_default(),
@@ -79,6 +83,28 @@ impl<'a> Page<'a> {
     fn of(&self, metric: Metric) -> impl Iterator<Item = &'a Series> + use<'a> {
         let name = format!("{PREFIX}{}", metric.name);
         self.0.iter().filter(move |of| of.labels.get("__name__") == Some(&name))
+    }
+
+    /// Whether all of it was one agent's: several that are behind one target, by way of files or a
+    /// gateway, cannot be told apart.
+    fn is_of_one(&self, info: &Series) -> Result<(), String> {
+        let own = |metric: &Metric, of: &Series| -> Vec<Option<String>> {
+            metric.labels.iter().map(|name| of.label(name).map(str::to_owned)).collect()
+        };
+        for metric in table::ALL {
+            let mut known = BTreeSet::new();
+            for of in self.of(*metric) {
+                let is_other =
+                    metric.name == table::RUN_INFO.name && own(metric, of) != own(metric, info);
+                let is_bucket = of.labels.contains_key("le");
+                if is_other || !is_bucket && !known.insert(own(metric, of)) {
+                    return Err("several agents are behind one target, and cannot be told apart: \
+                                scrape each by itself"
+                        .to_owned());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The value of the series with these labels, in the metric's order.
@@ -102,9 +128,23 @@ impl<'a> Page<'a> {
 
     /// A count, which Prometheus keeps exactly up to 2^53.
     fn count(&self, metric: Metric, labels: &[&str]) -> Result<u64, String> {
-        let value = self.value(metric, labels)?;
-        let is_count = value >= 0.0 && value.fract() == 0.0 && value <= 9_007_199_254_740_992.0;
-        is_count.then_some(value as u64).ok_or_else(|| format!("{} is no count", metric.name))
+        exact(self.value(metric, labels)?).ok_or_else(|| format!("{} is no count", metric.name))
+    }
+
+    /// The values of one label among a cluster's series, none of which may be missing.
+    fn values_of(
+        &self,
+        metric: Metric,
+        role: &str,
+        label: &str,
+    ) -> Result<BTreeSet<&'a str>, String> {
+        let of_cluster = self.of(metric).filter(|of| of.label("cluster") == Some(role));
+        let values: BTreeSet<_> = of_cluster.filter_map(|of| of.label(label)).collect();
+        if values.is_empty() {
+            Err(format!("{} of {role} is missing", metric.name))
+        } else {
+            Ok(values)
+        }
     }
 
     fn checks(&self) -> Vec<Checked> {
@@ -128,10 +168,12 @@ impl<'a> Page<'a> {
     }
 
     /// What is part of a sum.
-    fn figures(&self, checks: &[Checked]) -> Result<Figures, String> {
+    fn figures(&self, checks: &[Checked], publishes: bool) -> Result<Figures, String> {
         let mut figures = Figures::default();
         for role in ClusterRole::ALL {
-            if self.find(table::OBLIGATIONS_PENDING, &[role.as_str()]).is_some() {
+            let is_there = checks.iter().any(|of| of.cluster == Some(role))
+                || self.find(table::OBLIGATIONS_PENDING, &[role.as_str()]).is_some();
+            if is_there && publishes {
                 figures.clusters.insert(role, self.cluster(role, checks)?);
                 let unwatched = self.count(table::UNWATCHED_STREAMS, &[role.as_str()])?;
                 figures.unwatched.insert(role, unwatched);
@@ -169,33 +211,29 @@ impl<'a> Page<'a> {
             overdue: self.count(table::OVERDUE, &[role_name])?,
             ..ClusterFigures::default()
         };
-        let of_cluster = |of: &&Series| of.label("cluster") == Some(role_name);
-        for of in self.of(table::PUBLICATIONS).filter(of_cluster) {
-            let route = of.label("route").and_then(|route| route.parse().ok());
-            let route: Route = route.ok_or("publications_total has another route")?;
-            let sum = cluster.publications.entry(route).or_default();
-            match of.label("outcome") {
-                Some("sent") => sum.sent += of.value as u64,
-                Some("accepted") => sum.accepted += of.value as u64,
-                Some("rejected") => sum.rejected += of.value as u64,
-                Some("unknown") => sum.unknown += of.value as u64,
-                Some("recovered") => sum.recovered += of.value as u64,
-                Some("void") => sum.void += of.value as u64,
-                Some("unsent") => sum.unsent += of.value as u64,
-                _ => return Err("publications_total has another outcome".to_owned()),
-            }
+        for route in self.values_of(table::PUBLICATIONS, role_name, "route")? {
+            let of = |outcome| self.count(table::PUBLICATIONS, &[role_name, route, outcome]);
+            let route: Route =
+                route.parse().map_err(|()| "publications_total has another route".to_owned())?;
+            let publications = Publications {
+                sent: of("sent")?,
+                accepted: of("accepted")?,
+                rejected: of("rejected")?,
+                unknown: of("unknown")?,
+                recovered: of("recovered")?,
+                void: of("void")?,
+                unsent: of("unsent")?,
+            };
+            cluster.publications.insert(route, publications);
         }
         let obligations = cluster.obligations.entry(ANY).or_default();
-        for of in self.of(table::OBLIGATIONS).filter(of_cluster) {
-            let count = of.value as u64;
-            match of.label("outcome") {
-                Some("delivered") => obligations.delivered += count,
-                Some("late") => obligations.late += count,
-                Some("lost") => obligations.lost += count,
-                Some("missed_offline") => obligations.missed_offline += count,
-                Some("void") => obligations.void += count,
-                _ => return Err("obligations_total has another outcome".to_owned()),
-            }
+        for kind in self.values_of(table::OBLIGATIONS, role_name, "kind")? {
+            let of = |outcome| self.count(table::OBLIGATIONS, &[role_name, kind, outcome]);
+            obligations.delivered += of("delivered")?;
+            obligations.late += of("late")?;
+            obligations.lost += of("lost")?;
+            obligations.missed_offline += of("missed_offline")?;
+            obligations.void += of("void")?;
         }
         obligations.total = obligations.settled() + cluster.pending;
         let trials = |outcome| self.count(table::TRIALS, &[role_name, outcome]);
@@ -211,8 +249,11 @@ impl<'a> Page<'a> {
         // Those of tainted seconds accuse nobody: what is left of them is what the checks say.
         let seen = |name: &str| {
             let of = checks.iter().find(|of| of.name == name && of.cluster == Some(role));
-            of.and_then(|of| of.observed).map(|seen| seen as u64)
+            of.and_then(|of| of.observed).and_then(exact)
         };
+        if seen("evidence").is_some_and(|trials| trials != cluster.trials.trials) {
+            return Err("its trials are not those of its check evidence".to_owned());
+        }
         let counted = |metric| self.count(metric, &[role_name]);
         cluster.beside.duplicates =
             seen("duplicates").map_or_else(|| counted(table::DUPLICATES), Ok)?;
@@ -221,16 +262,22 @@ impl<'a> Page<'a> {
     }
 }
 
+/// A count as it is written, if it is one.
+fn exact(value: f64) -> Option<u64> {
+    let is_count = value >= 0.0 && value.fract() == 0.0 && value <= 9_007_199_254_740_992.0;
+    is_count.then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::metrics::registry::{Scrape, render};
+    use crate::metrics::registry::{Ended, Scrape, render};
     use crate::model::{ChannelName, RunTime};
     use crate::verify::account::Account;
     use crate::verify::coverage::{ClusterTrials, Events, Pairs, StreamInfo};
-    use crate::verify::fact::{Fact, Publications, PublisherReport};
+    use crate::verify::fact::{Fact, PublisherReport};
     use crate::verify::gather::Gatherer;
     use crate::verify::record::{Begin, ClusterSecond, Second};
     use crate::verify::tally::{Beside, Obligations};
@@ -314,14 +361,15 @@ mod tests {
     #[test]
     fn an_agent_is_read_as_its_account_was() {
         let account = account("eu");
-        let ended = (RunTime::from_millis(1_500), Verdict::Inconclusive);
+        let (at, verdict) = (RunTime::from_millis(1_500), Verdict::Inconclusive);
+        let ended = Ended { at, verdict, has_failed: true };
         let page = scraped(&render(Scrape::of_run(&account, Some(ended))));
         let agent = read(info(&page), &page).unwrap();
         let begin = account.begin();
         assert_eq!((&agent.member, agent.run), (&begin.member, begin.run));
         assert_eq!((agent.phase, agent.confidence), (Phase::DualPublish, 0.95));
         assert_eq!((agent.verdict, agent.is_watch), (Verdict::Inconclusive, false));
-        assert!(agent.ended.is_some() && !agent.is_rehearsed);
+        assert!(agent.ended.is_some() && agent.has_failed && !agent.is_rehearsed);
         let (was, is) = (account.figures(), &agent.figures);
         assert_eq!(is.events.trials, was.events.trials);
         assert_eq!(is.events.failures, was.events.failures);
@@ -363,11 +411,27 @@ mod tests {
             "verdict",
             "observed_seconds",
             "rehearsed",
+            "publications_total",
+            "obligations_total",
+            "run_failed",
         ] {
             let of = format!("{PREFIX}{name}");
             let less: Vec<_> =
                 page.iter().filter(|s| s.labels["__name__"] != of).cloned().collect();
             assert!(read(info(&page), &less).is_err(), "{name}");
+        }
+        // Nor is there one where two are, or where figures are none.
+        let mut other = info(&page).clone();
+        other.labels.insert("shard".to_owned(), "2".to_owned());
+        let two: Vec<_> = page.iter().cloned().chain([other]).collect();
+        assert!(read(info(&page), &two).unwrap_err().contains("behind one target"));
+        let twice: Vec<_> = page.iter().chain(&page[..1]).cloned().collect();
+        assert!(read(info(&page), &twice).unwrap_err().contains("behind one target"));
+        for value in [1e300, -1.0, 0.5, f64::NAN] {
+            let mut odd = page.clone();
+            let of = format!("{PREFIX}publications_total");
+            odd.iter_mut().filter(|s| s.labels["__name__"] == of).for_each(|s| s.value = value);
+            assert!(read(info(&page), &odd).unwrap_err().contains("is no count"), "{value}");
         }
     }
 }

@@ -64,12 +64,14 @@ type Sample = (f64, String);
 #[derive(Deserialize)]
 struct Instant {
     metric: BTreeMap<String, String>,
-    value: Sample,
+    /// What has none is a histogram of Prometheus' own kind.
+    value: Option<Sample>,
 }
 
 #[derive(Deserialize)]
 struct Range {
     metric: BTreeMap<String, String>,
+    #[serde(default)]
     values: Vec<Sample>,
 }
 
@@ -86,7 +88,11 @@ pub fn read(body: &str) -> Result<Vec<Series>, String> {
     }
     let all: Vec<(BTreeMap<String, String>, f64, Sample)> = match answer.data {
         Some(Data::Vector(all)) => {
-            all.into_iter().map(|of| (of.metric, of.value.0, of.value)).collect()
+            let sample = |of: Instant| {
+                let value = of.value?;
+                Some((of.metric, value.0, value))
+            };
+            all.into_iter().filter_map(sample).collect()
         }
         Some(Data::Matrix(all)) => {
             let ends = |mut of: Range| Some((of.metric, of.values.first()?.0, of.values.pop()?));
@@ -117,7 +123,8 @@ pub fn ask_changes(
     labels: &BTreeMap<String, String>,
     (since, until): (Duration, Duration),
 ) -> String {
-    let within = until.saturating_sub(since).as_millis().max(1);
+    // The first sample is left out of a range that begins with it, as Prometheus 3 has it.
+    let within = until.saturating_sub(since).as_millis() + 1;
     let selected = selector(&format!("__name__=\"{name}\""), labels);
     target(&format!("changes({selected}[{within}ms])"), until)
 }
@@ -239,7 +246,7 @@ mod tests {
         let asked = ask_changes("up", &labels(&[("a", "1")]), (at(5), at(7)));
         let (_, form) = asked.split_once('?').unwrap();
         let pairs: BTreeMap<_, _> = url::form_urlencoded::parse(form.as_bytes()).collect();
-        assert_eq!(pairs["query"], r#"changes({__name__="up",a="1"}[2000ms])"#);
+        assert_eq!(pairs["query"], r#"changes({__name__="up",a="1"}[2001ms])"#);
         let asked = ask_range("up", Duration::from_secs(60), Duration::from_secs(7));
         assert_eq!(asked, "/api/v1/query?query=up%5B60s%5D&time=7.000");
     }

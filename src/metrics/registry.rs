@@ -120,8 +120,19 @@ pub struct Scrape<'a> {
     pub judged: &'a Account,
     /// A watch's own.
     pub watch: Option<Watch>,
-    /// When the run ended, and what it came to, once it has.
-    pub ended: Option<(RunTime, Verdict)>,
+    /// How the run ended, once it has.
+    pub ended: Option<Ended>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: RunTime,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Whether the agent itself failed.
+    pub has_failed: bool,
 }
 
 /// What is known of a watch beside its accounts.
@@ -137,7 +148,7 @@ pub struct Watch {
 
 impl<'a> Scrape<'a> {
     /// Of a run with an end.
-    pub const fn of_run(account: &'a Account, ended: Option<(RunTime, Verdict)>) -> Self {
+    pub const fn of_run(account: &'a Account, ended: Option<Ended>) -> Self {
         Self { total: account, judged: account, watch: None, ended }
     }
 }
@@ -479,7 +490,7 @@ fn conclusions(page: &mut Page, scrape: Scrape<'_>) {
     }
     page.gauge(table::CONFIDENCE, &[], asked.limits.confidence);
     // What a record lacks, or a fault of ours, is no finding.
-    let verdict = scrape.ended.map_or_else(|| Verdict::of(&findings), |(_, verdict)| verdict);
+    let verdict = scrape.ended.map_or_else(|| Verdict::of(&findings), |ended| ended.verdict);
     for known in Verdict::ALL {
         let is = f64::from(u8::from(known == verdict));
         page.gauge(table::VERDICT, &[known.as_str()], is);
@@ -579,8 +590,11 @@ fn instrument(page: &mut Page, scrape: Scrape<'_>) {
     page.gauge(table::RUN_INFO, &info, 1.0);
     let is_rehearsed = begin.settings.get("clusters").is_some_and(|of| of == "embedded");
     page.gauge(table::REHEARSED, &[], f64::from(u8::from(is_rehearsed)));
-    if let Some((ended, _)) = ended {
-        page.gauge(table::RUN_ENDED, &[], wall(ended));
+    page.gauge(table::RUN_STARTED, &[], wall(RunTime::ZERO));
+    let has_failed = ended.is_some_and(|ended| ended.has_failed);
+    page.gauge(table::RUN_FAILED, &[], f64::from(u8::from(has_failed)));
+    if let Some(Ended { at, .. }) = ended {
+        page.gauge(table::RUN_ENDED, &[], wall(at));
     }
     page.gauge(table::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
 }

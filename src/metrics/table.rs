@@ -163,6 +163,10 @@ metrics! {
         "1; which run this is, and which part of it: shards count from 0, role is publish, witness or both.";
     REHEARSED = Gauge "rehearsed" []
         "1 if the clusters are a rehearsal's own, 0 if they are anybody's.";
+    RUN_STARTED = Gauge "run_started_timestamp_seconds" []
+        "When the process began that does the run.";
+    RUN_FAILED = Gauge "run_failed" []
+        "1 if the agent itself failed, whatever its checks say; 0 if it did not, as far as is known.";
     RUN_ENDED = Gauge "run_ended_timestamp_seconds" []
         "When the run ended; absent until it has.";
     BUILD_INFO = Gauge "build_info" ["version"]

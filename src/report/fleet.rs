@@ -11,7 +11,7 @@ use crate::verify::verdict::Verdict;
 
 use super::pool::shown_trials;
 use super::reason::Grounds;
-use super::{Pool, PoolError, SCHEMA, form, time_of_day};
+use super::{Excluded, Pool, PoolError, SCHEMA, form, time_of_day};
 
 /// One of the processes that did a run together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,11 +72,16 @@ impl AgentReport {
 }
 
 impl Pool {
-    /// Judges the agents of one run together.
+    /// Judges the agents of one run together; `excluded` are the other runs of which somebody said
+    /// why they do not count.
     ///
     /// # Errors
     /// There is none, or they are of different runs or scenarios.
-    pub fn of_fleet(agents: &[Agent], rules: &fleet::Rules) -> Result<Self, PoolError> {
+    pub fn of_fleet(
+        agents: &[Agent],
+        rules: &fleet::Rules<'_>,
+        excluded: Vec<Excluded>,
+    ) -> Result<Self, PoolError> {
         let first = agents.first().ok_or(PoolError::Nothing)?;
         let terms = |agent: &Agent| (agent.run, agent.scenario_digest.clone(), agent.phase);
         if let Some(other) = agents.iter().find(|agent| terms(agent) != terms(first)) {
@@ -109,7 +114,7 @@ impl Pool {
             clusters: BTreeMap::new(),
             runs: Vec::new(),
             agents,
-            excluded: Vec::new(),
+            excluded,
             outdated: Vec::new(),
             history_counts: false,
         })

@@ -265,7 +265,9 @@ impl Pool {
         }
         if self.looks == Looks::Anytime {
             let count = self.runs.len() + self.outdated.len() + self.excluded.len();
-            let why = if count == 1 {
+            let why = if !self.agents.is_empty() {
+                "because other runs of the scenario were seen".to_owned()
+            } else if count == 1 {
                 "as its run was until proven".to_owned()
             } else {
                 format!("because there were {count} runs")

@@ -15,7 +15,8 @@ use url::Url;
 
 use crate::model::channel::kind_of;
 use crate::model::{
-    ChannelKind, ChannelName, ClusterRole, MasterKey, Member, RunId, RunTime, StreamIx, WitnessIx,
+    ChannelKind, ChannelName, ClusterRole, MasterKey, Member, RunId, RunTime, Shard, StreamIx,
+    WitnessIx,
 };
 use crate::pusher;
 use crate::pusher::rest::Signer;
@@ -255,10 +256,17 @@ impl Plan {
         run: RunId,
         fallback_seed: u64,
     ) -> Result<Self, OverBudget> {
-        // All of a fleet has one budget.
-        let whole = Overrides { member: Member::default(), ..overrides };
-        let mut bill = Self::unbilled(scenario, whole, run, fallback_seed).bill();
+        // All shards have one budget.
+        let Shard { index, of } = overrides.member.shard;
+        let bill_of = |index| {
+            let member = Member { shard: Shard { index, of }, region: String::new() };
+            let other = Overrides { member, ..overrides.clone() };
+            Self::unbilled(scenario, other, run, fallback_seed).bill()
+        };
+        let others: Vec<_> = (0..of).filter(|other| *other != index).map(bill_of).collect();
         let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
+        let mut bill = plan.bill();
+        others.iter().for_each(|other| bill.add(other));
         let cure = "shorten the run, lower the rate or raise the budget";
         if plan.window.is_some() {
             // What is billed each day is counted as it goes, and spared in time.
@@ -331,7 +339,8 @@ impl Plan {
             horizon: canary.horizon,
             publish_timeout,
             recycle: canary.recycle,
-            connect_rate: canary.connect_rate,
+            // All shards together connect no faster than one process would.
+            connect_rate: canary.connect_rate / f64::from(shard.of),
             open_requests_max: canary.open_requests_max,
             slow_down: canary.slow_down,
             sample,
@@ -364,15 +373,23 @@ impl Plan {
     /// What a day may cost: `None` where a run has an end, and was billed beforehand.
     pub fn meter(&self) -> Option<Meter> {
         self.window?;
-        let Budget { messages_max, account_messages_max, .. } = self.budget;
+        let Budget { messages_max, account_messages_max, .. } = self.own_budget();
         let (apps, per_event) = (self.clusters.len() as u64, 1 + self.witnesses_per_channel());
         Some(Meter::new(messages_max, account_messages_max, apps, per_event))
+    }
+
+    /// This shard's part of it.
+    fn own_budget(&self) -> Budget {
+        let of = u64::from(self.member.shard.of);
+        let Budget { messages_max, account_messages_max, connections_max } = self.budget;
+        let (messages_max, account_messages_max) = (messages_max / of, account_messages_max / of);
+        Budget { messages_max, account_messages_max, connections_max }
     }
 
     /// How long a day's budget lasts at the planned rate, where it does not last the day.
     pub fn budget_lasts(&self) -> Option<Duration> {
         self.window?;
-        let Budget { messages_max, account_messages_max, .. } = self.budget;
+        let Budget { messages_max, account_messages_max, .. } = self.own_budget();
         let max = messages_max.min(account_messages_max / (self.clusters.len() as u64).max(1));
         let per_second = self.schedule.rate() * (1 + self.witnesses_per_channel()) as f64;
         let lasts = Duration::try_from_secs_f64(max as f64 / per_second).ok()?;

@@ -13,6 +13,9 @@ use super::verdict::{Finding, Status, Verdict};
 /// Checks of the sum: no part of it can say for all.
 const OF_THE_SUM: [&str; 6] =
     ["evidence", "loss", "duplicates", "order", "coverage", "loss-new-vs-old"];
+/// Checks that not every shard has: those of what the first does alone, and those of channels of
+/// which it may have none.
+const OF_SOME: [&str; 5] = ["auth", "handover", "mirror", "parity", "webhooks"];
 /// A process may have ended so much later than now: clocks differ.
 const CLOCK_SLACK: Duration = Duration::from_secs(300);
 /// Places that are named of a check that several did not pass.
@@ -54,8 +57,10 @@ pub struct Agent {
     pub scraped: Duration,
     /// When it ended, as well; `None` if it was not seen to.
     pub ended: Option<Duration>,
-    /// How often it was started again in the course of its run.
-    pub restarts: u64,
+    /// How often it was started again in the course of its run; `None` where nothing tells.
+    pub restarts: Option<u64>,
+    /// Whether it failed itself.
+    pub has_failed: bool,
     /// Whether it watches without an end.
     pub is_watch: bool,
     /// Whether its clusters were a rehearsal's own.
@@ -94,7 +99,7 @@ impl Agent {
 
 /// What agents are held to beside their scenario.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct Rules<'a> {
     /// The present time of day: since the Unix epoch.
     pub now: Duration,
     /// Agents that ended longer ago are stale.
@@ -103,6 +108,9 @@ pub struct Rules {
     pub agents: usize,
     /// Whether rehearsals are judged as if their clusters were anybody's.
     pub rehearsals_count: bool,
+    /// Other runs of the scenario that agents did lately, and whether somebody said why they do not
+    /// count. Whoever may run again until it says GO looks again and again.
+    pub others: &'a [(RunId, bool)],
 }
 
 /// What they say together.
@@ -119,14 +127,15 @@ pub struct Together {
 }
 
 /// Judges agents of one run together; `None` if there is none.
-pub fn judge(agents: &[Agent], rules: &Rules) -> Option<Together> {
+pub fn judge(agents: &[Agent], rules: &Rules<'_>) -> Option<Together> {
     let first = agents.first()?;
     // Where a limit is not known, nothing keeps it.
     let limit = |check: &str| first.limit(check).unwrap_or(0.0);
     let count = |check: &str| limit(check) as u64;
     let limits =
         Limits::of_sums(limit("loss"), first.confidence, count("duplicates"), count("order"));
-    let asked = Requirements { phase: first.phase, looks: Looks::Once, limits };
+    let looks = if rules.others.is_empty() { Looks::Once } else { Looks::Anytime };
+    let asked = Requirements { phase: first.phase, looks, limits };
     let mut figures = first.figures.clone();
     agents.iter().skip(1).for_each(|agent| figures.merge(&agent.figures));
     // They publish side by side.
@@ -147,10 +156,10 @@ fn of_each(agents: &[Agent]) -> Vec<Finding> {
             agent.checks.iter().find(|of| of.name == name && of.cluster == cluster).cloned()
         };
         let said: Vec<_> = agents.iter().filter_map(|a| Some((a, of(a)?))).collect();
-        let (status, required) =
-            said.iter().fold((Status::Pass, false), |(worst, any), (_, of)| {
-                (worst.max(of.status), any | of.required)
-            });
+        let required = said.iter().any(|(_, of)| of.required);
+        // Where the verdict of none rests on it, that of all does not.
+        let counts = said.iter().filter(|(_, of)| of.required || !required);
+        let status = counts.map(|(_, of)| of.status).max().unwrap_or(Status::Inconclusive);
         let mut others: Vec<_> = said.iter().filter(|(_, of)| of.status != Status::Pass).collect();
         others.sort_by_key(|(_, of)| std::cmp::Reverse(of.status));
         let detail = match others.len() {
@@ -200,7 +209,7 @@ fn short(value: f64) -> String {
 }
 
 /// What keeps agents from being evidence, whatever they found.
-fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
+fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
     let mut unfit = Vec::new();
     if agents.len() != rules.agents {
         unfit.push(format!("{} of {} agents are known", agents.len(), rules.agents));
@@ -212,6 +221,15 @@ fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
     } else {
         unfit.extend(shards(agents, of.first().copied().unwrap_or(1)));
     }
+    for (run, is_excused) in rules.others {
+        if !is_excused {
+            unfit.push(format!(
+                "run {run} is of the same scenario, and no older than the gate looks back: leave it \
+                 out with --exclude, and say why"
+            ));
+        }
+    }
+    let Some(first) = agents.first() else { return unfit };
     let allowed = humantime::format_duration(rules.max_age);
     for agent in agents {
         let name = agent.name();
@@ -231,12 +249,24 @@ fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
             }
             Some(_) => {}
         }
-        if agent.restarts > 0 {
-            unfit.push(format!(
+        match agent.restarts {
+            Some(0) => {}
+            Some(_) => unfit.push(format!(
                 "{name} was started again in the course of the run, and what it saw before is not \
                  known"
-            ));
+            )),
+            None => unfit.push(format!("nothing tells whether {name} was started again")),
         }
+        if agent.has_failed {
+            unfit.push(format!("{name} itself failed: see its log"));
+        }
+        if agent.member.shard.is_whole() {
+            unfit.push(format!("{name} did its run alone: judge its report"));
+        }
+        if clusters_of(agent) != clusters_of(first) {
+            unfit.push(format!("{name} and {} tell of other clusters", first.name()));
+        }
+        unfit.extend(lacking(agent, agents));
         let clusters = agent.figures.clusters.iter();
         for (role, _) in clusters.filter(|(_, cluster)| cluster.trials.trials == 0) {
             unfit.push(format!("{name} tried nothing on {role}"));
@@ -251,6 +281,23 @@ fn unfit(agents: &[Agent], rules: &Rules) -> Vec<String> {
         }
     }
     unfit
+}
+
+fn clusters_of(agent: &Agent) -> Vec<ClusterRole> {
+    agent.figures.clusters.keys().copied().collect()
+}
+
+/// Checks that others have and this one should.
+fn lacking(agent: &Agent, agents: &[Agent]) -> Option<String> {
+    let all = agents.iter().flat_map(|agent| &agent.checks);
+    let known: BTreeSet<_> = all.map(|of| (of.name.as_str(), of.cluster)).collect();
+    let has = |(name, cluster): &(&str, Option<ClusterRole>)| {
+        agent.checks.iter().any(|of| of.name == *name && of.cluster == *cluster)
+    };
+    let lacks = known.iter().filter(|(name, _)| !OF_SOME.contains(name)).filter(|of| !has(of));
+    let lacks: BTreeSet<_> = lacks.map(|(name, _)| *name).collect();
+    let lacks: Vec<_> = lacks.into_iter().collect();
+    (!lacks.is_empty()).then(|| format!("{} says nothing of {}", agent.name(), lacks.join(", ")))
 }
 
 /// Shards that are missing, and those that were done twice.

@@ -219,8 +219,13 @@ fn judged() -> Result<(), String> {
     wait_until(|| query(prometheus, ended).map_or_else(Some, |found| none_of(&found)))?;
 
     let gate = |run: &str, agents: &str| {
-        gate(folder.path(), prometheus, &["--run", run, "--agents", agents])
+        let other = if run == GOOD { KILLED } else { GOOD };
+        let why = format!("{other}=on purpose");
+        let asked = ["--run", run, "--agents", agents, "--exclude", &why];
+        gate(folder.path(), prometheus, &asked)
     };
+    let peeked = self::gate(folder.path(), prometheus, &["--run", GOOD, "--agents", "4"])?;
+    expect(&peeked, 3, &format!("run {KILLED} is of the same scenario"))?;
     let found = gate(GOOD, "4")?;
     expect(&found, 0, "publications lost, below")?;
     let outcome = &found.1;

@@ -70,6 +70,13 @@ fn a_part_that_there_is_not_is_named_with_what_to_do() {
     let path = folder.write("scenario.toml", &clusters.scenario(&[]));
     let drain = clusters.scenario(&[("phase", "\"drain\"")]);
     let drain = folder.write("drain.toml", &drain);
+    let moves = clusters.scenario(&[]) + "[handover]\nways = { reload = 1 }\n";
+    let moves = folder.write("moves.toml", &moves);
+    // Each has its own connections.
+    let dear = clusters.scenario(&[]) + "[budget]\nconnections_max = 7\n";
+    let dear = folder.write("dear.toml", &dear);
+    let many = clusters.scenario(&[]) + "[budget]\nconnections_max = 1000\n";
+    let many = folder.write("many.toml", &many);
     let whole = ["--run", RUN];
     for (scenario, args, index, said) in [
         (&path, vec!["--shard", "2/2"], None, "shards count from 0: the last of 2 is 1"),
@@ -78,10 +85,19 @@ fn a_part_that_there_is_not_is_named_with_what_to_do() {
         (&path, vec!["--shards", "2"], None, "JOB_COMPLETION_INDEX must say"),
         (&path, vec!["--shards", "2"], Some("2"), "JOB_COMPLETION_INDEX=2: shards count from 0"),
         (&path, vec!["--shards", "2"], Some("x"), "JOB_COMPLETION_INDEX must say"),
-        (&path, [&whole[..], &["--shard", "99/100"]].concat(), None, "there are 40 channels to"),
+        (&many, [&whole[..], &["--shard", "99/100"]].concat(), None, "there are 40 channels to"),
         (&path, [&whole[..], &["--shard", "0/2", "--until-proven"]].concat(), None, "leave it out"),
         (&path, [&whole[..], &["--shard", "0/2", "--history", "x"]].concat(), None, "no whole run"),
         (&drain, [&whole[..], &["--shard", "0/2"]].concat(), None, "drain publishes nothing"),
+        (&path, whole.to_vec(), None, "only the shards of a run need its id"),
+        (
+            &path,
+            vec!["--shard", "0/2", "--run", "00000000-0000-1000-8000-0000000000ab"],
+            None,
+            "of version 4 or 7",
+        ),
+        (&moves, [&whole[..], &["--shard", "0/2"]].concat(), None, "cannot be shared out"),
+        (&dear, [&whole[..], &["--shard", "0/2"]].concat(), None, "8 connections per app where"),
     ] {
         let args = ["run", scenario.to_str().unwrap()].into_iter().chain(args);
         let command = canary(args).envs(clusters.variables());
@@ -90,7 +106,7 @@ fn a_part_that_there_is_not_is_named_with_what_to_do() {
         outcome.assert_code(2);
         assert!(outcome.stderr.contains(said), "{said}: {outcome}");
     }
-    let args = ["watch", path.to_str().unwrap(), "--shard", "99/100"];
+    let args = ["watch", many.to_str().unwrap(), "--shard", "99/100"];
     let outcome = canary(args).envs(clusters.variables()).run();
     outcome.assert_code(2);
     assert!(outcome.stderr.contains("there are 40 channels"), "{outcome}");
@@ -160,6 +176,7 @@ fn what_a_prometheus_does_not_say_is_never_go_and_says_what_to_do() {
     for (args, said) in [
         (vec!["--prometheus", "ftp://a", "--agents", "2"], "such as http://127.0.0.1:9090"),
         (vec!["--prometheus", "http://me:hidden@", "--agents", "2"], "must be a URL such as"),
+        (vec!["--prometheus", "http://a/?hidden", "--agents", "2"], "must be a URL such as"),
         (vec!["--prometheus", &url], "--agents <N>"),
         (vec!["--prometheus", &url, "--agents", "0"], "0 is not in 1.."),
         (vec!["--agents", "2"], "--prometheus <URL>"),

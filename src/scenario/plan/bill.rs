@@ -73,6 +73,14 @@ fn connections(probes: &[Probe], at_once: usize) -> usize {
 }
 
 impl Bill {
+    /// Adds what another process of the same run costs.
+    pub(super) const fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.messages += other.messages;
+        self.control_messages += other.control_messages;
+        self.connections += other.connections;
+    }
+
     /// What a comparison by these probes costs, so many of them at once.
     pub fn of_probes(probes: &[Probe], at_once: usize) -> Self {
         let messages = probes.iter().map(|probe| probe.messages()).sum();

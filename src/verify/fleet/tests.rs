@@ -10,8 +10,13 @@ use crate::verify::figures::ClusterFigures;
 use crate::verify::tally::{Epoch, Obligations, Route, Stratum};
 
 const NOW: Duration = Duration::from_secs(1_764_000_000);
-const RULES: Rules =
-    Rules { now: NOW, max_age: Duration::from_secs(3_600), agents: 2, rehearsals_count: false };
+const RULES: Rules<'_> = Rules {
+    now: NOW,
+    max_age: Duration::from_secs(3_600),
+    agents: 2,
+    rehearsals_count: false,
+    others: &[],
+};
 
 fn checked(name: &str, cluster: Option<ClusterRole>, limit: f64) -> Checked {
     let (name, observed) = (name.to_owned(), Some(0.0));
@@ -52,7 +57,8 @@ fn agent(index: u32, of: u32) -> Agent {
         phase: Phase::DualPublish,
         scraped: NOW - Duration::from_secs(50),
         ended: Some(NOW - Duration::from_secs(60)),
-        restarts: 0,
+        restarts: Some(0),
+        has_failed: false,
         is_watch: false,
         is_rehearsed: false,
         verdict: Verdict::Go,
@@ -130,7 +136,7 @@ fn all_else_each_must_pass_and_who_did_not_is_named() {
 #[test]
 fn what_keeps_agents_from_being_evidence_is_named() {
     type Change = fn(&mut Vec<Agent>);
-    let changes: [(Change, &str); 13] = [
+    let changes: [(Change, &str); 17] = [
         (|all| all.truncate(1), "1 of 2 agents are known; shard 1/2 is missing"),
         (|all| all[1].ended = None, "shard 1/2 (10.0.0.1:9184) was not seen to end"),
         (|all| all[1].ended = Some(NOW - Duration::from_secs(3_601)), "is stale: it ended more"),
@@ -140,7 +146,14 @@ fn what_keeps_agents_from_being_evidence_is_named() {
         (|all| all.push(agent(1, 2)), "3 of 2 agents are known"),
         (|all| all[0].is_watch = true, "shard 0/2 (10.0.0.0:9184) watches without an end"),
         (|all| all[0].is_rehearsed = true, "was rehearsed"),
-        (|all| all[0].restarts = 1, "was started again in the course of the run"),
+        (|all| all[0].restarts = Some(1), "was started again in the course of the run"),
+        (|all| all[0].restarts = None, "nothing tells whether shard 0/2"),
+        (|all| all[0].has_failed = true, "shard 0/2 (10.0.0.0:9184) itself failed"),
+        (|all| all[1].checks.retain(|of| of.name != "late"), "says nothing of late"),
+        (
+            |all| drop(all[1].figures.clusters.remove(&ClusterRole::Old)),
+            "shard 1/2 (10.0.0.1:9184) and shard 0/2 (10.0.0.0:9184) tell of other clusters",
+        ),
         (
             |all| {
                 let new = all[1].figures.clusters.get_mut(&ClusterRole::New).unwrap();
@@ -167,6 +180,30 @@ fn what_keeps_agents_from_being_evidence_is_named() {
     let rules = Rules { rehearsals_count: true, ..RULES };
     assert_eq!(judge(&agents, &rules).unwrap().unfit, Vec::<String>::new());
     assert!(judge(&[], &RULES).is_none());
+    let alone = judge(&[agent(0, 1)], &Rules { agents: 1, ..RULES }).unwrap();
+    assert!(alone.unfit.concat().contains("did its run alone"), "{:?}", alone.unfit);
+}
+
+#[test]
+fn whoever_ran_it_before_says_why_that_does_not_count_and_has_looked_all_the_same() {
+    let other = RunId(Uuid::from_u128(9));
+    let others = [(other, false)];
+    let together = judge(&two(), &Rules { others: &others, ..RULES }).unwrap();
+    assert!(together.unfit.concat().contains("is of the same scenario"), "{:?}", together.unfit);
+    let others = [(other, true)];
+    let together = judge(&two(), &Rules { others: &others, ..RULES }).unwrap();
+    assert_eq!((together.unfit.len(), together.asked.looks), (0, Looks::Anytime));
+}
+
+#[test]
+fn where_some_are_held_to_a_check_the_others_do_not_decide_it() {
+    let mut agents = two();
+    let page = |status, required| Checked { required, status, ..checked("status-page", None, 0.0) };
+    agents[0].checks.push(page(Status::Pass, true));
+    agents[1].checks.push(page(Status::Inconclusive, false));
+    let together = judge(&agents, &RULES).unwrap();
+    let page = find(&together, "status-page", None);
+    assert_eq!((page.status, page.required), (Status::Pass, true));
 }
 
 #[test]
