@@ -94,6 +94,10 @@ const COMMANDS: &[(&str, Tested)] = &[
         By("tests/it/watch.rs", "a_watch_serves_its_verdict"),
     ),
     (
+        "pusher-canary watch scenarios/dual-publish.toml --window 15m",
+        By("tests/it/watch.rs", "const WINDOW: [&str; 2] = [\"--window\""),
+    ),
+    (
         "pusher-canary run scenarios/preflight.toml",
         Here(&["run", "short/preflight.toml", "--duration", "2s"], &[0, 3]),
     ),
@@ -184,6 +188,10 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["completions", "bash"], &[0]),
     ),
     ("pusher-canary rehearse --hold", Held(&["rehearse", "--hold"])),
+    (
+        "pusher-canary rehearse --hold --fault new:drop=0.02",
+        Held(&["rehearse", "--hold", "--fault", "new:drop=0.02"]),
+    ),
     (
         "pusher-canary rehearse --hold --ca-file ca.pem",
         Held(&["rehearse", "--hold", "--ca-file", "short/ca.pem"]),

@@ -70,7 +70,7 @@ fn a_part_that_there_is_not_is_named_with_what_to_do() {
     let path = folder.write("scenario.toml", &clusters.scenario(&[]));
     let drain = clusters.scenario(&[("phase", "\"drain\"")]);
     let drain = folder.write("drain.toml", &drain);
-    let moves = clusters.scenario(&[]) + "[handover]\nways = { reload = 1 }\n";
+    let moves = clusters.scenario(&[]) + "[handover]\nways = [\"reload\"]\n";
     let moves = folder.write("moves.toml", &moves);
     // Each has its own connections.
     let dear = clusters.scenario(&[]) + "[budget]\nconnections_max = 7\n";
