@@ -9,8 +9,8 @@ use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::agent::Task;
-use crate::model::Shard;
 use crate::model::fault::Fault;
+use crate::model::{MemberRole, Shard};
 use crate::verify::parity::{Probe, Row};
 
 /// Proves that a live migration between two Pusher Channels clusters loses no message.
@@ -214,6 +214,9 @@ pub struct RunArgs {
     /// the same for all of them, and for no other run
     #[arg(long, value_name = "UUID", env = "PUSHER_CANARY_RUN", hide_env_values = true)]
     pub run: Option<Uuid>,
+    /// Publish alone, or witness alone what the process of the same shard publishes
+    #[arg(long, value_name = "publish|witness|both", default_value = "both")]
+    pub role: MemberRole,
     /// Where the outcome goes.
     #[command(flatten)]
     pub output: OutputArgs,

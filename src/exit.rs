@@ -59,7 +59,10 @@ impl From<&RunError> for Exit {
             | RunError::ReceiverTls(_)
             | RunError::Descriptors { .. } => Self::Usage,
             RunError::Start(
-                StartError::Unreachable { .. } | StartError::Timeout { .. } | StartError::Stopped,
+                StartError::Unreachable { .. }
+                | StartError::Timeout { .. }
+                | StartError::Unheard { .. }
+                | StartError::Stopped,
             ) => Self::Inconclusive,
             RunError::Panicked(_) => Self::Failed,
         }

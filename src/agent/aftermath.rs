@@ -43,7 +43,7 @@ fn left_of(begun: RunTime, within: Duration, now: RunTime) -> Duration {
 }
 
 /// Occupied channels that begin with one of these prefixes.
-async fn occupied(wire: &Wire, prefixes: &[String]) -> Option<u64> {
+pub(super) async fn occupied(wire: &Wire, prefixes: &[String]) -> Option<u64> {
     let mut connection = None;
     let mut sum = 0;
     for prefix in prefixes {

@@ -1,13 +1,13 @@
 //! Builds a run's tasks from its plan: everything that is decided before the first connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, StreamIx, WitnessIx};
+use crate::model::{ChannelKind, ChannelName, Clock, ClusterRole, RunTime, StreamIx, WitnessIx};
 use crate::net::dial::Target;
 use crate::net::tls;
 use crate::probes::webhooks::Arrived;
@@ -23,12 +23,15 @@ use crate::verify::gather::Gatherer;
 use crate::verify::handover::Way;
 use crate::verify::handover::crossing::{Carried, Crossing};
 use crate::verify::ledger::{self, Ledger, StreamSpec};
+use crate::verify::marker::{self, Announcements};
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
 
+use super::announcer::{Announcer, Courier};
 use super::comparison;
 use super::controls::Controls;
 use super::endpoint::Endpoint;
+use super::follower::{Followed, Follower, Heard, Listener};
 use super::link::{ConnectGate, Link, LinkTarget};
 use super::mover::{Mover, MoverSide};
 use super::outbox::Outbox;
@@ -95,7 +98,9 @@ pub(super) fn make_gatherer(plan: &Plan, books: &Books) -> Gatherer {
     };
     let streams = plan.streams.iter().enumerate().filter_map(|(at, stream)| {
         let channel = plan.channels.get(stream.channel)?.name.clone();
-        let sides = roles.iter().filter_map(|role| side(role, at, stream.channel)).collect();
+        // What others witness, they join.
+        let roles = roles.iter().filter(|_| plan.member.role.witnesses());
+        let sides = roles.filter_map(|role| side(role, at, stream.channel)).collect();
         Some(StreamInfo { channel, route: stream.route, sides })
     });
     Gatherer::new(&roles, streams.collect(), plan.first_witnesses())
@@ -112,6 +117,8 @@ pub(super) struct Builder<'a> {
     /// What real events are known by.
     pub(super) identifier: &'a Arc<Identifier>,
     pub(super) facts: &'a mpsc::Sender<Fact>,
+    /// Where markers of another process go.
+    pub(super) bulletins: &'a mpsc::Sender<Heard>,
 }
 
 /// Those of a cluster's tasks that hold connections.
@@ -119,6 +126,7 @@ pub(super) struct Watchers {
     pub(super) witnesses: Vec<Witness>,
     pub(super) senders: Vec<(Sender, mpsc::Receiver<ClientJob>)>,
     pub(super) controls: Controls,
+    pub(super) listener: Option<Listener>,
     /// The virtual clients' connections to this cluster, in the order of the plan.
     pub(super) movers: MoverSides,
 }
@@ -228,13 +236,32 @@ impl Builder<'_> {
             }
         });
         let movers = MoverSides { role, gate: Arc::clone(&gate), sides: sides.collect() };
+        let listener =
+            self.listener(|channel, config| link_to(vec![channel], String::new(), config));
         let names = vec![plan.controls.channel.clone(), plan.controls.guard.clone()];
         let link = link_to(names, String::new(), self.session_config(2 << 32));
         let prober = self.prober(&socket, &wire, arrivals)?;
         let controls = self.controls(link, socket, &wire);
-        let watchers = Watchers { witnesses, senders, controls, movers };
+        let watchers = Watchers { witnesses, senders, controls, listener, movers };
         let parts = ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints, prober };
         Ok((parts, watchers))
+    }
+
+    /// Who hears the markers of this cluster, where another process publishes.
+    fn listener(
+        &self,
+        link_to: impl FnOnce(ChannelName, session::Config) -> Link,
+    ) -> Option<Listener> {
+        let publishes = self.plan.member.role.publishes();
+        let markers = self.plan.markers.clone().filter(|_| !publishes)?;
+        Some(Listener {
+            role: self.cluster.role,
+            clock: self.clock,
+            link: link_to(markers.channel.clone(), self.session_config(5 << 32)),
+            markers,
+            bulletins: self.bulletins.clone(),
+            facts: self.facts.clone(),
+        })
     }
 
     fn prober(
@@ -285,7 +312,7 @@ impl Builder<'_> {
             role: self.cluster.role,
             clock: self.clock,
             link,
-            ledger: Ledger::new(self.ledger_config(witness), &kinds, vec![spec]),
+            ledger: Ledger::new(self.ledger_config(witness, false), &kinds, vec![spec]),
             book,
             channel: plan.controls.channel.clone(),
             refused: plan.controls.refused.clone(),
@@ -306,13 +333,14 @@ impl Builder<'_> {
         RunChannels::new(channels.collect())
     }
 
-    const fn ledger_config(&self, witness: WitnessIx) -> ledger::Config {
+    const fn ledger_config(&self, witness: WitnessIx, follows: bool) -> ledger::Config {
         ledger::Config {
             run: self.plan.run,
             cluster: self.cluster.role,
             witness,
             deadline: self.plan.deadline,
             horizon: self.plan.horizon,
+            follows,
         }
     }
 
@@ -348,9 +376,12 @@ impl Builder<'_> {
     fn outbox(&self, books: &[Arc<Book>]) -> Outbox {
         let witnesses =
             self.plan.streams.iter().map(|s| self.plan.witnesses_of(s.channel).count() as u64);
+        // Of what another process published it is known later whether a witness got it.
+        let is_followed = !self.plan.member.role.publishes();
+        let later = if is_followed { marker::PATIENCE } else { Duration::ZERO };
         Outbox::new(
             self.cluster.role,
-            self.plan.horizon,
+            self.plan.horizon + later,
             books.to_vec(),
             witnesses.collect(),
             self.facts.clone(),
@@ -370,7 +401,8 @@ impl Builder<'_> {
                 let (route, book) = (stream.route, Arc::clone(book));
                 Some(StreamSpec { stream: StreamIx(ix), channel, route, book })
             });
-        let config = self.ledger_config(planned.witness);
+        let follows = !plan.member.role.publishes();
+        let config = self.ledger_config(planned.witness, follows);
         // One witness of each channel after the other, so that the others go on seeing.
         let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
         let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
@@ -385,6 +417,48 @@ impl Builder<'_> {
             facts: self.facts.clone(),
         }
     }
+}
+
+/// The books of each stream of this process, by cluster.
+fn own_streams(
+    plan: &Plan,
+    books: &Books,
+) -> impl Iterator<Item = (StreamIx, Route, BTreeMap<ClusterRole, Arc<Book>>)> {
+    let streams = (0..).zip(&plan.streams);
+    let own = streams.filter(|(_, stream)| plan.member.shard.has(stream.channel));
+    own.map(|(ix, stream)| {
+        let of = |(role, books): (&ClusterRole, &Vec<Arc<Book>>)| {
+            Some((*role, Arc::clone(books.get(ix as usize)?)))
+        };
+        (StreamIx(ix), stream.route, books.iter().filter_map(of).collect())
+    })
+}
+
+/// Who tells others what became of publications, where others witness them.
+pub(super) fn announcer(
+    plan: &Plan,
+    clock: Clock,
+    books: &Books,
+    wires: &[Arc<Wire>],
+) -> Option<(Announcer, Vec<Courier>)> {
+    let markers = plan.markers.as_ref().filter(|_| plan.member.role.publishes())?;
+    let streams = own_streams(plan, books).map(|(stream, _, books)| (stream, books));
+    Some(Announcer::new(clock, markers, Announcements::new(plan.run, streams), wires))
+}
+
+/// Who follows what another process publishes. `ready` is when every witness was.
+pub(super) fn follower(
+    plan: &Plan,
+    clock: Clock,
+    books: &Books,
+    outboxes: BTreeMap<ClusterRole, Outbox>,
+    (ready, bulletins): (RunTime, mpsc::Receiver<Heard>),
+    facts: mpsc::Sender<Fact>,
+) -> Follower {
+    let streams = own_streams(plan, books)
+        .map(|(stream, route, books)| (stream, Followed::new(stream, route, books)));
+    let (run, horizon, streams) = (plan.run, plan.horizon, streams.collect());
+    Follower { clock, run, streams, outboxes, ready, horizon, bulletins, facts }
 }
 
 /// The virtual clients of a run that has both clusters.

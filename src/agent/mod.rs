@@ -2,11 +2,13 @@
 //! decides nothing.
 
 mod aftermath;
+mod announcer;
 mod build;
 mod collector;
 pub mod comparison;
 mod controls;
 mod endpoint;
+mod follower;
 pub mod keeper;
 mod link;
 mod mover;
@@ -20,19 +22,20 @@ mod sampler;
 mod sender;
 pub mod start;
 mod status_page;
+mod tasks;
 pub mod vitals;
 mod warm;
 mod watcher;
 mod webhooks;
 mod witness;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,16 +46,20 @@ use crate::scenario::plan::{ClusterPlan, Meter, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
 use crate::verify::fact::Fact;
+use crate::verify::ledger::CLOCK_SLACK;
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::occupancy::Watching;
 use crate::verify::record::Second;
 
-use build::{Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
+use build::{Books, Builder, ClusterParts, make_books, make_gatherer, pong_timeout};
 use collector::Standing;
+use follower::{Heard, Listener};
 use keeper::Keeper;
 use publisher::Wire;
 use sampler::{Sampler, Side};
 use start::StartError;
+pub use tasks::Task;
+use tasks::{Tasks, panic_after};
 use webhooks::{Arrivals, Receiver};
 pub use webhooks::{check_receiver, try_receiver};
 
@@ -62,100 +69,14 @@ pub const TALLY_PERIOD: Duration = Duration::from_secs(1);
 const TALLIES_PER_PERIOD: u64 = 4;
 /// From the last connection's readiness to the first event.
 const LEAD: Duration = Duration::from_millis(20);
+/// Longest wait of a publisher for its witnesses, and of a witness for its publisher.
+pub const MEMBERS_WAIT: Duration = Duration::from_secs(300);
 /// Longest dial of a WebSocket, and longest wait for its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait, after everything must have ended, for the last facts.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Longest wait for the drivers of HTTP connections.
 const DRIVERS_GRACE: Duration = Duration::from_secs(1);
-
-/// A task of the run, by what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Adds up.
-    Collector,
-    /// Works off the schedule.
-    Pacer,
-    /// Publishes over HTTP.
-    Publisher,
-    /// Drives an HTTP connection.
-    Driver,
-    /// Sends client events.
-    Sender,
-    /// Measures the instrument.
-    Vitals,
-    /// Watches.
-    Witness,
-    /// Proves that what is done wrong is found.
-    Controls,
-    /// Reads who is on a cluster.
-    Reader,
-    /// Reads a provider's status page.
-    StatusPage,
-    /// Watches real channels.
-    Watcher,
-    /// Chooses them.
-    Sampler,
-    /// Asks an auth endpoint.
-    Authoriser,
-    /// Moves from old to new.
-    Mover,
-    /// Finds out how an app behaves.
-    Prober,
-    /// Receives webhooks.
-    Receiver,
-}
-
-impl Task {
-    const ALL: [Self; 16] = [
-        Self::Collector,
-        Self::Pacer,
-        Self::Publisher,
-        Self::Driver,
-        Self::Sender,
-        Self::Vitals,
-        Self::Witness,
-        Self::Controls,
-        Self::Reader,
-        Self::StatusPage,
-        Self::Watcher,
-        Self::Sampler,
-        Self::Authoriser,
-        Self::Mover,
-        Self::Prober,
-        Self::Receiver,
-    ];
-
-    /// The task's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Collector => "collector",
-            Self::Pacer => "pacer",
-            Self::Publisher => "publisher",
-            Self::Driver => "driver",
-            Self::Sender => "sender",
-            Self::Vitals => "vitals",
-            Self::Witness => "witness",
-            Self::Controls => "controls",
-            Self::Reader => "reader",
-            Self::StatusPage => "status-page",
-            Self::Watcher => "watcher",
-            Self::Sampler => "sampler",
-            Self::Authoriser => "authoriser",
-            Self::Mover => "mover",
-            Self::Prober => "prober",
-            Self::Receiver => "receiver",
-        }
-    }
-}
-
-impl std::str::FromStr for Task {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|task| task.as_str() == text).ok_or("is no task")
-    }
-}
 
 /// Why there is no account of a run.
 #[derive(Debug, thiserror::Error)]
@@ -238,53 +159,6 @@ fn recycle_at(now: RunTime, after: Option<Duration>) -> RunTime {
     after.map_or(RunTime::NEVER, |after| now.after(after))
 }
 
-/// The tasks of a run. One that panics is named; none is ever left behind.
-struct Tasks {
-    set: JoinSet<()>,
-    names: HashMap<Id, Task>,
-    sabotage: Option<Task>,
-    publishing: CancellationToken,
-}
-
-impl Tasks {
-    fn spawn(&mut self, task: Task, future: impl Future<Output = ()> + Send + 'static) {
-        let sabotaged = self.sabotage == Some(task);
-        let publishing = self.publishing.clone();
-        let handle = self.set.spawn(async move {
-            if sabotaged {
-                tokio::select! {
-                    () = future => {}
-                    never = panic_after(publishing) => match never {},
-                }
-            } else {
-                future.await;
-            }
-        });
-        self.names.insert(handle.id(), task);
-    }
-
-    /// The task that panicked, if the one that ended did.
-    fn ended(&mut self, joined: Result<(Id, ()), JoinError>) -> Option<Task> {
-        match joined {
-            Ok((id, ())) => {
-                self.names.remove(&id);
-                None
-            }
-            Err(error) => self.names.remove(&error.id()),
-        }
-    }
-
-    fn running(&self, task: Task) -> bool {
-        self.names.values().any(|name| *name == task)
-    }
-}
-
-#[expect(clippy::panic, reason = "asked for, to prove that a panic is found")]
-async fn panic_after(publishing: CancellationToken) -> std::convert::Infallible {
-    publishing.cancelled().await;
-    panic!("sabotaged on purpose");
-}
-
 /// How far a run has come: each is cancelled when it begins.
 #[derive(Clone, Debug, Default)]
 struct Phases {
@@ -301,6 +175,9 @@ struct Running {
     tasks: Tasks,
     parts: Vec<ClusterParts>,
     warm: Vec<Vec<Connection>>,
+    books: Books,
+    listeners: Vec<Listener>,
+    bulletins: mpsc::Receiver<Heard>,
     facts: mpsc::Sender<Fact>,
     identifier: Arc<Identifier>,
     standing: watch::Receiver<Standing>,
@@ -348,10 +225,15 @@ where
     let (keeper, meter) = (hooks.keeper.clone(), hooks.meter.clone());
     let running = begin(plan, clock, hooks).await?;
     let Running { mut tasks, parts, warm, facts, identifier, .. } = running;
-    let Running { standing, collector, phases, tracker, .. } = running;
-    let start = clock.now().after(LEAD);
-    // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
-    let _ = facts.send(Fact::Begun(start)).await;
+    let Running { books, listeners, bulletins, standing, collector, phases, tracker, .. } = running;
+    let publishes = plan.member.role.publishes();
+    // What is sent in the first moments is owed to no witness elsewhere, for clocks differ.
+    let lead = if plan.markers.is_some() { LEAD + CLOCK_SLACK } else { LEAD };
+    let start = clock.now().after(lead);
+    if publishes {
+        // The collector lives as long as a sender of facts does: this cannot fail but by a panic.
+        let _ = facts.send(Fact::Begun(start)).await;
+    }
     let (slow_down, slow_down_in) = mpsc::channel(1);
     let mut outlets = Vec::new();
     let wires: Vec<_> = parts.iter().map(|part| Arc::clone(&part.wire)).collect();
@@ -366,7 +248,7 @@ where
             tasks.spawn(Task::Reader, reader.run(phases.clone()));
         }
     }
-    let mut sides = Vec::new();
+    let (mut sides, mut outboxes) = (Vec::new(), BTreeMap::new());
     for (part, warm) in parts.into_iter().zip(warm) {
         let ClusterParts { outlet, wire, outbox, jobs, watchers, endpoints, prober } = part;
         outlets.push(outlet);
@@ -385,8 +267,12 @@ where
         if plan.sample.is_some() {
             sides.push(Side::new(Arc::clone(&wire), orders));
         }
-        let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
-        tasks.spawn(Task::Publisher, run);
+        if publishes {
+            let run = publisher::run(wire, outbox, jobs, warm, slow_down.clone());
+            tasks.spawn(Task::Publisher, run);
+        } else {
+            outboxes.insert(wire.role, outbox);
+        }
     }
     drop(slow_down);
     if let Some(SamplePlan { sampling, .. }) = &plan.sample {
@@ -405,16 +291,32 @@ where
         let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
         meter.add(plan.bill().control_messages, clock.wall_now());
     }
-    let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, meter, facts.clone());
-    tasks.spawn(Task::Pacer, pace);
-    phases.publishing.cancel();
-    tracing::info!("publishing begins");
+    if let Some((announcer, couriers)) = build::announcer(plan, clock, &books, &wires) {
+        tasks.spawn(Task::Announcer, announcer.run(phases.clone()));
+        for courier in couriers {
+            tasks.spawn(Task::Announcer, courier.run(phases.leave.clone()));
+        }
+    }
+    if publishes {
+        let pace = pace::run(clock, schedule, outlets, slow_down_in, ends, meter, facts.clone());
+        tasks.spawn(Task::Pacer, pace);
+        phases.publishing.cancel();
+        tracing::info!("publishing begins");
+    } else {
+        let (ready, facts) = (clock.now(), facts.clone());
+        let follower = build::follower(plan, clock, &books, outboxes, (ready, bulletins), facts);
+        tasks.spawn(Task::Follower, follower.run(stop.clone(), phases.clone()));
+        // A publisher waits for them: whoever listens is ready.
+        for listener in listeners {
+            tasks.spawn(Task::Listener, listener.run(phases.leave.clone()));
+        }
+    }
 
     let panicked = supervise(plan, clock, &mut tasks, standing, &phases).await;
     phases.leave.cancel();
     let panicked = finish(&mut tasks, panicked).await;
     // A window says nothing of what comes after it.
-    if panicked.is_none() && plan.window.is_none() {
+    if panicked.is_none() && plan.window.is_none() && !plan.member.shares_channels() {
         state_left_behind(plan, &wires, &facts).await;
     }
     drop((wires, facts));
@@ -464,12 +366,7 @@ where
     let books = make_books(plan);
     let gatherer = make_gatherer(plan, &books);
     let account = Account::new(plan.begin(clock.wall(RunTime::ZERO)));
-    let mut tasks = Tasks {
-        set: JoinSet::new(),
-        names: HashMap::new(),
-        sabotage,
-        publishing: phases.publishing.clone(),
-    };
+    let mut tasks = Tasks::new(sabotage, phases.publishing.clone());
     let account = (account, plan.window.is_some());
     let collector = collector::run(clock, gatherer, account, facts_in, standing_out, observe);
     let sabotaged = (sabotage == Some(Task::Collector)).then(|| phases.publishing.clone());
@@ -488,9 +385,10 @@ where
     let id_pointer = plan.sample.as_ref().and_then(|sample| sample.sampling.id_pointer.clone());
     let identifier = Arc::new(Identifier::new(digest_key, id_pointer));
     let mut parts = Vec::new();
-    let mut sides = Vec::new();
+    let (mut sides, mut listeners) = (Vec::new(), Vec::new());
     let mut connections = 0;
     let mut arrivals = Arrivals::new();
+    let (heard, bulletins) = mpsc::channel(follower::BULLETINS_QUEUED_MAX);
     if let Some((webhooks, keeper)) = plan.webhooks.as_ref().zip(keeper.clone()) {
         let books = webhooks::Books { keeper, facts: facts.clone() };
         let receiver = Receiver::open(webhooks, plan, clock, Some(books)).await?;
@@ -499,8 +397,15 @@ where
         arrivals = receiver.1;
     }
     for cluster in &plan.clusters {
-        let builder =
-            Builder { plan, cluster, clock, books: &books, identifier: &identifier, facts: &facts };
+        let builder = Builder {
+            plan,
+            cluster,
+            clock,
+            books: &books,
+            identifier: &identifier,
+            facts: &facts,
+            bulletins: &heard,
+        };
         let (part, watchers) = builder.build(&tracker, arrivals.remove(&cluster.role))?;
         connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
@@ -510,11 +415,12 @@ where
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
-        if plan.requirements.phase.subscribes_on(cluster.role) {
+        if plan.has_controls_on(cluster.role) {
             connections += 1;
             let controls = watchers.controls.run(started.clone(), phases.clone());
             tasks.spawn(Task::Controls, controls);
         }
+        listeners.extend(watchers.listener);
         sides.push(watchers.movers);
         parts.push(part);
     }
@@ -530,7 +436,11 @@ where
     tasks.spawn(Task::Vitals, vitals);
     let warm = tokio::select! {
         () = stop.cancelled() => Err(StartError::Stopped),
-        ready = warm::ready(plan, &parts, &mut started_in, connections, clock) => ready,
+        ready = async {
+            let warm = warm::ready(plan, &parts, &mut started_in, connections, clock).await?;
+            warm::heard(plan, &parts, clock).await?;
+            Ok(warm)
+        } => ready,
     };
     let warm = match warm {
         // Who watches without an end watches what is not there as well.
@@ -545,6 +455,9 @@ where
             tasks,
             parts,
             warm,
+            books,
+            listeners,
+            bulletins,
             facts,
             identifier,
             standing,
@@ -569,8 +482,8 @@ async fn supervise(
     mut standing: watch::Receiver<Standing>,
     phases: &Phases,
 ) -> Option<Task> {
-    // Phase one: until the schedule is worked off.
-    while tasks.running(Task::Pacer) {
+    // Phase one: until the schedule is worked off, whoever does that.
+    while tasks.running(Task::Pacer) || tasks.running(Task::Follower) {
         tokio::select! {
             joined = tasks.set.join_next_with_id() => {
                 if let Some(panicked) = tasks.ended(joined?) {
@@ -594,9 +507,10 @@ async fn supervise(
     // Phase two: until the horizon has passed, every publication is decided and every obligation
     // has ended; at the latest when every connection must have proved alive or dead.
     loop {
-        let publishing = [Task::Publisher, Task::Sender, Task::Reader, Task::Prober]
-            .iter()
-            .any(|task| tasks.running(*task));
+        let publishing =
+            [Task::Publisher, Task::Sender, Task::Reader, Task::Prober, Task::Announcer]
+                .iter()
+                .any(|task| tasks.running(*task));
         let now = clock.now();
         let seen = *standing.borrow_and_update();
         let settled = seen.pending == 0 && seen.at >= published.after(plan.horizon);

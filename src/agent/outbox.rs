@@ -84,6 +84,12 @@ impl Outbox {
         self.report.obligations_opened += witnesses;
     }
 
+    /// The publisher did not send one that was scheduled for this instant.
+    pub fn note_unsent(&mut self, route: Route, scheduled: RunTime) {
+        self.report.publications.entry(route).or_default().unsent += 1;
+        *self.report.unsent.entry(scheduled.second()).or_default() += 1;
+    }
+
     /// How long after its scheduled instant a publication was taken up.
     pub fn note_lag(&mut self, lag: Duration) {
         self.report.lags.record(lag);

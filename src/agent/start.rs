@@ -90,6 +90,18 @@ pub enum StartError {
         /// How long they had.
         within: Duration,
     },
+    /// Nobody listens to what would be published.
+    #[error(
+        "{role} cluster: no witness was ready within {}; start one with --role witness and the same \
+         scenario, --run and --shard",
+        humantime::format_duration(*.within)
+    )]
+    Unheard {
+        /// The cluster.
+        role: ClusterRole,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// A signal came before publishing began.
     #[error("stopped before publishing began; nothing was measured")]
     Stopped,

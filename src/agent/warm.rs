@@ -10,11 +10,14 @@ use crate::net::http::{self, Connection};
 use crate::pusher::rest::{self, Probe};
 use crate::scenario::plan::{CHANNEL_PREFIX, Plan};
 
-use super::CONNECT_TIMEOUT;
+use super::aftermath;
 use super::build::ClusterParts;
 use super::publisher::{self, Wire};
 use super::start::{self, StartError, Started};
+use super::{CONNECT_TIMEOUT, MEMBERS_WAIT};
 
+/// From one look whether somebody listens to the next.
+const LISTENERS_PERIOD: Duration = Duration::from_millis(500);
 /// Connections that are opened for publishing before the first event, at most.
 const WARM_MAX: usize = 64;
 
@@ -52,6 +55,33 @@ pub(super) async fn ready(
         Some(error) => Err(error),
         None => warm.into_iter().collect(),
     }
+}
+
+/// Waits until somebody listens to the markers of this publisher, on every cluster.
+pub(super) async fn heard(
+    plan: &Plan,
+    parts: &[ClusterParts],
+    clock: Clock,
+) -> Result<(), StartError> {
+    let markers = plan.markers.as_ref().filter(|_| plan.member.role.publishes());
+    let Some(markers) = markers else { return Ok(()) };
+    let channel = [markers.channel.as_str().to_owned()];
+    let ends = clock.now().after(MEMBERS_WAIT);
+    for ClusterParts { wire, .. } in parts {
+        loop {
+            let asked = aftermath::occupied(wire, &channel);
+            let listening = tokio::time::timeout(CONNECT_TIMEOUT, asked).await;
+            if let Ok(Some(1..)) = listening {
+                break;
+            }
+            let next = clock.now().after(LISTENERS_PERIOD);
+            if next > ends {
+                return Err(StartError::Unheard { role: wire.role, within: MEMBERS_WAIT });
+            }
+            tokio::time::sleep_until(clock.instant(next).into()).await;
+        }
+    }
+    Ok(())
 }
 
 /// Asks the HTTP API a question that needs the secret, and opens connections for publishing.

@@ -17,27 +17,27 @@ const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 /// There is no such part, or nothing says which run it is a part of.
 pub(super) fn part(args: &RunArgs) -> Result<(RunId, Member), Stop> {
     let usage = |message: &str| Stop::new(Exit::Usage, message);
-    let member = member(&args.fleet)?;
+    let member = Member { role: args.role, ..member(&args.fleet)? };
     if !member.has_others() {
         return match args.run {
             None => Ok((new_run(), member)),
             Some(_) => Err(usage(
-                "--run: only the shards of a run need its id; leave it out, and PUSHER_CANARY_RUN",
+                "--run: only the parts of a run need its id; leave it out, and PUSHER_CANARY_RUN",
             )),
         };
     }
     if args.overrides.until_proven {
         return Err(usage(
-            "--until-proven: a shard does not know when all of them have proven enough; leave it out",
+            "--until-proven: a part of a run does not know when all have proven enough; leave it out",
         ));
     }
     if args.keep.history.is_some() {
-        return Err(usage("--history: a shard is no whole run, and is kept in none; leave it out"));
+        return Err(usage("--history: a part of a run is kept in none; leave it out"));
     }
     let run = args.run.ok_or_else(|| {
         usage(
-            "--shard: the processes of one run need its id: give each the same --run UUID, as \
-             uuidgen makes it",
+            "--shard, --role: the processes of one run need its id: give each the same --run UUID, \
+             as uuidgen makes it",
         )
     })?;
     // The end of others is the machine, or the time: channels of two runs would have one name.
@@ -68,7 +68,7 @@ pub(super) fn member(args: &FleetArgs) -> Result<Member, Stop> {
                 .map_err(|why| usage(format!("{INDEX_VARIABLE}={index}: {why}")))?
         }
     };
-    Ok(Member { shard, region: args.region.clone() })
+    Ok(Member { shard, region: args.region.clone(), ..Member::default() })
 }
 
 /// Looks whether a part has anything in it.

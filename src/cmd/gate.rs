@@ -14,7 +14,7 @@ use crate::metrics::prometheus::{self, Series};
 use crate::metrics::{agents, table};
 use crate::model::{Clock, RunId};
 use crate::pusher::rest::Request;
-use crate::report::{Excluded, Pool, PoolError, Report, Rules, Source};
+use crate::report::{self, Pool, PoolError, Report, Rules, Source};
 use crate::verify::fleet;
 
 use super::Stop;
@@ -73,17 +73,7 @@ fn judge(args: &Args) -> Result<Pool, Stop> {
         history_counts: !args.no_history,
         rehearsals_count: args.rehearsals,
     };
-    Pool::new(sources, &rules).map_err(|error| {
-        let exit = match error {
-            PoolError::Nothing
-            | PoolError::OtherScenario(..)
-            | PoolError::Part(..)
-            | PoolError::NoSuchRun(_)
-            | PoolError::Ambiguous(_) => Exit::Usage,
-            PoolError::Contradiction(..) | PoolError::Histogram(..) => Exit::Inconclusive,
-        };
-        Stop::new(exit, error)
-    })
+    Pool::new(sources, &rules).map_err(unjudged)
 }
 
 /// The agents of one run, as Prometheus scraped them last.
@@ -118,21 +108,39 @@ fn judge_fleet(prometheus: &str, args: &Args) -> Result<Pool, Stop> {
         }
         Ok::<_, Stop>((agents, others))
     })?;
-    let mut excluded = Vec::new();
-    let mut others_excused = Vec::new();
-    for run in others {
-        let by = args.exclude.iter().find(|(begins, _)| run.to_string().starts_with(begins));
-        excluded.extend(by.map(|(_, reason)| Excluded { run, reason: reason.clone() }));
-        others_excused.push((run, by.is_some()));
-    }
+    let others: Vec<_> = others.into_iter().collect();
+    let excluded = report::left_out(&others, &args.exclude).map_err(|error| match error {
+        PoolError::NoSuchRun(begins) => {
+            let message = format!(
+                "--exclude {begins}: {} knows no other run of the scenario whose id begins so",
+                remote.shown()
+            );
+            Stop::new(Exit::Usage, message)
+        }
+        error => unjudged(error),
+    })?;
+    let is_left_out = |run: RunId| excluded.iter().any(|of| of.run == run);
+    let others: Vec<_> = others.into_iter().map(|run| (run, is_left_out(run))).collect();
     let rules = fleet::Rules {
         now,
         max_age: args.max_age,
         agents: args.agents.map_or(0, usize::from),
         rehearsals_count: args.rehearsals,
-        others: &others_excused,
+        others: &others,
     };
     Pool::of_fleet(&agents, &rules, excluded).map_err(|error| Stop::new(Exit::Inconclusive, error))
+}
+
+fn unjudged(error: PoolError) -> Stop {
+    let exit = match error {
+        PoolError::Nothing
+        | PoolError::OtherScenario(..)
+        | PoolError::Part(..)
+        | PoolError::NoSuchRun(_)
+        | PoolError::Ambiguous(_) => Exit::Usage,
+        PoolError::Contradiction(..) | PoolError::Histogram(..) => Exit::Inconclusive,
+    };
+    Stop::new(exit, error)
 }
 
 fn info_name() -> String {

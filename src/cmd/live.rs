@@ -20,7 +20,7 @@ use crate::agent::{self, Hooks, Task, vitals};
 use crate::cli::OutputArgs;
 use crate::exit::Exit;
 use crate::metrics::registry::{self, Scrape};
-use crate::model::{Clock, ClusterRole, RunTime};
+use crate::model::{Clock, ClusterRole, MemberRole, RunTime};
 use crate::report::{self, Report};
 use crate::scenario::plan::Plan;
 use crate::serve;
@@ -109,9 +109,15 @@ impl Live<'_> {
                 show(plan.requirements.limits.drained_for)
             ));
         } else if plan.member.has_others() {
+            let wait = humantime::format_duration(agent::MEMBERS_WAIT);
+            let waits = match plan.member.role {
+                MemberRole::Both => String::new(),
+                MemberRole::Publish => format!("; it waits up to {wait} for its witness"),
+                MemberRole::Witness => format!("; it waits up to {wait} for its publisher"),
+            };
             complain(&format!(
                 "{} of run {}: its verdict is on this part alone, and seldom GO; `gate --prometheus` \
-                 judges all together",
+                 judges all together{waits}",
                 plan.member, plan.run
             ));
         } else if !plan.reaches_proof() {
@@ -421,7 +427,11 @@ impl Progress {
     pub(super) fn show(&mut self, account: &Account, now: RunTime) {
         let gone = now.since(self.start);
         let gone = match self.total {
-            Some(total) => format!("{} of {} s", gone.as_secs(), total.as_secs()),
+            // A part of a run may wait for the others.
+            Some(total) => {
+                let begun = account.publishing().map_or(now, |(begun, _)| begun);
+                format!("{} of {} s", now.since(begun).as_secs(), total.as_secs())
+            }
             None => humantime::format_duration(Duration::from_secs(gone.as_secs())).to_string(),
         };
         let line = format!("{gone} · {}", report::live(account));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{ChannelKind, ClusterRole, Member, RunId, Shard};
+use crate::model::{ChannelKind, ClusterRole, Member, MemberRole, RunId, Shard};
 use crate::verify::checks::Phase;
 use crate::verify::coverage::UncoveredCause;
 use crate::verify::fact::Publications;
@@ -26,7 +26,8 @@ pub fn run_of(info: &Series) -> Option<RunId> {
 
 /// Whether it is a part of a run that several do.
 pub fn has_others(info: &Series) -> bool {
-    info.label("shards").is_some_and(|shards| shards != "1")
+    let is_shard = info.label("shards").is_some_and(|shards| shards != "1");
+    is_shard || info.label("role").is_some_and(|role| role != MemberRole::Both.as_str())
 }
 
 /// The agent that had these series at its last scrape. `info` is the one that says which it is.
@@ -54,6 +55,7 @@ pub fn read(info: &Series, series: &[Series]) -> Result<Agent, String> {
         instance: info.labels.get("instance").cloned().unwrap_or_default(),
         member: Member {
             shard: Shard::new(number("shard")?, number("shards")?)?,
+            role: label("role")?.parse()?,
             // Prometheus knows no empty label.
             region: info.label("region").unwrap_or_default().to_owned(),
         },
@@ -316,7 +318,11 @@ mod tests {
     fn account(region: &str) -> Account {
         let channel = ChannelName::new("pc-1").unwrap();
         let stream = StreamInfo { channel, route: Route::Trigger, sides: Vec::new() };
-        let member = Member { shard: Shard { index: 1, of: 4 }, region: region.to_owned() };
+        let member = Member {
+            shard: Shard { index: 1, of: 4 },
+            region: region.to_owned(),
+            ..Member::default()
+        };
         let mut account = Account::new(Begin { member, ..begin(&ClusterRole::ALL, &[stream]) });
         let mut gatherer = Gatherer::new(&ClusterRole::ALL, Vec::new(), 1);
         let mut report = PublisherReport::default();

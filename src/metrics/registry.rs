@@ -583,10 +583,10 @@ fn instrument(page: &mut Page, scrape: Scrape<'_>) {
     page.histogram(table::SCHEDULE_LAG, &[], &figures.lag);
     page.gauge(table::RUNTIME_STALL, &[], figures.stall_max.as_secs_f64());
     let (run, phase) = (begin.run.to_string(), begin.requirements.phase.as_str());
-    let Member { shard, region } = &begin.member;
+    let Member { shard, role, region } = &begin.member;
     let (index, of) = (shard.index.to_string(), shard.of.to_string());
     let digest = settings::digest(&begin.settings);
-    let info = [&*run, &begin.scenario, &digest, phase, &index, &of, region, "both"];
+    let info = [&*run, &begin.scenario, &digest, phase, &index, &of, region, role.as_str()];
     page.gauge(table::RUN_INFO, &info, 1.0);
     let is_rehearsed = begin.settings.get("clusters").is_some_and(|of| of == "embedded");
     page.gauge(table::REHEARSED, &[], f64::from(u8::from(is_rehearsed)));

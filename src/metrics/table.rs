@@ -90,7 +90,7 @@ metrics! {
     BLIND_WITNESSES = Gauge "blind_witnesses" ["cluster"]
         "Witnesses that do not see all their channels now.";
     UNWATCHED_STREAMS = Gauge "unwatched_streams" ["cluster"]
-        "Streams that no witness watches.";
+        "Streams that no witness watches; of a witness of what another process publishes, those of which it was not told all.";
     CERTIFICATE_EXPIRY = Gauge "certificate_expiry_timestamp_seconds" ["cluster"]
         "Until when the certificate of the last WebSocket with TLS is valid; absent until there was one.";
     BYTES = Counter "bytes_total" ["cluster", "direction"]

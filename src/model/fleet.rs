@@ -72,6 +72,65 @@ impl fmt::Display for Shard {
     }
 }
 
+/// What a process does with its part of a run.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberRole {
+    /// It publishes, and witnesses what it published.
+    #[default]
+    Both,
+    /// It publishes, and tells others what became of it.
+    Publish,
+    /// It witnesses what another process published.
+    Witness,
+}
+
+impl MemberRole {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Both, Self::Publish, Self::Witness];
+
+    /// The role's name on the command line, in reports and in metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Publish => "publish",
+            Self::Witness => "witness",
+        }
+    }
+
+    /// Whether it publishes canary events.
+    pub const fn publishes(self) -> bool {
+        !matches!(self, Self::Witness)
+    }
+
+    /// Whether it watches for them.
+    pub const fn witnesses(self) -> bool {
+        !matches!(self, Self::Publish)
+    }
+}
+
+impl FromStr for MemberRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        known.ok_or("must be publish, witness or both")
+    }
+}
+
 /// A process's part in a run.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -79,6 +138,9 @@ impl fmt::Display for Shard {
 pub struct Member {
     /// Its channels.
     pub shard: Shard,
+    /// What it does with them. Reports of the first fleets lack it.
+    #[serde(default)]
+    pub role: MemberRole,
     /// Where it is, as whoever started it calls the place; may be empty.
     pub region: String,
 }
@@ -91,13 +153,22 @@ impl Member {
 
     /// Whether others have a part in its run.
     pub fn has_others(&self) -> bool {
-        !self.shard.is_whole()
+        !self.shard.is_whole() || self.shares_channels()
+    }
+
+    /// Whether others subscribe to its channels, and may do so longer than it.
+    pub const fn shares_channels(&self) -> bool {
+        !matches!(self.role, MemberRole::Both)
     }
 }
 
 impl fmt::Display for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "shard {}", self.shard)?;
+        match self.role {
+            MemberRole::Both => write!(f, "shard {}", self.shard)?,
+            MemberRole::Publish => write!(f, "publisher of shard {}", self.shard)?,
+            MemberRole::Witness => write!(f, "witness of shard {}", self.shard)?,
+        }
         if self.region.is_empty() { Ok(()) } else { write!(f, " in {}", self.region) }
     }
 }

@@ -12,7 +12,7 @@ pub mod time;
 pub mod webhook;
 
 pub use channel::{ChannelKind, ChannelName};
-pub use fleet::{Member, Shard};
+pub use fleet::{Member, MemberRole, Shard};
 pub use id::{AppId, AppKey, ClusterRole, RunId, Seq, SocketId, StreamIx, WitnessIx};
 pub use secret::{MasterKey, Secret};
 pub use time::{Clock, RunTime};

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ClusterRole, RunId};
+use crate::model::{ClusterRole, Member, MemberRole, RunId, Shard};
 use crate::verify::fleet::{self, Agent, Together};
 use crate::verify::verdict::Verdict;
 
 use super::pool::shown_trials;
-use super::reason::Grounds;
+use super::reason::of_several;
 use super::{Excluded, Pool, PoolError, SCHEMA, form, time_of_day};
 
 /// One of the processes that did a run together.
@@ -22,6 +22,8 @@ pub struct AgentReport {
     pub shard: u32,
     /// How many parts there were.
     pub shards: u32,
+    /// What it did with its part.
+    pub role: MemberRole,
     /// Where it was, as it was told; may be empty.
     pub region: String,
     /// Where Prometheus scraped it.
@@ -45,6 +47,7 @@ impl AgentReport {
             run: agent.run,
             shard: agent.member.shard.index,
             shards: agent.member.shard.of,
+            role: agent.member.role,
             region: agent.member.region.clone(),
             instance: agent.instance.clone(),
             scraped_at: time_of_day(agent.scraped),
@@ -55,14 +58,18 @@ impl AgentReport {
     }
 
     /// Its part of the run.
-    pub(super) fn shown_shard(&self) -> String {
-        let region = if self.region.is_empty() { "" } else { " in " };
-        format!("{}/{}{region}{}", self.shard, self.shards, self.region)
+    pub(super) fn shown_part(&self) -> String {
+        let shard = Shard { index: self.shard, of: self.shards };
+        Member { shard, role: self.role, region: self.region.clone() }.to_string()
     }
 
     /// The trials on each cluster, in words.
     pub(super) fn shown_trials(&self) -> String {
-        shown_trials(&self.trials)
+        if self.role.witnesses() {
+            shown_trials(&self.trials)
+        } else {
+            "others have them".to_owned()
+        }
     }
 
     /// When it ended, or that it was not seen to.
@@ -88,20 +95,13 @@ impl Pool {
             return Err(PoolError::OtherScenario(first.name(), other.name()));
         }
         let together = fleet::judge(agents, rules).ok_or(PoolError::Nothing)?;
-        let Together { asked, figures, findings, unfit } = together;
-        let verdict = match Verdict::of(&findings) {
-            Verdict::Go if !unfit.is_empty() => Verdict::Inconclusive,
-            verdict => verdict,
-        };
-        let grounds = Grounds { verdict, findings: &findings, figures: &figures, asked: &asked };
-        let mut against = grounds.against();
-        against.extend(unfit);
-        let reason = match against.as_slice() {
-            [] => grounds.in_favour(),
-            against => against.join("; "),
-        };
+        let Together { asked, figures, views, findings, unfit } = together;
+        let (verdict, mut reason) = of_several(&findings, &figures, &asked, unfit);
+        if verdict == Verdict::Go && views > 1 {
+            reason.push_str(&format!("; seen from {views} regions, each by itself"));
+        }
         let mut agents: Vec<_> = agents.iter().map(AgentReport::of).collect();
-        agents.sort_by(|a, b| (a.shard, &a.region).cmp(&(b.shard, &b.region)));
+        agents.sort_by(|a, b| (a.shard, a.role, &a.region).cmp(&(b.shard, b.role, &b.region)));
         Ok(Self {
             schema: SCHEMA,
             scenario: first.scenario.clone(),

@@ -226,13 +226,13 @@ impl Pool {
     }
 
     fn write_agents(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "| shard | ended | its verdict | trials | from |\n|:--|:--|:--|:--|:--|")?;
+        writeln!(out, "| part | ended | its verdict | trials | from |\n|:--|:--|:--|:--|:--|")?;
         for agent in self.agents.iter().take(AGENTS_MAX) {
-            let (shard, verdict) = (inline(&agent.shown_shard(), NAME_MAX), agent.verdict.as_str());
+            let (part, verdict) = (inline(&agent.shown_part(), NAME_MAX), agent.verdict.as_str());
             let (trials, instance) = (agent.shown_trials(), inline(&agent.instance, NAME_MAX));
             writeln!(
                 out,
-                "| {shard} | {} | {verdict} | {trials} | {instance} |",
+                "| {part} | {} | {verdict} | {trials} | {instance} |",
                 agent.shown_end()
             )?;
         }

@@ -58,7 +58,7 @@ use providers::ProviderReport;
 use webhooks::WebhooksReport;
 
 pub use fleet::AgentReport;
-pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source};
+pub use pool::{Excluded, Pool, PoolError, PooledRun, Rules, Source, left_out};
 pub use text::live;
 
 /// A time of day since the Unix epoch as RFC 3339, to the millisecond.

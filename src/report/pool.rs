@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::model::{ClusterRole, Member, RunId};
+use crate::model::{ClusterRole, Member, MemberRole, RunId};
 use crate::verify::checks::{self, Looks, Phase, Requirements};
 use crate::verify::figures::Figures;
 use crate::verify::verdict::{Finding, Verdict};
 
 use super::figures::BrokenHistogram;
-use super::reason::Grounds;
+use super::reason::of_several;
 use super::text::{grouped, write_addresses, write_checks, write_verdict};
 use super::{AgentReport, Report, SCHEMA, form};
 
@@ -205,6 +205,8 @@ impl Pool {
         }
         let asked = Requirements {
             phase: first.report.phase,
+            // Parts of a run are not judged by their reports.
+            role: MemberRole::Both,
             looks: looks(&sources, &outdated, &excluded),
             limits: first.report.gate.clone(),
         };
@@ -212,17 +214,7 @@ impl Pool {
         let findings = checks::judge(&figures, &asked);
         let mut unfit = unfit(&sources, rules);
         unfit.extend(outdated.iter().filter_map(outdated_against));
-        let verdict = match Verdict::of(&findings) {
-            Verdict::Go if !unfit.is_empty() => Verdict::Inconclusive,
-            verdict => verdict,
-        };
-        let grounds = Grounds { verdict, findings: &findings, figures: &figures, asked: &asked };
-        let mut against = grounds.against();
-        against.extend(unfit);
-        let reason = match against.as_slice() {
-            [] => grounds.in_favour(),
-            against => against.join("; "),
-        };
+        let (verdict, reason) = of_several(&findings, &figures, &asked, unfit);
         Ok(Self {
             schema: SCHEMA,
             scenario: first.report.scenario.clone(),
@@ -298,8 +290,8 @@ impl Pool {
             writeln!(out, "  trials: {}; from {}", run.shown_trials(), run.source)?;
         }
         for agent in &self.agents {
-            let (shard, verdict) = (agent.shown_shard(), agent.verdict.as_str());
-            writeln!(out, "{} shard {shard} {verdict}", agent.shown_end())?;
+            let (part, verdict) = (agent.shown_part(), agent.verdict.as_str());
+            writeln!(out, "{} {part} {verdict}", agent.shown_end())?;
             writeln!(out, "  trials: {}; from {}", agent.shown_trials(), agent.instance)?;
         }
         for PooledRun { run, verdict, ended_at, .. } in &self.outdated {
@@ -366,16 +358,24 @@ fn outdated_against(source: &Source) -> Option<String> {
 
 /// The runs that are left out, each by the one id that begins so.
 fn excluded(sources: &[Source], rules: &Rules) -> Result<Vec<Excluded>, PoolError> {
+    let runs: Vec<_> = sources.iter().map(|source| source.report.run).collect();
+    left_out(&runs, &rules.excluded)
+}
+
+/// Those of these runs that are left out, each by the beginning of its id, and why.
+///
+/// # Errors
+/// There is no such run, or several are.
+pub fn left_out(runs: &[RunId], asked: &[(String, String)]) -> Result<Vec<Excluded>, PoolError> {
     let one = |(begins, reason): &(String, String)| {
-        let runs = sources.iter().map(|source| source.report.run);
-        let mut meant = runs.filter(|run| run.to_string().starts_with(begins));
+        let mut meant = runs.iter().filter(|run| run.to_string().starts_with(begins));
         match (meant.next(), meant.next()) {
-            (Some(run), None) => Ok(Excluded { run, reason: reason.clone() }),
+            (Some(run), None) => Ok(Excluded { run: *run, reason: reason.clone() }),
             (None, _) => Err(PoolError::NoSuchRun(begins.clone())),
             (Some(_), Some(_)) => Err(PoolError::Ambiguous(begins.clone())),
         }
     };
-    rules.excluded.iter().map(one).collect()
+    asked.iter().map(one).collect()
 }
 
 /// Who leaves a run out has looked at it.

@@ -18,6 +18,28 @@ pub(super) struct Grounds<'a> {
     pub(super) asked: &'a Requirements,
 }
 
+/// The verdict on several that are judged together, and its reasons; `unfit` is what keeps them
+/// from being evidence, whatever was found.
+pub(super) fn of_several(
+    findings: &[Finding],
+    figures: &Figures,
+    asked: &Requirements,
+    unfit: Vec<String>,
+) -> (Verdict, String) {
+    let verdict = match Verdict::of(findings) {
+        Verdict::Go if !unfit.is_empty() => Verdict::Inconclusive,
+        verdict => verdict,
+    };
+    let grounds = Grounds { verdict, findings, figures, asked };
+    let mut against = grounds.against();
+    against.extend(unfit);
+    let reason = match against.as_slice() {
+        [] => grounds.in_favour(),
+        against => against.join("; "),
+    };
+    (verdict, reason)
+}
+
 /// A check by its name, and the cluster that it is about.
 pub(super) fn named(finding: &Finding) -> String {
     let on = finding.cluster.map_or(String::new(), |c| format!(" on {c}"));

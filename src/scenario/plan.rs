@@ -15,19 +15,19 @@ use url::Url;
 
 use crate::model::channel::kind_of;
 use crate::model::{
-    ChannelKind, ChannelName, ClusterRole, MasterKey, Member, RunId, RunTime, Shard, StreamIx,
-    WitnessIx,
+    ChannelKind, ChannelName, ClusterRole, MasterKey, Member, MemberRole, RunId, RunTime, Secret,
+    Shard, StreamIx, WitnessIx,
 };
 use crate::pusher;
 use crate::pusher::rest::Signer;
 use crate::verify::checks::{Looks, Phase, Requirements};
 use crate::verify::endpoint::{EndpointBegin, EndpointKind, EndpointTrial};
 use crate::verify::fact::Control;
-use crate::verify::mirror;
 use crate::verify::occupancy::Watching;
 use crate::verify::published::MirrorEvidence;
 use crate::verify::record::Begin;
 use crate::verify::tally::{Epoch, Route, Stratum};
+use crate::verify::{marker, mirror};
 
 use super::endpoint::Endpoint;
 use super::file::{Budget, InstrumentLimits, Scenario};
@@ -37,7 +37,9 @@ use super::settings;
 use super::status_page::StatusPage;
 use super::webhooks::Webhooks;
 
-use channels::{plan_channels, plan_controls, plan_senders, plan_streams, plan_witnesses};
+use channels::{
+    plan_channels, plan_controls, plan_markers, plan_senders, plan_streams, plan_witnesses,
+};
 
 pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
@@ -159,6 +161,16 @@ pub struct ControlPlan {
     pub refused: ChannelName,
 }
 
+/// How the processes of a run tell each other what became of publications.
+#[derive(Clone, Debug)]
+pub struct MarkerPlan {
+    /// Where markers go, on each cluster.
+    pub channel: ChannelName,
+    /// What they are signed with. It is made of the secrets of both apps: neither cluster alone can
+    /// make one.
+    pub key: Secret,
+}
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -186,6 +198,8 @@ pub struct Plan {
     pub senders: Vec<SenderPlan>,
     /// The negative controls of each cluster.
     pub controls: ControlPlan,
+    /// How it is told what became of publications, where others witness them.
+    pub markers: Option<MarkerPlan>,
     /// When which stream publishes.
     pub schedule: Schedule,
     /// Bytes of an event's data before encryption.
@@ -256,14 +270,21 @@ impl Plan {
         run: RunId,
         fallback_seed: u64,
     ) -> Result<Self, OverBudget> {
-        // All shards have one budget.
-        let Shard { index, of } = overrides.member.shard;
-        let bill_of = |index| {
-            let member = Member { shard: Shard { index, of }, region: String::new() };
+        // All shards have one budget, and so have those that publish and one witness of each.
+        let Member { shard: Shard { index, of }, role, .. } = overrides.member;
+        let roles: &[_] = match role {
+            MemberRole::Both => &[MemberRole::Both],
+            MemberRole::Publish | MemberRole::Witness => {
+                &[MemberRole::Publish, MemberRole::Witness]
+            }
+        };
+        let bill_of = |(index, role)| {
+            let member = Member { shard: Shard { index, of }, role, region: String::new() };
             let other = Overrides { member, ..overrides.clone() };
             Self::unbilled(scenario, other, run, fallback_seed).bill()
         };
-        let others: Vec<_> = (0..of).filter(|other| *other != index).map(bill_of).collect();
+        let all = (0..of).flat_map(|index| roles.iter().map(move |role| (index, *role)));
+        let others: Vec<_> = all.filter(|other| *other != (index, role)).map(bill_of).collect();
         let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
         let mut bill = plan.bill();
         others.iter().for_each(|other| bill.add(other));
@@ -291,7 +312,7 @@ impl Plan {
         };
         let seed = overrides.seed.or(scenario.seed).unwrap_or(fallback_seed);
         let (publishes, member) = (scenario.phase.publishes(), overrides.member);
-        let shard = member.shard;
+        let (shard, role) = (member.shard, member.role);
         let channels = if publishes { plan_channels(scenario, run, shard) } else { Vec::new() };
         let mut streams = plan_streams(scenario, &channels);
         let rate = overrides.rate.unwrap_or(canary.rate);
@@ -300,12 +321,16 @@ impl Plan {
         for (ix, stream) in (0..).zip(&mut streams) {
             // What a client missed that overlaps is reckoned when it has left old.
             let overlap = scenario.handover.as_ref().map(|of| of.overlap + canary.deadline);
-            let times = [canary.horizon * 3, publish_timeout, overlap.unwrap_or_default()];
+            // What another process publishes is known later, by what it takes to hear of it.
+            let told = if role.publishes() { Duration::ZERO } else { marker::PATIENCE };
+            let times = [canary.horizon * 3, publish_timeout, overlap.unwrap_or_default(), told];
             stream.book_events = book_events(&schedule, StreamIx(ix), times.iter().sum());
         }
-        let witnesses = plan_witnesses(scenario, channels.len(), shard);
-        let senders = plan_senders(scenario, &streams, shard);
-        let is_first = shard.index == 0;
+        let mut witnesses = plan_witnesses(scenario, channels.len(), shard);
+        witnesses.retain(|_| role.witnesses());
+        let mut senders = plan_senders(scenario, &streams, shard);
+        senders.retain(|_| role.publishes());
+        let is_first = shard.index == 0 && role.publishes();
         let sampling = scenario.sampling.clone().filter(|_| is_first);
         let sample = sampling.map(|sampling| SamplePlan {
             connections: sampling.channels.div_ceil(canary.channels_per_connection),
@@ -318,12 +343,14 @@ impl Plan {
             });
         Self {
             run,
-            controls: plan_controls(run, shard),
+            controls: plan_controls(run, &member),
+            markers: (role != MemberRole::Both).then(|| plan_markers(scenario, run, shard)),
             member,
             seed,
             name: scenario.name.clone(),
             requirements: Requirements {
                 phase: scenario.phase,
+                role,
                 looks: if is_endless { Looks::Rolling } else { overrides.looks },
                 limits: scenario.limits.clone(),
             },
@@ -474,8 +501,10 @@ impl Plan {
     /// The beginning of the run's record; `origin` is the time of day at the clock's origin.
     pub fn begin(&self, origin: Duration) -> Begin {
         let channel = |at: usize| self.channels.get(at).map(|c| c.name.clone());
-        let unwatched =
-            self.own_streams().filter(|s| self.witnesses_of(s.channel).next().is_none()).count();
+        let is_watched = |s: &&StreamPlan| {
+            self.member.role.publishes() && self.witnesses_of(s.channel).next().is_some()
+        };
+        let unwatched = self.own_streams().filter(|s| !is_watched(s)).count();
         let roles: Vec<_> = self.clusters.iter().map(|c| c.role).collect();
         let unwatched = roles.iter().filter(|_| unwatched > 0).map(|r| (*r, unwatched as u64));
         Begin {
@@ -545,8 +574,16 @@ impl Plan {
         self.clusters.iter().filter_map(of).collect()
     }
 
-    /// The negative controls of each cluster on which the run subscribes.
+    /// Whether negative controls are made on a cluster: where this process sees deliveries.
+    pub fn has_controls_on(&self, role: ClusterRole) -> bool {
+        self.member.role.witnesses() && self.requirements.phase.subscribes_on(role)
+    }
+
+    /// The negative controls of each cluster on which they are made.
     fn controls_planned(&self) -> Vec<Control> {
+        if !self.member.role.witnesses() {
+            return Vec::new();
+        }
         let of_reading = self.watching.map(|_| Control::SeesOccupancy);
         Control::OF_DELIVERY.into_iter().chain(of_reading).collect()
     }

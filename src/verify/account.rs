@@ -355,6 +355,9 @@ impl Account {
         self.figures.lag.add(&second.lags);
         self.figures.stall_max = self.figures.stall_max.max(second.stall);
         self.figures.lapped += second.lapped;
+        for unwatched in self.figures.unwatched.values_mut() {
+            *unwatched = unwatched.saturating_sub(second.followed);
+        }
         self.figures.events = second.events.since(&self.sums_before.events);
         self.sums.events = second.events.clone();
         self.figures.budget_used = second.budget_used.or(self.figures.budget_used);

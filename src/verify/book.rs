@@ -73,6 +73,7 @@ pub struct Book {
     slots: Box<[Slot]>,
     mask: u64,
     head: AtomicU64,
+    first: AtomicU64,
 }
 
 impl Book {
@@ -83,7 +84,20 @@ impl Book {
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             mask: capacity as u64 - 1,
             head: AtomicU64::new(0),
+            first: AtomicU64::new(0),
         }
+    }
+
+    /// Lets an empty book begin at a later seq than 0: what was before is nobody's. Called by the
+    /// task that reserves.
+    pub fn begin_at(&self, seq: Seq) {
+        self.first.store(seq.0, Ordering::Release);
+        self.head.store(seq.0, Ordering::Release);
+    }
+
+    /// The seq of the first publication that was ever in the book, or will be.
+    pub fn first(&self) -> Seq {
+        Seq(self.first.load(Ordering::Acquire))
     }
 
     /// How many publications the book remembers.
@@ -255,6 +269,16 @@ mod tests {
         for seq in [u64::MAX, u64::MAX - 1, 1 << 56, (1 << 56) - 1] {
             assert_eq!(book.read(Seq(seq)), None, "{seq}");
         }
+    }
+
+    #[test]
+    fn a_book_that_begins_later_shows_nothing_of_what_was_before() {
+        let book = Book::new(16);
+        book.begin_at(Seq(40));
+        assert_eq!((book.first(), book.head(), book.read(Seq(39))), (Seq(40), Seq(40), None));
+        assert_eq!(book.reserve(9, RunTime(1), false), Seq(40));
+        assert_eq!((book.first(), book.head()), (Seq(40), Seq(41)));
+        assert_eq!(book.read(Seq(40)).map(|shown| shown.index), Some(9));
     }
 
     #[test]

@@ -148,6 +148,7 @@ mod tests {
             witness: WitnessIx(0),
             deadline: DEADLINE,
             horizon: HORIZON,
+            follows: false,
         };
         let spec =
             StreamSpec { stream: STREAM, channel: 0, route: Route::Trigger, book: book.clone() };

@@ -305,6 +305,20 @@ struct Stream {
     sides: Vec<Side>,
 }
 
+impl Stream {
+    /// Goes to where its books begin, if that is later: the index of the first event there.
+    fn begin(&mut self) -> Option<u64> {
+        let first = self.sides.iter().map(|side| side.book.first()).max()?;
+        if self.base >= first.0 {
+            return None;
+        }
+        let read = self.sides.first()?.book.read(first)?;
+        self.base = first.0;
+        self.sides.iter_mut().for_each(|side| side.short.clear());
+        Some(read.index)
+    }
+}
+
 /// How one event came out.
 #[derive(Clone, Copy, Debug)]
 enum Joined {
@@ -494,6 +508,11 @@ impl Coverage {
             }
             return;
         };
+        if offset > 2 * UNORDERED_EVENTS_MAX {
+            // No schedule goes so far ahead: it was told by somebody who means no good.
+            self.events.covered_since = None;
+            return;
+        }
         if offset >= self.order.len() {
             self.order.resize(offset + 1, None);
         }
@@ -510,6 +529,13 @@ impl Coverage {
         tainted: &impl Fn(u64) -> bool,
     ) -> Option<(u64, RunTime, Joined)> {
         let stream = self.streams.get_mut(at)?;
+        if let Some(first) = stream.begin() {
+            // What was published before is nobody's: the watermark begins behind it.
+            let gone = first.saturating_sub(self.index_base);
+            let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.order.len());
+            self.order.drain(..gone);
+            self.index_base = self.index_base.max(first);
+        }
         let (seq, publications) = loop {
             let seq = stream.base;
             if stream.sides.is_empty() || !stream.sides.iter().all(|side| side.has_settled(seq)) {

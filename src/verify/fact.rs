@@ -418,6 +418,9 @@ pub enum Fact {
     Probed(ClusterRole, Row, parity::Reading),
     /// How much of a day's budget is used up.
     Budget(BudgetUsed),
+    /// Of so many more streams that another process publishes, all is known from their first event
+    /// on to their last.
+    Followed(u64),
     /// A second cannot be relied on.
     Taint(u64, TaintReason),
     /// The last event was handed over, or a signal ended publishing: what comes now is waited for.

@@ -1,10 +1,13 @@
 //! What several processes say of one run that they did together. Rates of loss, duplicates and
 //! order are those of the sum; all else each must keep by itself.
+//!
+//! Where some publish and others witness, those that witness from one region are a view: together
+//! they see each publication once. Each view is a sum of its own, and every one must pass.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{ClusterRole, Member, RunId, Shard};
+use crate::model::{ClusterRole, Member, MemberRole, RunId, Shard};
 
 use super::checks::{self, Limits, Looks, Phase, Requirements};
 use super::figures::Figures;
@@ -92,6 +95,10 @@ impl Agent {
         }
     }
 
+    const fn role(&self) -> MemberRole {
+        self.member.role
+    }
+
     fn limit(&self, check: &str) -> Option<f64> {
         self.checks.iter().filter(|of| of.name == check).find_map(|of| of.limit)
     }
@@ -118,8 +125,10 @@ pub struct Rules<'a> {
 pub struct Together {
     /// What the sum is judged by.
     pub asked: Requirements,
-    /// The sum.
+    /// The sum; of several views that which rests on the fewest trials.
     pub figures: Figures,
+    /// How many views there are.
+    pub views: usize,
     /// What was found.
     pub findings: Vec<Finding>,
     /// What keeps them from being evidence, whatever they found.
@@ -130,20 +139,74 @@ pub struct Together {
 pub fn judge(agents: &[Agent], rules: &Rules<'_>) -> Option<Together> {
     let first = agents.first()?;
     // Where a limit is not known, nothing keeps it.
-    let limit = |check: &str| first.limit(check).unwrap_or(0.0);
+    let limit = |check: &str| agents.iter().find_map(|of| of.limit(check)).unwrap_or(0.0);
     let count = |check: &str| limit(check) as u64;
     let limits =
         Limits::of_sums(limit("loss"), first.confidence, count("duplicates"), count("order"));
     let looks = if rules.others.is_empty() { Looks::Once } else { Looks::Anytime };
-    let asked = Requirements { phase: first.phase, looks, limits };
-    let mut figures = first.figures.clone();
-    agents.iter().skip(1).for_each(|agent| figures.merge(&agent.figures));
+    let role = if agents.iter().any(|of| of.role() != MemberRole::Both) {
+        MemberRole::Witness
+    } else {
+        MemberRole::Both
+    };
+    let asked = Requirements { phase: first.phase, role, looks, limits };
+    let views = views(agents);
+    let mut sums: Vec<_> = views.values().map(|of| sum(of)).collect();
+    let mut findings = Vec::new();
+    for (region, figures) in views.keys().zip(&sums) {
+        let shown = if views.len() > 1 { format!("from {region:?}: ") } else { String::new() };
+        for mut finding in checks::judge(figures, &asked) {
+            if OF_THE_SUM.contains(&&*finding.name) {
+                finding.detail = format!("{shown}{}", finding.detail);
+                worst(&mut findings, finding);
+            }
+        }
+    }
+    findings.extend(of_each(agents));
+    let trials = |of: &Figures| of.clusters.values().map(|c| c.trials.trials).min();
+    sums.sort_by_key(trials);
+    let (views, figures) = (sums.len(), sums.into_iter().next().unwrap_or_default());
+    Some(Together { asked, figures, views, findings, unfit: unfit(agents, rules) })
+}
+
+/// Those that witness, by where they are; where each witnesses its own, all are one view.
+fn views(agents: &[Agent]) -> BTreeMap<&str, Vec<&Agent>> {
+    let mut views: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for agent in agents {
+        match agent.role() {
+            MemberRole::Both => views.entry("").or_default().push(agent),
+            MemberRole::Witness => {
+                views.entry(agent.member.region.as_str()).or_default().push(agent);
+            }
+            MemberRole::Publish => {}
+        }
+    }
+    if views.is_empty() {
+        views.insert("", Vec::new());
+    }
+    views
+}
+
+fn sum(agents: &[&Agent]) -> Figures {
+    let mut all = agents.iter();
+    let mut figures = all.next().map_or_else(Figures::default, |first| first.figures.clone());
+    all.for_each(|agent| figures.merge(&agent.figures));
     // They publish side by side.
     figures.published_for = agents.iter().map(|agent| agent.observed).min().unwrap_or_default();
-    let mut findings = checks::judge(&figures, &asked);
-    findings.retain(|finding| OF_THE_SUM.contains(&&*finding.name));
-    findings.extend(of_each(agents));
-    Some(Together { asked, figures, findings, unfit: unfit(agents, rules) })
+    figures
+}
+
+/// Keeps the worse of two findings of one check: of equals that which rests on less.
+fn worst(findings: &mut Vec<Finding>, finding: Finding) {
+    let is_it = |of: &&mut Finding| of.name == finding.name && of.cluster == finding.cluster;
+    let Some(known) = findings.iter_mut().find(is_it) else {
+        findings.push(finding);
+        return;
+    };
+    let rank = |of: &Finding| (of.status, std::cmp::Reverse(of.evidence));
+    if rank(&finding) > rank(known) {
+        *known = finding;
+    }
 }
 
 /// The checks that each must pass by itself.
@@ -233,6 +296,7 @@ fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
     let allowed = humantime::format_duration(rules.max_age);
     for agent in agents {
         let name = agent.name();
+        let like = agents.iter().find(|of| of.role() == agent.role()).unwrap_or(first);
         let scraped = rules.now.saturating_sub(agent.scraped);
         let scraped = humantime::format_duration(Duration::from_secs(scraped.as_secs()));
         match agent.ended {
@@ -263,11 +327,11 @@ fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
         if agent.member.shard.is_whole() {
             unfit.push(format!("{name} did its run alone: judge its report"));
         }
-        if clusters_of(agent) != clusters_of(first) {
-            unfit.push(format!("{name} and {} tell of other clusters", first.name()));
+        if clusters_of(agent) != clusters_of(like) {
+            unfit.push(format!("{name} and {} tell of other clusters", like.name()));
         }
         unfit.extend(lacking(agent, agents));
-        let clusters = agent.figures.clusters.iter();
+        let clusters = agent.figures.clusters.iter().filter(|_| agent.role().witnesses());
         for (role, _) in clusters.filter(|(_, cluster)| cluster.trials.trials == 0) {
             unfit.push(format!("{name} tried nothing on {role}"));
         }
@@ -289,7 +353,8 @@ fn clusters_of(agent: &Agent) -> Vec<ClusterRole> {
 
 /// Checks that others have and this one should.
 fn lacking(agent: &Agent, agents: &[Agent]) -> Option<String> {
-    let all = agents.iter().flat_map(|agent| &agent.checks);
+    let alike = agents.iter().filter(|of| of.role() == agent.role());
+    let all = alike.flat_map(|agent| &agent.checks);
     let known: BTreeSet<_> = all.map(|of| (of.name.as_str(), of.cluster)).collect();
     let has = |(name, cluster): &(&str, Option<ClusterRole>)| {
         agent.checks.iter().any(|of| of.name == *name && of.cluster == *cluster)
@@ -300,18 +365,38 @@ fn lacking(agent: &Agent, agents: &[Agent]) -> Option<String> {
     (!lacks.is_empty()).then(|| format!("{} says nothing of {}", agent.name(), lacks.join(", ")))
 }
 
-/// Shards that are missing, and those that were done twice.
+/// Shards that are missing, and those that were done twice: among those that publish, and in each
+/// view among those that witness.
 fn shards(agents: &[Agent], of: u32) -> Vec<String> {
+    let role = |role| agents.iter().filter(|a| a.role() == role).collect::<Vec<_>>();
+    let (both, publish, witness) =
+        (role(MemberRole::Both), role(MemberRole::Publish), role(MemberRole::Witness));
+    if publish.is_empty() && witness.is_empty() {
+        return each_shard(&both, of, |shard| format!("shard {shard}"));
+    }
+    let mut unfit: Vec<_> =
+        both.iter().map(|of| format!("nobody can witness what {} published", of.name())).collect();
+    unfit.extend(each_shard(&publish, of, |shard| format!("publisher of shard {shard}")));
+    for (region, agents) in views(agents) {
+        let place = if region.is_empty() { String::new() } else { format!(" in {region}") };
+        let witnesses: Vec<_> =
+            agents.into_iter().filter(|a| a.role() == MemberRole::Witness).collect();
+        let name = |shard: Shard| format!("witness of shard {shard}{place}");
+        unfit.extend(each_shard(&witnesses, of, name));
+    }
+    unfit
+}
+
+fn each_shard(agents: &[&Agent], of: u32, name: impl Fn(Shard) -> String) -> Vec<String> {
     let mut unfit = Vec::new();
     for shard in (0..of).map(|index| Shard { index, of }) {
         let done: Vec<_> =
             agents.iter().filter(|a| a.member.shard == shard).map(|a| &*a.instance).collect();
+        let name = name(shard);
         match done.as_slice() {
-            [] => unfit.push(format!("shard {shard} is missing")),
+            [] => unfit.push(format!("{name} is missing")),
             [_] => {}
-            several => {
-                unfit.push(format!("shard {shard} was done by several: {}", several.join(", ")));
-            }
+            several => unfit.push(format!("{name} was done by several: {}", several.join(", "))),
         }
     }
     unfit

@@ -130,6 +130,7 @@ impl Gatherer {
             Fact::Webhook(role, at, second) => self.webhook(role, at, *second),
             Fact::Probed(role, row, reading) => self.second.probed.push((role, row, reading)),
             Fact::Budget(used) => self.second.budget_used = Some(used),
+            Fact::Followed(streams) => self.second.followed += streams,
             Fact::Moved(moved) => self.second.moves.push(*moved),
             Fact::Seen(role, seen) => self.seen(role, seen),
             Fact::Sample(at, note) => {

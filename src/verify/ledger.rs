@@ -4,6 +4,8 @@
 //! `handle_*`, settles what can be settled in [`Ledger::advance`], and hands on what it counted in
 //! [`Ledger::take_report`]. Time is an argument.
 
+mod settle;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +15,19 @@ use crate::model::{ChannelKind, ClusterRole, RunId, RunTime, Seq, StreamIx, Witn
 use super::book::{Book, Outcome, Publication};
 use super::envelope::Envelope;
 use super::fact::{Shortfall, Traffic, WitnessReport};
-use super::tally::Route;
 use super::tally::{
-    Beside, BlindCause, Epoch, Incident, IncidentKind, Obligations, Stratum, Tally,
+    Beside, BlindCause, Epoch, Incident, IncidentKind, Obligations, Route, Stratum, Tally,
 };
+
+use settle::{Judge, settle};
 
 /// Most blind windows of a channel that are told apart; the two oldest are joined beyond it, with
 /// what lies between them: a client on such a connection saw nothing for certain.
 const WINDOWS_MAX: usize = 64;
+
+/// How far an instant of sending may be off that another process's clock has told: what the fastest
+/// marker took, and 50 ppm of drift over five hours.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// What holds for every obligation of a ledger.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +42,21 @@ pub struct Config {
     pub deadline: Duration,
     /// First copies within it, but after the deadline, are late; nothing by then is a shortfall.
     pub horizon: Duration,
+    /// Whether another process publishes. Its books come behind the deliveries, its instants are
+    /// those of another clock: whatever comes by the horizon is delivered, no latency is known, and
+    /// the witness must have seen a little more to call anything lost.
+    pub follows: bool,
+}
+
+impl Config {
+    fn slack(&self) -> Duration {
+        if self.follows { CLOCK_SLACK } else { Duration::ZERO }
+    }
+
+    /// First copies that take longer are late.
+    const fn late_after(&self) -> Duration {
+        if self.follows { self.horizon } else { self.deadline }
+    }
 }
 
 /// A stream on one of the witness's channels.
@@ -65,12 +87,23 @@ struct Channel {
     confirmed: Option<RunTime>,
     /// Whether that was the first.
     epoch: Epoch,
+    /// The first confirmation that was not the first; `None` before it.
+    confirmed_again: Option<RunTime>,
     /// Whether the next event may be a cache channel's replay.
     replay_expected: bool,
     windows: VecDeque<BlindWindow>,
 }
 
 impl Channel {
+    /// On which connection an obligation is owed that opens now, of a publication of which the book
+    /// came so much later that it may be from before.
+    fn epoch_of(&self, sent: RunTime, slack: Duration) -> Epoch {
+        match self.confirmed_again {
+            Some(again) if sent > again.after(slack) => Epoch::Again,
+            _ => Epoch::First,
+        }
+    }
+
     /// Why the witness was blind for part of the span; `None` if it was not. The agent's own doing
     /// excuses much: it is the cause only where every break was, and none of them lasts.
     fn blind_during(&self, from: RunTime, until: RunTime) -> Option<BlindCause> {
@@ -96,6 +129,14 @@ struct Entry {
     came_after_horizon: bool,
 }
 
+/// An intact copy of a publication of which the book does not know yet.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    seq: Seq,
+    at: RunTime,
+    replay_of: Option<RunTime>,
+}
+
 #[derive(Debug)]
 struct Stream {
     spec: StreamSpec,
@@ -113,6 +154,10 @@ struct Stream {
     owed_from: Option<Seq>,
     /// The first seq that is owed on a later connection, until it was reported.
     again_from: Option<Seq>,
+    /// Whether one is owed on a later connection.
+    is_again: bool,
+    /// Copies in the order of their coming, from the first one on that the book does not know.
+    ahead: VecDeque<Ahead>,
 }
 
 impl Stream {
@@ -120,12 +165,16 @@ impl Stream {
         self.first + self.entries.len() as u64
     }
 
-    /// Nothing that was published until now is owed, for the witness was never there.
-    fn owe_nothing_before_now(&mut self) {
-        let head = self.spec.book.head();
-        self.first = head.0;
-        self.cursor = head.0;
-        self.owed_from = Some(head);
+    /// Nothing below is owed: the witness was never there, or nobody says what it was.
+    fn owe_nothing_before(&mut self, seq: Seq) {
+        self.first = seq.0;
+        self.cursor = seq.0;
+        self.owed_from = Some(seq);
+    }
+
+    /// Whether a copy waits for the book.
+    fn is_ahead(&self, seq: Seq) -> bool {
+        self.ahead.iter().any(|copy| copy.seq == seq)
     }
 
     const fn stratum(&self, epoch: Epoch) -> Stratum {
@@ -170,6 +219,7 @@ impl Ledger {
             kind: *kind,
             confirmed: None,
             epoch: Epoch::First,
+            confirmed_again: None,
             replay_expected: false,
             windows: VecDeque::new(),
         };
@@ -184,6 +234,8 @@ impl Ledger {
             newest: None,
             owed_from: None,
             again_from: None,
+            is_again: false,
+            ahead: VecDeque::new(),
         };
         Self {
             config,
@@ -221,14 +273,14 @@ impl Ledger {
         if state.confirmed.is_none() {
             // Obligations begin with the first confirmation: what was published before is not owed.
             let mine = self.streams.iter_mut().filter(|s| s.spec.channel == channel);
-            mine.for_each(Stream::owe_nothing_before_now);
+            mine.for_each(|stream| stream.owe_nothing_before(stream.spec.book.head()));
         } else if state.epoch == Epoch::First {
             // What was published until now was owed on the first connection.
             for stream in self.streams.iter_mut().filter(|s| s.spec.channel == channel) {
-                open(stream, Epoch::First, &mut self.tally);
-                stream.again_from = Some(Seq(stream.next()));
+                open(stream, state, &self.config, &mut self.tally);
             }
             state.epoch = Epoch::Again;
+            state.confirmed_again = Some(now);
         }
         state.confirmed = Some(now);
         state.replay_expected = state.kind.is_cache();
@@ -273,8 +325,9 @@ impl Ledger {
     /// A canary event came on a channel at `now`. `envelope` is its data, decrypted where the
     /// channel is encrypted; `None` if it could not be.
     pub fn handle_delivery(&mut self, channel: usize, envelope: Option<&str>, now: RunTime) {
-        let expects_replay =
-            self.channels.get_mut(channel).is_some_and(|c| std::mem::take(&mut c.replay_expected));
+        let state = self.channels.get_mut(channel);
+        let replay_of =
+            state.and_then(|c| c.confirmed.filter(|_| std::mem::take(&mut c.replay_expected)));
         let Some(envelope) = envelope.and_then(Envelope::decode) else {
             self.beside(now, IncidentKind::Corrupt, None, |b| &mut b.corrupt);
             return;
@@ -293,27 +346,50 @@ impl Ledger {
             self.beside(now, IncidentKind::Misrouted, which, |b| &mut b.misrouted);
             return;
         };
-        self.handle_intact(at, envelope.seq, expects_replay, now);
+        let copy = Ahead { seq: envelope.seq, at: now, replay_of };
+        if !self.config.follows {
+            self.handle_intact(at, copy);
+        } else if let Some(stream) = self.streams.get_mut(at) {
+            // Each waits for those before it, so that they are seen in the order of their coming.
+            if stream.ahead.len() < stream.spec.book.capacity() {
+                stream.ahead.push_back(copy);
+            } else {
+                self.tally.lapped += 1;
+            }
+        }
+    }
+
+    /// Takes in the copies of which the books know by now.
+    fn catch_up(&mut self) {
+        for at in 0..self.streams.len() {
+            while let Some(stream) = self.streams.get_mut(at)
+                && let Some(copy) = stream.ahead.pop_front_if(|c| c.seq < stream.spec.book.head())
+            {
+                self.handle_intact(at, copy);
+            }
+        }
     }
 
     /// An intact envelope came where it belongs.
-    fn handle_intact(&mut self, at: usize, seq: Seq, expects_replay: bool, now: RunTime) {
+    fn handle_intact(&mut self, at: usize, copy: Ahead) {
         let Some(stream) = self.streams.get_mut(at) else { return };
+        let Ahead { seq, at: now, replay_of } = copy;
         let which = Some((stream.spec.stream, seq));
-        let channel = self.channels.get(stream.spec.channel);
-        let confirmed = channel.and_then(|c| c.confirmed);
-        if let Some(channel) = channel
-            && confirmed.is_some()
+        if let Some(channel) = self.channels.get(stream.spec.channel)
+            && channel.confirmed.is_some()
             && seq.0 >= stream.next()
         {
-            open(stream, channel.epoch, &mut self.tally);
+            open(stream, channel, &self.config, &mut self.tally);
         }
+        // By another clock it may seem to have been sent after it was replayed.
+        let is_known = stream.entry(seq.0).is_some_and(|entry| entry.received.is_some());
+        let slack = if is_known { self.config.slack() } else { Duration::ZERO };
         match stream.spec.book.read(seq) {
             // Whatever else such a copy is: the cluster said that it would not exist.
             Some(p) if matches!(p.outcome, Outcome::Rejected | Outcome::Unsent) => {
                 self.beside(now, IncidentKind::Unexpected, which, |b| &mut b.unexpected);
             }
-            Some(p) if expects_replay && confirmed > Some(p.sent) => {
+            Some(p) if replay_of.is_some_and(|confirmed| confirmed.after(slack) > p.sent) => {
                 self.tally.beside.entry(now.second()).or_default().replayed += 1;
             }
             Some(publication) => self.receive(at, seq, publication, now),
@@ -353,8 +429,8 @@ impl Ledger {
         let is_reordered = is_overtaken && stream.was_overtaken(seq.0, publication.answered);
         stream.newest = stream.newest.max(Some(seq.0));
         if owed {
-            let (deadline, sent) = (self.config.deadline, publication.sent);
-            count_delivery(stream, (seq, epoch), sent, latency, deadline, &mut self.tally);
+            let which = (seq, epoch);
+            count_delivery(stream, which, publication.sent, latency, &self.config, &mut self.tally);
         }
         if is_reordered {
             self.beside(now, IncidentKind::Reordered, which, |b| &mut b.reordered);
@@ -379,17 +455,20 @@ impl Ledger {
 
     /// Opens what the books show, and settles what can be settled at `now`.
     pub fn advance(&mut self, now: RunTime) {
+        self.catch_up();
         (self.overdue, self.unexplained) = (0, 0);
+        let slack = self.config.slack();
         for stream in &mut self.streams {
             let Some(channel) = self.channels.get(stream.spec.channel) else { continue };
             if channel.confirmed.is_none() {
                 // However long it takes: what others got of it need not wait.
-                if stream.first != stream.spec.book.head().0 {
-                    stream.owe_nothing_before_now();
+                let head = stream.spec.book.head();
+                if stream.first != head.0 {
+                    stream.owe_nothing_before(head);
                 }
                 continue;
             }
-            open(stream, channel.epoch, &mut self.tally);
+            open(stream, channel, &self.config, &mut self.tally);
             let judge = Judge { config: &self.config, channel, last_heard: self.last_heard, now };
             for seq in stream.cursor..stream.next() {
                 settle(stream, Seq(seq), &judge, &mut self.tally, &mut self.shortfalls);
@@ -401,7 +480,7 @@ impl Ledger {
                     continue;
                 }
                 let Some(sent) = stream.spec.book.read(Seq(seq)).map(|p| p.sent) else { continue };
-                let due = sent.after(self.config.deadline);
+                let due = sent.after(self.config.deadline + slack);
                 if now > due && entry.received.is_none() {
                     self.overdue += 1;
                     let is_ours = channel.blind_during(sent, due) == Some(BlindCause::Agent);
@@ -460,9 +539,23 @@ impl Ledger {
 }
 
 /// Opens an obligation for each publication that the book shows and the stream has not yet.
-fn open(stream: &mut Stream, epoch: Epoch, tally: &mut Tally) {
+fn open(stream: &mut Stream, channel: &Channel, config: &Config, tally: &mut Tally) {
+    let first = stream.spec.book.first();
+    if first.0 > stream.next() {
+        stream.owe_nothing_before(first);
+    }
     for seq in stream.next()..stream.spec.book.head().0 {
-        let unsent = stream.spec.book.read(Seq(seq)).is_some_and(|p| p.outcome == Outcome::Unsent);
+        let publication = stream.spec.book.read(Seq(seq));
+        let unsent = publication.is_some_and(|p| p.outcome == Outcome::Unsent);
+        let epoch = match publication {
+            Some(publication) if config.follows => {
+                channel.epoch_of(publication.sent, config.slack())
+            }
+            _ => channel.epoch,
+        };
+        if epoch == Epoch::Again && !std::mem::replace(&mut stream.is_again, true) {
+            stream.again_from = Some(Seq(seq));
+        }
         stream.entries.push_back(Entry { epoch, settled: unsent, ..Entry::default() });
         if !unsent {
             obligations(tally, stream.stratum(epoch)).total += 1;
@@ -479,12 +572,14 @@ fn count_delivery(
     (seq, epoch): (Seq, Epoch),
     sent: RunTime,
     latency: Duration,
-    deadline: Duration,
+    config: &Config,
     tally: &mut Tally,
 ) {
     let (counts, latencies) = tally.strata.entry(stream.stratum(epoch)).or_default();
-    latencies.record(latency);
-    if latency <= deadline {
+    if !config.follows {
+        latencies.record(latency);
+    }
+    if latency <= config.late_after() {
         counts.delivered += 1;
         return;
     }
@@ -492,117 +587,6 @@ fn count_delivery(
     *tally.late.entry(sent.after(latency).second()).or_default() += 1;
     let (kind, stream) = (IncidentKind::Late, Some(stream.spec.stream));
     tally.incident(Incident { at: sent, kind, stream, seq: Some(seq), cause: None });
-}
-
-/// What an obligation is judged by.
-struct Judge<'a> {
-    config: &'a Config,
-    channel: &'a Channel,
-    last_heard: RunTime,
-    now: RunTime,
-}
-
-/// How an obligation without a first copy ends.
-enum End {
-    Pending,
-    Void,
-    Short(Shortfall),
-}
-
-impl Judge<'_> {
-    fn end(&self, publication: &Publication) -> End {
-        match publication.outcome {
-            Outcome::InFlight | Outcome::Unknown => return End::Pending,
-            Outcome::Rejected | Outcome::Void | Outcome::Unsent => return End::Void,
-            Outcome::Accepted | Outcome::Recovered => {}
-        }
-        let due = publication.sent.after(self.config.deadline);
-        // A copy that comes at the horizon itself still counts, so nothing is decided at it.
-        if self.now <= publication.sent.after(self.config.horizon) {
-            End::Pending
-        } else if let Some(cause) = self.channel.blind_during(publication.sent, due) {
-            End::Short(Shortfall::Missed(cause))
-        } else if self.last_heard >= due {
-            End::Short(Shortfall::Lost)
-        } else {
-            // Nothing came since: the connection must prove alive or dead first.
-            End::Pending
-        }
-    }
-}
-
-/// Settles one obligation, if it can be.
-fn settle(
-    stream: &mut Stream,
-    seq: Seq,
-    judge: &Judge<'_>,
-    tally: &mut Tally,
-    shortfalls: &mut Vec<(StreamIx, Seq, Shortfall)>,
-) {
-    let Some(entry) = stream.entry(seq.0).copied() else { return };
-    if entry.settled {
-        return;
-    }
-    let (stratum, index) = (stream.stratum(entry.epoch), stream.spec.stream);
-    let Some(publication) = stream.spec.book.read(seq) else {
-        tally.lapped += 1;
-        obligations(tally, stratum).void += 1;
-        mark_settled(stream, seq);
-        return;
-    };
-    if let Some(received) = entry.received {
-        match publication.outcome {
-            Outcome::InFlight => return,
-            // Void: the publisher gave it up in the very moment in which this witness got it.
-            Outcome::Accepted | Outcome::Unknown | Outcome::Recovered | Outcome::Void => {
-                let latency = received.since(publication.sent);
-                let deadline = judge.config.deadline;
-                let which = (seq, entry.epoch);
-                count_delivery(stream, which, publication.sent, latency, deadline, tally);
-            }
-            Outcome::Rejected | Outcome::Unsent => {
-                obligations(tally, stratum).void += 1;
-                tally.beside.entry(received.second()).or_default().unexpected += 1;
-                let (at, kind, stream) = (received, IncidentKind::Unexpected, Some(index));
-                tally.incident(Incident { at, kind, stream, seq: Some(seq), cause: None });
-            }
-        }
-        mark_settled(stream, seq);
-        return;
-    }
-    let (kind, cause) = match judge.end(&publication) {
-        End::Pending => return,
-        End::Void => {
-            obligations(tally, stratum).void += 1;
-            mark_settled(stream, seq);
-            return;
-        }
-        End::Short(shortfall) => {
-            shortfalls.push((index, seq, shortfall));
-            match shortfall {
-                Shortfall::Lost => {
-                    obligations(tally, stratum).lost += 1;
-                    (IncidentKind::Lost, None)
-                }
-                Shortfall::Missed(cause) => {
-                    obligations(tally, stratum).missed_offline += 1;
-                    let of = (publication.sent.second(), cause);
-                    *tally.missed.entry(of).or_default() += 1;
-                    (IncidentKind::MissedOffline, Some(cause))
-                }
-            }
-        }
-    };
-    let incident =
-        Incident { at: publication.sent, kind, stream: Some(index), seq: Some(seq), cause };
-    tally.incident(incident);
-    mark_settled(stream, seq);
-}
-
-fn mark_settled(stream: &mut Stream, seq: Seq) {
-    if let Some(entry) = stream.entry(seq.0) {
-        entry.settled = true;
-    }
 }
 
 #[cfg(test)]

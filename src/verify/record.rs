@@ -65,7 +65,8 @@ pub struct Begin {
     pub strata: Vec<Stratum>,
     /// Every negative control that the plan makes.
     pub controls: Vec<Control>,
-    /// Streams that no witness watches, by cluster.
+    /// Streams that no witness watches, by cluster; where another process publishes, all of them, as
+    /// long as it is not known how they end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unwatched: BTreeMap<ClusterRole, u64>,
     /// How the occupancy of the clusters is read, where it is.
@@ -130,6 +131,9 @@ pub struct Second {
     /// Publications that left a book too early.
     #[serde(skip_serializing_if = "is_zero")]
     pub lapped: u64,
+    /// Streams that another process publishes, of which all is known by now.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub followed: u64,
     /// What each cluster did.
     pub clusters: BTreeMap<ClusterRole, ClusterSecond>,
     /// The joined events: a sum.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::{ClusterRole, Member, RunId, RunTime};
+use crate::model::{ClusterRole, Member, MemberRole, RunId, RunTime};
 
 use super::account::Account;
 use super::checks::{Limits, Looks, Phase, Requirements};
@@ -80,6 +80,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         seed: 7,
         requirements: Requirements {
             phase: Phase::DualPublish,
+            role: MemberRole::Both,
             looks: Looks::Once,
             limits: limits(),
         },

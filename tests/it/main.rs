@@ -41,6 +41,7 @@ mod parity;
 // What is printed, and where.
 mod output;
 // Each mistake in a scenario with its text; the project's own scenarios.
+mod roles;
 mod scenarios;
 // Schemas, held to all that is written and read.
 mod schemas;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pusher_canary::model::{ChannelName, ClusterRole, RunId, RunTime, Seq, StreamIx, WitnessIx};
+use pusher_canary::model::{
+    ChannelName, ClusterRole, MemberRole, RunId, RunTime, Seq, StreamIx, WitnessIx,
+};
 use pusher_canary::verify::account::Account;
 use pusher_canary::verify::book::{Book, Outcome};
 use pusher_canary::verify::checks::{Limits, Looks, Phase, Requirements};
@@ -51,7 +53,7 @@ pub fn asked(looks: Looks) -> Requirements {
         handover_missed_max: None,
         tainted_ratio_max: 0.05,
     };
-    Requirements { phase: Phase::DualPublish, looks, limits }
+    Requirements { phase: Phase::DualPublish, role: MemberRole::Both, looks, limits }
 }
 
 /// A run of two clusters, one stream and one witness on each.

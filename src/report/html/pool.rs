@@ -66,10 +66,10 @@ impl Pool {
         if self.agents.is_empty() {
             return Ok(());
         }
-        let headings = ["shard", "ended", "its verdict", "trials", "from"];
+        let headings = ["part", "ended", "its verdict", "trials", "from"];
         let rows = self.agents.iter().take(RUNS_MAX).map(|agent| {
             vec![
-                clipped(&agent.shown_shard(), NAME_MAX),
+                clipped(&agent.shown_part(), NAME_MAX),
                 match &*agent.ended_at {
                     "" => "<b>not seen to end</b>".to_owned(),
                     ended => instant(ended),

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::verify::control;
 use crate::verify::parity::Probe;
+use crate::verify::{control, marker};
 
 use super::super::file::Budget;
 use super::Plan;
@@ -36,27 +36,37 @@ impl Plan {
     /// What the planned run costs.
     pub fn bill(&self) -> Bill {
         let (events, duration) = (self.schedule.events(), self.schedule.duration());
+        let role = self.member.role;
         let connections = self.witnesses.len()
             + self.senders.len()
             + self.sample.as_ref().map_or(0, |sample| sample.connections)
             + self.handover.as_ref().map_or(0, |handover| handover.movers.len())
             + self.parity.as_ref().map_or(0, |parity| connections(&parity.probes, 1))
-            + OTHER_CONNECTIONS;
+            + if role.witnesses() { OTHER_CONNECTIONS } else { 0 }
+            // Who witnesses what others publish listens to their markers.
+            + usize::from(!role.publishes());
         Bill {
-            events,
+            events: if role.publishes() { events } else { 0 },
             messages: self.messages(events, duration),
-            control_messages: CONTROL_MESSAGES_MAX,
+            control_messages: self.control_messages(),
             connections: connections as u64,
         }
     }
 
     /// Messages billed to each app, at most, for so many events within such a time.
     pub fn messages(&self, events: u64, time: Duration) -> u64 {
-        let delivered = events.saturating_mul(1 + self.witnesses_per_channel());
+        let published = u64::from(self.member.role.publishes());
+        let delivered = events.saturating_mul(published + self.witnesses_per_channel());
+        let markers = self.markers.as_ref().map_or(0, |_| marker::bulletins_max(events, time));
         let moved = self.handover.as_ref().map_or(0, |handover| handover.messages(time));
         let probes = self.parity.iter().flat_map(|parity| &parity.probes);
         let probed: u64 = probes.map(|probe| probe.messages()).sum();
-        delivered.saturating_add(moved).saturating_add(probed + CONTROL_MESSAGES_MAX)
+        let beside = probed + self.control_messages();
+        delivered.saturating_add(markers).saturating_add(moved).saturating_add(beside)
+    }
+
+    fn control_messages(&self) -> u64 {
+        if self.member.role.witnesses() { CONTROL_MESSAGES_MAX } else { 0 }
     }
 
     /// Witnesses of each channel on each cluster.

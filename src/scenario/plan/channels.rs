@@ -1,10 +1,16 @@
 //! Which channels, streams and connections a run has.
 
-use crate::model::{ChannelKind, ChannelName, RunId, Shard, StreamIx, WitnessIx};
+use sha2::{Digest, Sha256};
+
+use crate::model::{
+    ChannelKind, ChannelName, Member, MemberRole, RunId, Secret, Shard, StreamIx, WitnessIx,
+};
 use crate::verify::tally::Route;
 
 use super::super::file::{CLIENT_EVENTS_PER_SENDER, Scenario};
-use super::{CHANNEL_PREFIX, ChannelPlan, ControlPlan, SenderPlan, StreamPlan, WitnessPlan};
+use super::{
+    CHANNEL_PREFIX, ChannelPlan, ControlPlan, MarkerPlan, SenderPlan, StreamPlan, WitnessPlan,
+};
 
 /// What the names of a shard's channels begin with, behind the prefix of their kind. A shard tells
 /// its own from the others' by it.
@@ -40,16 +46,37 @@ pub(super) fn plan_channels(scenario: &Scenario, run: RunId, shard: Shard) -> Ve
     channels
 }
 
-pub(super) fn plan_controls(run: RunId, shard: Shard) -> ControlPlan {
-    #[expect(clippy::expect_used, reason = "prefix, eight digits and a word: always a valid name")]
-    let name = |kind: ChannelKind, tail: &str| {
-        let name = format!("{}{}{tail}", kind.prefix(), stem(run, shard));
-        ChannelName::new(name).expect("a valid name")
+/// A channel of a shard's own that carries no canary events.
+fn beside(run: RunId, shard: Shard, kind: ChannelKind, tail: &str) -> ChannelName {
+    let name = format!("{}{}{tail}", kind.prefix(), stem(run, shard));
+    #[expect(clippy::expect_used, reason = "prefix, digits and a word: always a valid name")]
+    ChannelName::new(name).expect("a valid name")
+}
+
+/// Each process has its own, for what is done there is meant for nobody else: witnesses of one
+/// shard are told apart by their regions.
+pub(super) fn plan_controls(run: RunId, member: &Member) -> ControlPlan {
+    let Member { shard, role, region } = member;
+    let own = match role {
+        MemberRole::Witness => {
+            let digest = hex::encode(Sha256::digest(region));
+            format!("w{}-", digest.get(..8).unwrap_or_default())
+        }
+        MemberRole::Both | MemberRole::Publish => String::new(),
     };
+    let name = |kind, tail: &str| beside(run, *shard, kind, &format!("{own}{tail}"));
     ControlPlan {
         channel: name(ChannelKind::Public, "control"),
         guard: name(ChannelKind::Public, "guard"),
         refused: name(ChannelKind::Private, "refused"),
+    }
+}
+
+pub(super) fn plan_markers(scenario: &Scenario, run: RunId, shard: Shard) -> MarkerPlan {
+    let secrets = scenario.clusters.values().map(|cluster| cluster.secret.expose().to_owned());
+    MarkerPlan {
+        channel: beside(run, shard, ChannelKind::Public, "markers"),
+        key: Secret::new(secrets.collect::<Vec<_>>().join("\n")),
     }
 }
 

@@ -167,3 +167,61 @@ fn a_book_remembers_a_publication_until_its_last_obligation_has_ended() {
     let needed = 1000 * (30 + 30 + 5 + 10);
     assert!(plan.streams[0].book_events >= needed, "{}", plan.streams[0].book_events);
 }
+
+fn plan_of(canary: &str, role: MemberRole, region: &str) -> Plan {
+    let shard = Shard { index: 0, of: 2 };
+    let member = Member { shard, role, region: region.to_owned() };
+    Plan::new(&scenario(canary), Overrides { member, ..Overrides::default() }, RUN, 7).unwrap()
+}
+
+#[test]
+fn who_publishes_and_who_witnesses_have_what_one_process_would_have_but_for_its_own_controls() {
+    let canary = "[canary]\nroutes = [\"trigger\", \"client\"]\nclient_rate = 4\n[sample]\nprefixes = [\"x\"]\n";
+    let whole = plan_of(canary, MemberRole::Both, "");
+    let publish = plan_of(canary, MemberRole::Publish, "");
+    let [here, there] =
+        ["here", "there"].map(|region| plan_of(canary, MemberRole::Witness, region));
+    let names = |plan: &Plan| plan.channels.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    for plan in [&publish, &here, &there] {
+        assert_eq!(names(plan), names(&whole));
+        assert_eq!(all(plan.schedule.clone()), all(whole.schedule.clone()));
+    }
+    assert_eq!((publish.witnesses.len(), publish.senders.len()), (0, whole.senders.len()));
+    assert_eq!((here.witnesses.len(), here.senders.len()), (whole.witnesses.len(), 0));
+    assert!(publish.sample.is_some() && here.sample.is_none(), "one of them watches the app");
+    // They tell each other, by a key that neither cluster has, and nobody else's channel.
+    let markers = publish.markers.as_ref().unwrap();
+    assert_eq!(markers.channel.as_str(), "pc-deadbeef-s0-markers");
+    assert_eq!(here.markers.as_ref().unwrap().channel, markers.channel);
+    assert_eq!(here.markers.as_ref().unwrap().key.expose(), markers.key.expose());
+    assert!(!["s", "t"].contains(&markers.key.expose()) && whole.markers.is_none());
+    let own: BTreeSet<_> = [&here, &there, &whole].map(|plan| &plan.controls.channel).into();
+    assert_eq!(own.len(), 3, "{own:?}");
+    assert!(!publish.has_controls_on(ClusterRole::New) && here.has_controls_on(ClusterRole::New));
+}
+
+#[test]
+fn a_publisher_and_a_witness_share_one_bill() {
+    let canary = "[canary]\nrate = 10\nwitnesses = 3";
+    let bill = |role| plan_of(canary, role, "").bill();
+    let (publish, witness) = (bill(MemberRole::Publish), bill(MemberRole::Witness));
+    let whole = bill(MemberRole::Both);
+    // Markers: one a second and those of the end, sent and received.
+    let markers = marker::bulletins_max(whole.events, Duration::from_secs(10));
+    assert_eq!((publish.events, witness.events), (whole.events, 0));
+    assert_eq!(publish.messages, whole.events + markers);
+    assert_eq!(publish.messages + witness.messages, whole.messages + 2 * markers);
+    assert_eq!(witness.connections, whole.connections + 1);
+    let allows = |messages: u64| {
+        let dear = format!("{canary}\n[budget]\nmessages_max = {messages}");
+        let roles = [MemberRole::Publish, MemberRole::Witness];
+        roles.map(|role| {
+            let member = Member { shard: Shard::WHOLE, role, region: String::new() };
+            let overrides = Overrides { member, ..Overrides::default() };
+            Plan::new(&scenario(&dear), overrides, RUN, 7).is_ok()
+        })
+    };
+    let markers = marker::bulletins_max(100, Duration::from_secs(10));
+    assert_eq!(allows(442 + 2 * markers), [true; 2]);
+    assert_eq!(allows(441 + 2 * markers), [false; 2], "each knows what the other costs");
+}

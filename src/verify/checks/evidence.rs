@@ -1,6 +1,6 @@
 //! Evidence: a verdict never rests on silence.
 
-use crate::model::ClusterRole;
+use crate::model::{ClusterRole, MemberRole};
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::tally::BlindCause;
 use crate::verify::verdict::Status;
@@ -36,7 +36,12 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
     };
     let unwatched = figures.unwatched.get(&role).copied().unwrap_or_default();
     let blinded = (blind, "witnesses cannot see, and nothing vouches for the cluster");
-    let unwatched = (unwatched, "streams have no witness");
+    let why = match asked.role {
+        MemberRole::Both => "streams have no witness",
+        MemberRole::Publish => "streams are witnessed by others, if at all",
+        MemberRole::Witness => "streams whose publisher did not tell all, from first to last",
+    };
+    let unwatched = (unwatched, why);
     let mut open = match is_rolling {
         // Something always is under way; what is past its deadline may be lost, unless we know why.
         true => vec![(overdue, "obligations overdue"), unwatched, blinded],

@@ -1,5 +1,6 @@
 //! Instrument: a measurement that cannot vouch for itself must neither accuse nor acquit.
 
+use crate::model::MemberRole;
 use crate::verify::figures::{ClusterFigures, Figures};
 use crate::verify::taint::TaintReason;
 use crate::verify::verdict::Status;
@@ -10,13 +11,15 @@ pub(super) fn check(figures: &Figures, asked: &Requirements) -> Seen {
     let limits = &asked.limits;
     // What a window begins with was opened before it, by one or by both.
     let is_whole = figures.is_ended && asked.looks != Looks::Rolling;
+    // Nor is a publisher elsewhere known from its first event on.
+    let can_compare = is_whole && asked.role == MemberRole::Both;
     let (tainted, seconds) = (figures.tainted_seconds, figures.seconds);
     let share = if seconds == 0 { 1.0 } else { tainted as f64 / seconds as f64 };
     let unbalanced: Vec<_> = figures
         .clusters
         .iter()
         .filter_map(|(role, cluster)| {
-            Some(format!("; on {role} {}", imbalance(cluster, is_whole)?))
+            Some(format!("; on {role} {}", imbalance(cluster, can_compare)?))
         })
         .collect();
     // Times of day are part of every signature and of the evidence: once they have jumped, what is
@@ -49,7 +52,7 @@ pub(super) fn check(figures: &Figures, asked: &Requirements) -> Seen {
 
 /// How a cluster's books do not balance. What publisher and witnesses count can be compared once
 /// both have said everything.
-fn imbalance(cluster: &ClusterFigures, is_whole: bool) -> Option<String> {
+fn imbalance(cluster: &ClusterFigures, can_compare: bool) -> Option<String> {
     let (all, opened) = (cluster.obligations_total(), cluster.obligations_opened);
     let p = cluster.publications_total();
     let sent = cluster.under_way.publications + p.sent;
@@ -59,7 +62,7 @@ fn imbalance(cluster: &ClusterFigures, is_whole: bool) -> Option<String> {
         Some(format!(
             "the witnesses opened {total} obligations, settled {settled} and hold {pending}"
         ))
-    } else if is_whole && cluster.pending == 0 && opened != all.total {
+    } else if can_compare && cluster.pending == 0 && opened != all.total {
         let total = all.total;
         Some(format!("the publisher opened {opened} obligations and the witnesses {total}"))
     } else if sent < p.accepted + p.rejected + p.unknown {

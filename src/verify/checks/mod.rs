@@ -23,6 +23,7 @@ mod misrouting;
 mod order;
 mod pairs;
 mod parity;
+mod percent;
 mod publish;
 mod publish_time;
 mod published;
@@ -36,13 +37,16 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::ClusterRole;
 use crate::model::time::human;
+use crate::model::{ClusterRole, MemberRole};
 
 use super::figures::{ClusterFigures, Figures};
 use super::latency::Latencies;
 use super::stats::{self, Interval};
 use super::verdict::{Finding, Status};
+
+use percent::percent_below;
+pub use percent::{percent, percent_above};
 
 /// What a run is for; decides which checks the verdict requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -198,6 +202,11 @@ fn is_zero(ratio: &f64) -> bool {
     *ratio == 0.0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_both(role: &MemberRole) -> bool {
+    *role == MemberRole::Both
+}
+
 fn is_default_p99(limit: &Duration) -> bool {
     *limit == endpoint::p99_max()
 }
@@ -228,6 +237,11 @@ impl Looks {
 pub struct Requirements {
     /// The phase.
     pub phase: Phase,
+    /// What the process does that is judged. Who publishes says nothing of deliveries; who
+    /// witnesses what another process published says nothing of that process, nor of time, for
+    /// their clocks differ.
+    #[serde(default, skip_serializing_if = "is_both")]
+    pub role: MemberRole,
     /// When bounds are looked at.
     pub looks: Looks,
     /// The limits.
@@ -400,14 +414,18 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
         }
     }
     if asked.phase.publishes()
+        && asked.role.witnesses()
         && let (Some(old), Some(new)) =
             (figures.clusters.get(&ClusterRole::Old), figures.clusters.get(&ClusterRole::New))
     {
         findings.extend([
             asked.finding("coverage", None, coverage::check(figures, asked)),
             asked.finding("loss-new-vs-old", None, pairs::check(figures, &asked.limits)),
-            asked.finding("latency-new-vs-old", None, inferiority::check(old, new, asked)),
         ]);
+        if asked.role.publishes() {
+            let seen = inferiority::check(old, new, asked);
+            findings.push(asked.finding("latency-new-vs-old", None, seen));
+        }
     }
     if let Some((sample, mirror)) = &figures.mirror {
         let seen = mirror::check(sample, mirror, &asked.limits);
@@ -495,28 +513,42 @@ fn judge_cluster(
 ) {
     let of = |name, seen| asked.finding(name, Some(role), seen);
     let limits = &asked.limits;
-    findings.extend([
-        of("strata", strata::check(figures, cluster, asked)),
-        of("controls", controls::check(figures, cluster)),
-        of("loss", loss::check(cluster, asked)),
-        of("duplicates", duplicates::check(cluster, limits)),
-        of("order", order::check(cluster, limits)),
-        of("integrity", integrity::check(cluster)),
-        of("misrouting", misrouting::check(cluster)),
-        of("blind", blind::check(cluster, limits)),
-        of("late", late::check(cluster, limits)),
-        of("latency", latency::check(cluster, asked)),
-        of("latency-trend", trend::check(cluster, asked)),
-        of("publish", publish::check(cluster, limits)),
-        of("publish-time", publish_time::check(cluster, limits)),
-        of("connect", connect::check(cluster, limits)),
-    ]);
+    let (publishes, witnesses) = (asked.role.publishes(), asked.role.witnesses());
+    if witnesses {
+        findings.extend([
+            of("strata", strata::check(figures, cluster, asked)),
+            of("controls", controls::check(figures, cluster)),
+            of("loss", loss::check(cluster, asked)),
+            of("duplicates", duplicates::check(cluster, limits)),
+            of("order", order::check(cluster, limits)),
+            of("integrity", integrity::check(cluster)),
+            of("misrouting", misrouting::check(cluster)),
+            of("blind", blind::check(cluster, limits)),
+        ]);
+    }
+    if publishes && witnesses {
+        findings.extend([
+            of("late", late::check(cluster, limits)),
+            of("latency", latency::check(cluster, asked)),
+            of("latency-trend", trend::check(cluster, asked)),
+        ]);
+    }
+    if publishes {
+        findings.extend([
+            of("publish", publish::check(cluster, limits)),
+            of("publish-time", publish_time::check(cluster, limits)),
+        ]);
+    }
+    if !witnesses {
+        return;
+    }
+    findings.push(of("connect", connect::check(cluster, limits)));
     // Where nothing is signed there is nothing to refuse; that is no lack of evidence.
     if figures.has_signed_channels() {
         findings.push(of("auth", auth::check(cluster, limits)));
     }
-    // It is asked when the last connection is closed.
-    if asked.looks != Looks::Rolling {
+    // It is asked when the last connection is closed: of all processes on these channels.
+    if asked.looks != Looks::Rolling && publishes {
         findings.push(of("left-behind", left_behind::check(figures, cluster, limits)));
     }
 }
@@ -624,44 +656,6 @@ fn shown(observed: Option<f64>, status: Status, limit: f64, word: &str) -> Strin
         }
         (Some(ratio), _) => format!(" ({})", percent(ratio)),
     }
-}
-
-/// A ratio as a percentage, as near as two significant digits tell: of what is missing to 100 %,
-/// where that is less.
-pub fn percent(ratio: f64) -> String {
-    rounded(ratio, f64::round)
-}
-
-/// An upper bound as a percentage. Never less than it is: "below" must stay true.
-pub fn percent_above(ratio: f64) -> String {
-    rounded(ratio, f64::ceil)
-}
-
-/// A lower bound as a percentage. Never more than it is: "at least" must stay true.
-fn percent_below(ratio: f64) -> String {
-    rounded(ratio, f64::floor)
-}
-
-fn rounded(ratio: f64, round: fn(f64) -> f64) -> String {
-    let percent = ratio * 100.0;
-    let telling = percent.min(100.0 - percent);
-    if telling <= 0.0 {
-        return format!("{percent:.0} %");
-    }
-    let decimals = (1.0 - telling.log10().floor()).clamp(0.0, 12.0);
-    let scale = 10_f64.powf(decimals);
-    // A decimal fraction has no exact double: 0.05 % is not to become 0.051 % for that.
-    let nearest = (percent * scale).round();
-    let scaled =
-        if (percent * scale - nearest).abs() < 1e-6 { nearest } else { round(percent * scale) };
-    let text = format!("{:.*}", decimals as usize, scaled / scale);
-    // Near 100 % the digits tell how much is missing, and noughts at their end tell nothing.
-    let text = if percent > 10.0 && text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        &*text
-    };
-    format!("{text} %")
 }
 
 /// Whole seconds, as people write them. Never more than it is.

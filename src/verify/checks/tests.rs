@@ -34,7 +34,7 @@ const STRATUM: Stratum =
     Stratum { kind: ChannelKind::Private, route: Route::Trigger, epoch: Epoch::First };
 
 fn asked(phase: Phase) -> Requirements {
-    Requirements { phase, looks: Looks::Once, limits: limits() }
+    Requirements { phase, role: MemberRole::Both, looks: Looks::Once, limits: limits() }
 }
 
 /// A run of one witness on each cluster, from second 0 on, a hundred seconds long.

@@ -442,3 +442,31 @@ fn incidents_are_the_same_in_whatever_order_failures_come() {
         assert_eq!(incidents.count(), expected as u64, "seed {seed}");
     }
 }
+
+#[test]
+fn events_from_before_the_books_begin_are_nobody_s_and_the_watermark_begins_behind_them() {
+    let mut world = World::new(2);
+    for (stream, first) in [(0, 40), (1, 30)] {
+        world.books[stream].iter().for_each(|book| book.begin_at(Seq(first)));
+    }
+    world.index = 71;
+    for (stream, seq) in [(1, 30), (0, 40), (1, 31), (0, 41)] {
+        assert_eq!(world.publish(stream, &TAKEN), seq);
+        world.all_report(u32::try_from(stream).unwrap(), seq, &[]);
+        world.settle();
+    }
+    assert_eq!((world.coverage.lapped(), world.coverage.events().covered), (0, 4));
+    assert_eq!(world.trials(New), (4, 0, 0, 0));
+    assert_eq!(world.watermark(), (Some(71), Some(74)));
+}
+
+#[test]
+fn an_index_that_no_schedule_reaches_takes_no_room() {
+    let mut world = World::on(&[New], 1, 1);
+    world.index = 1 << 30;
+    world.publish(0, &[Outcome::Accepted]);
+    world.report((New, 0), 0, 0, &[]);
+    world.settle_at(RunTime::ZERO, true);
+    assert!(world.coverage.order.is_empty());
+    assert_eq!(world.coverage.events().covered, 1);
+}

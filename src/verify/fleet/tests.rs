@@ -50,7 +50,7 @@ fn agent(index: u32, of: u32) -> Agent {
     });
     Agent {
         instance: format!("10.0.0.{index}:9184"),
-        member: Member { shard: Shard { index, of }, region: String::new() },
+        member: Member { shard: Shard { index, of }, ..Member::default() },
         run: RunId(Uuid::from_u128(7)),
         scenario: "test".to_owned(),
         scenario_digest: "abc".to_owned(),
@@ -221,4 +221,108 @@ fn figures_are_shown_to_four_digits() {
     {
         assert_eq!(short(value), shown);
     }
+}
+
+/// Publishers of two shards, and witnesses of both in each of these regions.
+fn roles(regions: &[&str]) -> Vec<Agent> {
+    let member = |mut agent: Agent, role, region: &str| {
+        agent.member.role = role;
+        agent.member.region = region.to_owned();
+        agent.instance = format!("{region}-{}", agent.instance);
+        agent
+    };
+    let publisher = |index| {
+        let mut agent = member(agent(index, 2), MemberRole::Publish, "eu");
+        agent.checks.retain(|of| of.name == "instrument");
+        agent.checks.push(checked("publish", Some(ClusterRole::New), 0.99));
+        for cluster in agent.figures.clusters.values_mut() {
+            cluster.trials.trials = 0;
+        }
+        agent.figures.events = Default::default();
+        agent.figures.unwatched = [(ClusterRole::New, 4)].into();
+        agent
+    };
+    let witness = |(index, region): (u32, &&str)| {
+        let mut agent = member(agent(index, 2), MemberRole::Witness, region);
+        agent.checks.retain(|of| of.name != "late");
+        agent
+    };
+    let witnesses = regions.iter().flat_map(|region| (0..2).map(move |index| (index, region)));
+    (0..2).map(publisher).chain(witnesses.map(witness)).collect()
+}
+
+fn judged(agents: &[Agent]) -> Together {
+    judge(agents, &Rules { agents: agents.len(), ..RULES }).unwrap()
+}
+
+#[test]
+fn what_some_publish_and_others_witness_is_judged_by_those_who_see_it() {
+    let together = judged(&roles(&["eu"]));
+    assert_eq!(Verdict::of(&together.findings), Verdict::Go, "{:?}", together.findings);
+    assert_eq!((together.unfit, together.views), (Vec::<String>::new(), 1));
+    let loss = together.findings.iter().find(|f| f.name == "loss").unwrap();
+    assert_eq!(loss.evidence, 4_000, "of two witnesses, and of no publisher");
+    assert!(together.findings.iter().any(|f| f.name == "publish" && f.status == Status::Pass));
+}
+
+#[test]
+fn each_region_must_see_everything_by_itself() {
+    let mut agents = roles(&["eu", "us"]);
+    let together = judged(&agents);
+    assert_eq!(Verdict::of(&together.findings), Verdict::Go, "{:?}", together.findings);
+    assert_eq!((together.unfit.clone(), together.views), (Vec::<String>::new(), 2));
+    let of = |together: &Together| {
+        let of = |f: &&Finding| f.name == "loss" && f.cluster == Some(ClusterRole::New);
+        let found: Vec<_> = together.findings.iter().filter(of).cloned().collect();
+        assert_eq!(found.len(), 1, "one finding for each check");
+        found[0].clone()
+    };
+    assert_eq!(of(&together).evidence, 4_000, "what two saw is one publication and not two");
+    // One region sees a loss that the other does not.
+    let lossy = agents.iter_mut().find(|a| a.member.region == "us").unwrap();
+    lossy.figures.clusters.get_mut(&ClusterRole::New).unwrap().trials.publications_lost = 20;
+    let loss = of(&judged(&agents));
+    assert_eq!(loss.status, Status::Fail);
+    assert!(loss.detail.starts_with("from \"us\": 20 of 4000"), "{}", loss.detail);
+}
+
+#[test]
+fn a_shard_without_its_publisher_or_a_witness_of_each_region_is_named() {
+    type Change = fn(&mut Vec<Agent>);
+    let is = |role, region: &'static str| {
+        move |a: &Agent| a.member.role == role && a.member.region == region
+    };
+    let changes: [(Change, &str); 6] = [
+        (|all| drop(all.remove(1)), "publisher of shard 1/2 is missing"),
+        (|all| drop(all.pop()), "witness of shard 1/2 in us is missing"),
+        (|all| all.retain(|a| a.member.role == MemberRole::Publish), "witness of shard 0/2 is"),
+        (|all| all[1].member.shard.index = 0, "publisher of shard 0/2 was done by several"),
+        (|all| all[5].member.shard.index = 0, "witness of shard 0/2 in us was done by several"),
+        (
+            |all| all[0].member.role = MemberRole::Both,
+            "nobody can witness what shard 0/2 in eu (eu-10.0.0.0:9184) published",
+        ),
+    ];
+    for (change, expected) in changes {
+        let mut agents = roles(&["eu", "us"]);
+        change(&mut agents);
+        let unfit = judged(&agents).unfit.join("; ");
+        assert!(unfit.contains(expected), "{expected}: {unfit}");
+    }
+    let mut agents = roles(&["eu"]);
+    let witness = agents.iter().position(is(MemberRole::Witness, "eu")).unwrap();
+    let new = agents[witness].figures.clusters.get_mut(&ClusterRole::New).unwrap();
+    new.trials.trials = 0;
+    let unfit = judged(&agents).unfit.join("; ");
+    assert!(unfit.contains("witness of shard 0/2 in eu (eu-10.0.0.0:9184) tried nothing on new"));
+}
+
+#[test]
+fn what_a_publisher_did_not_tell_to_the_end_leaves_the_sum_open() {
+    let mut agents = roles(&["eu"]);
+    agents[3].figures.unwatched = [(ClusterRole::New, 1)].into();
+    let together = judged(&agents);
+    let evidence = find(&together, "evidence", Some(ClusterRole::New));
+    assert_eq!(evidence.status, Status::Inconclusive);
+    assert!(evidence.detail.contains("1 streams whose publisher"), "{}", evidence.detail);
 }

@@ -235,3 +235,50 @@ fn a_limit_of_one_needs_a_trial_all_the_same() {
     let found = Run::new().finding_by("evidence", Some(New), &asked);
     assert_eq!((found.status, found.limit), (Inconclusive, Some(1.0)));
 }
+
+#[test]
+fn who_publishes_for_others_and_who_witnesses_others_are_held_to_their_own_part() {
+    let names = |role| {
+        let mut run = Run::good();
+        run.end();
+        let asked = Requirements { role, ..asked(Phase::DualPublish) };
+        let found = judge(run.story.account.figures(), &asked);
+        found.into_iter().map(|f| f.name.into_owned()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let both = names(MemberRole::Both);
+    let (publish, witness) = (names(MemberRole::Publish), names(MemberRole::Witness));
+    let of_publish = ["evidence", "instrument", "publish", "publish-time"];
+    assert_eq!(publish.iter().map(String::as_str).collect::<Vec<_>>(), of_publish);
+    let not_witnessed: Vec<_> = both.difference(&witness).map(String::as_str).collect();
+    assert_eq!(
+        not_witnessed,
+        [
+            "late",
+            "latency",
+            "latency-new-vs-old",
+            "latency-trend",
+            "left-behind",
+            "publish",
+            "publish-time"
+        ]
+    );
+    assert!(witness.is_subset(&both));
+}
+
+#[test]
+fn a_witness_has_no_evidence_until_its_publisher_has_told_all() {
+    let asked = Requirements { role: MemberRole::Witness, ..asked(Phase::DualPublish) };
+    let mut run = Run::good();
+    let mut begin = run.story.account.begin().clone();
+    begin.unwatched = ClusterRole::ALL.map(|role| (role, 2)).into();
+    run.story.account = crate::verify::account::Account::new(begin);
+    run.connect();
+    run.live(0, 400, 0, New);
+    run.story.apply(Fact::Followed(1));
+    let found = run.finding_by("evidence", Some(New), &asked);
+    let open = "400 trials of 29 needed; 1 streams whose publisher did not tell all, from first \
+                to last";
+    assert_eq!((found.status, &*found.detail), (Inconclusive, open));
+    run.story.apply(Fact::Followed(1));
+    assert_eq!(run.finding_by("evidence", Some(New), &asked).status, Pass);
+}
