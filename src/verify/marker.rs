@@ -288,8 +288,8 @@ impl Following {
         }
     }
 
-    /// What can be handed on at `now`, each with its seq, in order. What is missing before something
-    /// that came longer than `patience` ago is a gap: its marker would have come with it.
+    /// What can be handed on at `now`, each with its seq, in order. What is missing before
+    /// something that came longer than `patience` ago is a gap: its marker would have come with it.
     pub fn take(&mut self, now: RunTime, patience: Duration) -> Vec<(Seq, Entry)> {
         let mut taken = Vec::new();
         let Some(mut next) = self.next else { return taken };

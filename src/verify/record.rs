@@ -65,8 +65,8 @@ pub struct Begin {
     pub strata: Vec<Stratum>,
     /// Every negative control that the plan makes.
     pub controls: Vec<Control>,
-    /// Streams that no witness watches, by cluster; where another process publishes, all of them, as
-    /// long as it is not known how they end.
+    /// Streams that no witness watches, by cluster; where another process publishes, all of
+    /// them, as long as it is not known how they end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unwatched: BTreeMap<ClusterRole, u64>,
     /// How the occupancy of the clusters is read, where it is.

@@ -1,5 +1,6 @@
 //! Several agents that do one run together, as a real Prometheus has seen them: one that is killed,
-//! a cluster that loses, and a fleet of which all is well.
+//! a cluster that loses, and a fleet of which all is well; each witnessing its own publications, or
+//! what others publish.
 
 #![allow(clippy::indexing_slicing, reason = "a JSON value without the key is null, not a panic")]
 
@@ -24,20 +25,28 @@ const GATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const GOOD: &str = "00000000-0000-4000-8000-00000000600d";
 const KILLED: &str = "00000000-0000-4000-8000-00000000dead";
+const APART: &str = "00000000-0000-4000-8000-0000000a9a27";
+const BEREFT: &str = "00000000-0000-4000-8000-00000000be4e";
+const HIDDEN: &str = "00000000-0000-4000-8000-000000001d1d";
 const LOSING: &str = "00000000-0000-4000-8000-000000001055";
 
 pub(super) fn trials(required: bool) -> Vec<Trial> {
     let missing = missing();
     let ignored = missing.is_some() && !required;
     let name = "fleet: what agents did together is judged by the last figures of each";
-    let trial = Trial::test(name, move || match missing {
-        Some(missing) => Err(missing.into()),
-        None => {
-            let _alone = MACHINE.lock();
-            judged().map_err(Failed::from)
-        }
-    });
-    vec![trial.with_ignored_flag(ignored)]
+    let trial = |name: &str, test: fn() -> Result<(), String>| {
+        let missing = missing.clone();
+        let run = move || match missing {
+            Some(missing) => Err(missing.into()),
+            None => {
+                let _alone = MACHINE.lock();
+                test().map_err(Failed::from)
+            }
+        };
+        Trial::test(name, run).with_ignored_flag(ignored)
+    };
+    let roles = "fleet: what some publish and others witness is judged by who sees it";
+    vec![trial(name, judged), trial(roles, judged_by_witnesses)]
 }
 
 /// One agent, what it says, and where its report goes.
@@ -126,15 +135,28 @@ impl Clusters {
         all: &[u16],
         port: u16,
     ) -> Result<Agent, String> {
+        let shards = all.len().to_string();
+        self.agent(folder, run, port, &["--region", "eu", "--shards", &shards], index)
+    }
+
+    /// An agent that is told so of its part.
+    fn agent(
+        &self,
+        folder: &Path,
+        run: &str,
+        port: u16,
+        part: &[&str],
+        index: usize,
+    ) -> Result<Agent, String> {
         let secret = |role: ClusterRole| {
             let name = format!("{}_SECRET", role.as_str().to_uppercase());
             (name, self.pair.endpoint(role).secret.expose().to_owned())
         };
-        let report = folder.join(format!("{run}-{index}.json"));
+        let report = folder.join(format!("{run}-{port}.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
         command
-            .args(["run", "-q", "--linger", "2m", "--run", run, "--region", "eu"])
-            .args(["--shards", &all.len().to_string()])
+            .args(["run", "-q", "--linger", "2m", "--run", run])
+            .args(part)
             .env("JOB_COMPLETION_INDEX", index.to_string())
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .arg("--report-json")
@@ -221,7 +243,11 @@ fn judged() -> Result<(), String> {
     let gate = |run: &str, agents: &str| {
         let other = if run == GOOD { KILLED } else { GOOD };
         let why = format!("{other}=on purpose");
-        let asked = ["--run", run, "--agents", agents, "--exclude", &why];
+        let mut asked = vec!["--run", run, "--agents", agents];
+        // That one is of another scenario.
+        if run != LOSING {
+            asked.extend(["--exclude", &why]);
+        }
         gate(folder.path(), prometheus, &asked)
     };
     let peeked = self::gate(folder.path(), prometheus, &["--run", GOOD, "--agents", "4"])?;
@@ -262,6 +288,79 @@ fn judged() -> Result<(), String> {
     })?;
     // It says on stderr that one must be named.
     expect(&several, 2, "")
+}
+
+/// The publishers of two shards and a witness of each, in that order, started in this one.
+fn apart(
+    clusters: &Clusters,
+    folder: &Path,
+    run: &str,
+    ports: &[u16],
+) -> Result<Vec<Agent>, String> {
+    let roles = [("publish", "eu"), ("witness", "us")];
+    let parts = roles.iter().flat_map(|role| ["0/2", "1/2"].map(|shard| (role, shard)));
+    let start = |(((role, region), shard), port): ((&(&str, &str), &str), &u16)| {
+        let part = ["--role", role, "--region", region, "--shard", shard];
+        clusters.agent(folder, run, *port, &part, 0)
+    };
+    parts.zip(ports).map(start).collect()
+}
+
+fn judged_by_witnesses() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let (ports, prometheus, _prometheus) = prometheus(&folder)?;
+    let good = Clusters::start(folder.path(), "good", &[])?;
+    let losing = Clusters::start(folder.path(), "losing", &["new:drop=0.1"])?;
+    let together = apart(&good, folder.path(), APART, &ports[..4])?;
+    let mut bereft = apart(&good, folder.path(), BEREFT, &ports[4..8])?;
+    // Of both witnesses of one shard.
+    let part = ["--role", "publish", "--shard", "0/1"];
+    let lost = [
+        losing.agent(folder.path(), HIDDEN, ports[8], &part, 0)?,
+        losing.agent(folder.path(), HIDDEN, ports[9], &["--role", "witness"], 0)?,
+    ];
+    let mut killed = bereft.pop().ok_or("no agent")?;
+    let seen = format!(
+        "pusher_canary_obligations_total{{instance=\"127.0.0.1:{}\",outcome=\"delivered\"}} > 4",
+        killed.port
+    );
+    wait_until(|| query(prometheus, &seen).map_or_else(Some, |found| none_of(&found)))?;
+    killed.program.0.kill().map_err(|error| error.to_string())?;
+    for agent in together.iter().chain(&bereft).chain(&lost) {
+        agent.wait()?;
+    }
+    let ended = "count(pusher_canary_run_ended_timestamp_seconds) == 9";
+    wait_until(|| query(prometheus, ended).map_or_else(Some, |found| none_of(&found)))?;
+    let gate = |run: &str, agents: &str, more: &[&str]| {
+        let asked = [&["--run", run, "--agents", agents], more].concat();
+        gate(folder.path(), prometheus, &asked)
+    };
+    let excluded = ["--exclude", &format!("{BEREFT}=a witness was killed on purpose")];
+    let found = gate(APART, "4", &excluded)?;
+    expect(&found, 0, "publications lost, below")?;
+    let witnessed = together[2..].iter().map(Agent::trials).sum::<Result<u64, String>>()?;
+    let checks = found.1["checks"].as_array().cloned().unwrap_or_default();
+    let check = |name: &str| checks.iter().find(|c| c["name"] == name && c["cluster"] != "old");
+    let evidence = |name: &str| check(name).and_then(|of| of["evidence"].as_u64());
+    if evidence("loss") != Some(witnessed) || witnessed < 750 {
+        return Err(format!("of {witnessed} trials, {:?}", check("loss")));
+    }
+    // Publishers are held to their own part.
+    for (name, by) in [("publish", 2), ("instrument", 4)] {
+        if evidence(name) != Some(by) {
+            return Err(format!("{name} is not of {by} agents: {:?}", check(name)));
+        }
+    }
+    if check("latency").is_some() {
+        return Err("clocks of two processes were compared".to_owned());
+    }
+    expect(&gate(APART, "3", &excluded)?, 3, "4 of 3 agents are known")?;
+    let excluded = ["--exclude", &format!("{APART}=a run of the same scenario")];
+    let name =
+        format!("witness of shard 1/2 in us (127.0.0.1:{}) was not seen to end", killed.port);
+    expect(&gate(BEREFT, "4", &excluded)?, 3, &name)?;
+    expect(&gate(HIDDEN, "2", &[])?, 1, "loss on new")?;
+    expect(&gate(APART, "4", &["--exclude", "00000000-0000-4000-8000-0000=typed wrong"])?, 2, "")
 }
 
 /// What is to be said where nothing was found.
