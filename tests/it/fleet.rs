@@ -87,7 +87,12 @@ fn a_part_that_there_is_not_is_named_with_what_to_do() {
         (&path, vec!["--shards", "2"], Some("x"), "JOB_COMPLETION_INDEX must say"),
         (&many, [&whole[..], &["--shard", "99/100"]].concat(), None, "there are 40 channels to"),
         (&path, [&whole[..], &["--shard", "0/2", "--until-proven"]].concat(), None, "leave it out"),
-        (&path, [&whole[..], &["--shard", "0/2", "--history", "x"]].concat(), None, "is kept in none"),
+        (
+            &path,
+            [&whole[..], &["--shard", "0/2", "--history", "x"]].concat(),
+            None,
+            "is kept in none",
+        ),
         (&drain, [&whole[..], &["--shard", "0/2"]].concat(), None, "drain publishes nothing"),
         (&path, whole.to_vec(), None, "only the parts of a run need its id"),
         (
