@@ -23,7 +23,7 @@ use crate::verify::gather::Gatherer;
 use crate::verify::handover::Way;
 use crate::verify::handover::crossing::{Carried, Crossing};
 use crate::verify::ledger::{self, Ledger, StreamSpec};
-use crate::verify::marker::{self, Announcements};
+use crate::verify::marker::Announcements;
 use crate::verify::mirror::identity::Identifier;
 use crate::verify::tally::Route;
 
@@ -376,12 +376,9 @@ impl Builder<'_> {
     fn outbox(&self, books: &[Arc<Book>]) -> Outbox {
         let witnesses =
             self.plan.streams.iter().map(|s| self.plan.witnesses_of(s.channel).count() as u64);
-        // Of what another process published it is known later whether a witness got it.
-        let is_followed = !self.plan.member.role.publishes();
-        let later = if is_followed { marker::PATIENCE } else { Duration::ZERO };
         Outbox::new(
             self.cluster.role,
-            self.plan.horizon + later,
+            self.plan.horizon,
             books.to_vec(),
             witnesses.collect(),
             self.facts.clone(),

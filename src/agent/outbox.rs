@@ -28,6 +28,8 @@ pub struct Sent {
     pub seq: Seq,
     /// When its first byte left.
     pub at: RunTime,
+    /// From when on every witness can know of it; the same instant, where this process sent it.
+    pub known: RunTime,
 }
 
 /// How a publication ended.
@@ -158,7 +160,7 @@ impl Outbox {
         for (sent, why) in std::mem::take(&mut self.undecided) {
             let Some(book) = self.books.get(sent.stream.0 as usize) else { continue };
             let seen = book.read(sent.seq).is_some_and(|p| p.seen);
-            let due = sent.at.after(self.horizon).after(TALLY_PERIOD);
+            let due = sent.at.after(self.horizon).max(sent.known).after(TALLY_PERIOD);
             if !seen && now < due {
                 left.push_back((sent, why));
                 continue;
@@ -207,7 +209,7 @@ mod tests {
     fn send(outbox: &mut Outbox, book: &Book, at: RunTime, ended: Ended) -> Seq {
         let seq = book.reserve(0, at, false);
         outbox.take(Route::Trigger, StreamIx(0));
-        let sent = Sent { route: Route::Trigger, stream: StreamIx(0), seq, at };
+        let sent = Sent { route: Route::Trigger, stream: StreamIx(0), seq, at, known: at };
         book.stamp_sent(seq, at, false);
         outbox.settle(sent, ended, None);
         seq

@@ -294,7 +294,7 @@ fn finish(
         Err((false, why)) => Ended::Unknown(why),
     };
     for (stream, seq) in job.events {
-        let publication = Sent { route: job.route, stream, seq, at: sent };
+        let publication = Sent { route: job.route, stream, seq, at: sent, known: sent };
         outbox.note_lag(lag);
         if let Some(answered) = answered {
             outbox.note_duration(answered.since(job.scheduled.after(lag)));

@@ -114,7 +114,7 @@ fn send(
     outbox.note_lag(lag);
     let data = wire.data(stream, seq, scheduled);
     let at = wire.stamp(&[(stream, seq)], lag);
-    let sent = Sent { route: Route::Client, stream, seq, at };
+    let sent = Sent { route: Route::Client, stream, seq, at, known: at };
     let channel = wire.streams.get(stream.0 as usize).map(|s| &s.channel);
     match channel.filter(|_| link.session().is_ready()) {
         Some(channel) => {

@@ -53,7 +53,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let application = scenario.application;
     // The run's encrypted canaries are sealed with the application's key, where there is one.
     let master_key = application.map(|_| MasterKey(MASTER_KEY));
-    let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run, seed)).0);
+    let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run)).0);
     let habits = std::mem::take(&mut scenario.habits);
     let webhooks = scenario.webhooks.as_mut().map(receiver).transpose()?.unwrap_or_default();
     let config = PairConfig { seed, faults, fault_log, habits, webhooks, peek_key, application };

@@ -354,7 +354,7 @@ impl Plan {
                 looks: if is_endless { Looks::Rolling } else { overrides.looks },
                 limits: scenario.limits.clone(),
             },
-            clusters: plan_clusters(scenario, run, seed),
+            clusters: plan_clusters(scenario, run),
             status_pages: scenario.status_pages.clone(),
             channels,
             streams,
@@ -648,11 +648,11 @@ fn book_events(schedule: &Schedule, stream: StreamIx, times: Duration) -> usize 
 
 /// The key of encrypted channels where a scenario names none. It need not be secret: the run's own
 /// channels carry nothing but canaries.
-pub fn own_master_key(run: RunId, seed: u64) -> MasterKey {
-    MasterKey(Sha256::digest(format!("pusher-canary master key {run} {seed}")).into())
+pub fn own_master_key(run: RunId) -> MasterKey {
+    MasterKey(Sha256::digest(format!("pusher-canary master key {run}")).into())
 }
 
-fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan> {
+fn plan_clusters(scenario: &Scenario, run: RunId) -> Vec<ClusterPlan> {
     let plan = |(role, cluster): (&ClusterRole, &super::file::Cluster)| {
         let mut socket_url = cluster.ws_url.clone();
         let target = pusher::socket_target(&cluster.key);
@@ -680,7 +680,7 @@ fn plan_clusters(scenario: &Scenario, run: RunId, seed: u64) -> Vec<ClusterPlan>
             .filter(|_| scenario.phase.subscribes_on(*role))
             .filter_map(|(kind, endpoint)| Some((kind, endpoint.clone()?)))
             .collect(),
-            master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run, seed)),
+            master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run)),
         }
     };
     scenario.clusters.iter().map(plan).collect()

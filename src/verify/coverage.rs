@@ -248,6 +248,8 @@ struct Short {
     lost: u32,
     missed: u32,
     missed_by_agent: u32,
+    /// Those of the missed ones that may be lost.
+    unsure: u32,
     /// Those of the missed ones whose witness was on a later connection.
     missed_again: u32,
 }
@@ -314,7 +316,6 @@ impl Stream {
         }
         let read = self.sides.first()?.book.read(first)?;
         self.base = first.0;
-        self.sides.iter_mut().for_each(|side| side.short.clear());
         Some(read.index)
     }
 }
@@ -419,6 +420,7 @@ impl Coverage {
 
     /// Takes in how far a witness has settled, and what did not reach it.
     pub fn handle_witness(&mut self, role: ClusterRole, report: &WitnessReport) {
+        self.begin();
         for (stream, seq) in &report.owed_from {
             if let Some(witness) = self.assigned(*stream, role, report.witness) {
                 witness.owed_from = seq.0;
@@ -446,10 +448,13 @@ impl Coverage {
             if let Some(short) = side.short.get_mut(offset) {
                 match shortfall {
                     Shortfall::Lost => short.lost += 1,
-                    Shortfall::Missed(BlindCause::Agent) => short.missed_by_agent += 1,
-                    Shortfall::Missed(_) => short.missed += 1,
+                    Shortfall::Missed(BlindCause::Agent) | Shortfall::Unsure(BlindCause::Agent) => {
+                        short.missed_by_agent += 1;
+                    }
+                    Shortfall::Missed(_) | Shortfall::Unsure(_) => short.missed += 1,
                 }
-                if again && matches!(shortfall, Shortfall::Missed(_)) {
+                short.unsure += u32::from(matches!(shortfall, Shortfall::Unsure(_)));
+                if again && *shortfall != Shortfall::Lost {
                     short.missed_again += 1;
                 }
             }
@@ -474,6 +479,7 @@ impl Coverage {
     /// Joins every event that is settled on all clusters. `tainted` tells whether a second of the
     /// run cannot be relied on; at the end of a run nothing is waited for.
     pub fn settle(&mut self, now: RunTime, is_end: bool, tainted: impl Fn(u64) -> bool) {
+        self.begin();
         for at in 0..self.streams.len() {
             while let Some((index, scheduled, joined)) = self.settle_next(at, now, is_end, &tainted)
             {
@@ -496,6 +502,20 @@ impl Coverage {
                 Some((_, Joined::Uncovered)) | None => self.events.covered_since = None,
                 Some((_, Joined::Unsent)) => {}
             }
+        }
+    }
+
+    /// Goes to where the books begin: what was published before is nobody's, and the watermark
+    /// begins behind it.
+    fn begin(&mut self) {
+        for first in self.streams.iter_mut().filter_map(Stream::begin) {
+            let gone = first.saturating_sub(self.index_base);
+            let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.order.len());
+            let is_uncovered = |of: &Option<_>| matches!(of, Some((_, Joined::Uncovered)));
+            if self.order.drain(..gone).any(|of| is_uncovered(&of)) {
+                self.events.covered_since = None;
+            }
+            self.index_base = self.index_base.max(first);
         }
     }
 
@@ -529,13 +549,6 @@ impl Coverage {
         tainted: &impl Fn(u64) -> bool,
     ) -> Option<(u64, RunTime, Joined)> {
         let stream = self.streams.get_mut(at)?;
-        if let Some(first) = stream.begin() {
-            // What was published before is nobody's: the watermark begins behind it.
-            let gone = first.saturating_sub(self.index_base);
-            let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.order.len());
-            self.order.drain(..gone);
-            self.index_base = self.index_base.max(first);
-        }
         let (seq, publications) = loop {
             let seq = stream.base;
             if stream.sides.is_empty() || !stream.sides.iter().all(|side| side.has_settled(seq)) {
@@ -567,7 +580,8 @@ impl Coverage {
         for (side, publication) in stream.sides.iter_mut().zip(&publications) {
             let short = side.short.pop_front().unwrap_or_default();
             let (witnesses, again) = side.witnesses(seq);
-            let is_tainted = publication.tainted || tainted(publication.sent.second());
+            let is_tainted =
+                publication.tainted || short.unsure > 0 || tainted(publication.sent.second());
             let trials = self.trials.entry(side.role).or_default();
             let Some(lost) = event.add(publication, short, witnesses, is_tainted, trials) else {
                 continue;

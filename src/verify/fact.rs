@@ -30,6 +30,8 @@ pub enum Shortfall {
     Lost,
     /// Missed while offline, by the cause of the blind window.
     Missed(BlindCause),
+    /// The same, or lost: by the clock of another process nobody can tell. It is no trial.
+    Unsure(BlindCause),
 }
 
 /// What one witness hands on.

@@ -324,7 +324,7 @@ fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
         if agent.has_failed {
             unfit.push(format!("{name} itself failed: see its log"));
         }
-        if agent.member.shard.is_whole() {
+        if !agent.member.has_others() {
             unfit.push(format!("{name} did its run alone: judge its report"));
         }
         if clusters_of(agent) != clusters_of(like) {

@@ -26,7 +26,7 @@ use settle::{Judge, settle};
 const WINDOWS_MAX: usize = 64;
 
 /// How far an instant of sending may be off that another process's clock has told: what the fastest
-/// marker took, and 50 ppm of drift over five hours.
+/// of a minute's markers took, and the drift of that time.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// What holds for every obligation of a ledger.
@@ -351,7 +351,12 @@ impl Ledger {
             self.handle_intact(at, copy);
         } else if let Some(stream) = self.streams.get_mut(at) {
             // Each waits for those before it, so that they are seen in the order of their coming.
-            if stream.ahead.len() < stream.spec.book.capacity() {
+            // One that is far ahead would keep all others waiting for ever.
+            let capacity = stream.spec.book.capacity();
+            let head = stream.spec.book.head().0;
+            // Where the book begins is known with its first publication.
+            let reach = if head == 0 { u64::MAX } else { head.saturating_add(capacity as u64) };
+            if stream.ahead.len() < capacity && copy.seq.0 < reach {
                 stream.ahead.push_back(copy);
             } else {
                 self.tally.lapped += 1;

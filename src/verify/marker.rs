@@ -2,9 +2,10 @@
 //! processes, which have no book of it.
 //!
 //! A marker covers the seqs of one stream since the last one, up to the first that is not answered
-//! yet. Those of all streams go to every cluster, once a second and three times at the end, as
-//! [`Bulletin`]s; each says what became of a publication on all clusters, so that a cluster which
-//! loses one hides nothing that the other does not tell. [`Announcements`] makes them from books;
+//! yet, and says once more what the two before it said. Those of all streams go to every cluster
+//! as [`Bulletin`]s, once a second, the last one three times; each says what became of a
+//! publication on all clusters, so that a cluster which loses one hides nothing that the other does
+//! not tell. [`Announcements`] makes them from books;
 //! [`Following`] puts those of a stream in order on the other side, where what none covers becomes
 //! a gap that is named.
 
@@ -27,8 +28,8 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// How long a marker may come behind others before what it covers is given up: a publication waits
 /// for its answer, and a marker that was not taken is sent on another connection.
 pub const PATIENCE: Duration = Duration::from_secs(15);
-/// How often the end of all streams is said.
-const ENDS_SAID: u32 = 3;
+/// How often each publication is said, a bulletin apart, and the end of all streams.
+const TIMES_SAID: usize = 3;
 /// Publications and markers in one bulletin: with the longest values they fit into an event of
 /// 10 kB.
 const ROOM: usize = 80;
@@ -39,9 +40,9 @@ const SEQ_MAX: u64 = 1 << 48;
 
 /// Bulletins on so many events within such a time, at most.
 pub fn bulletins_max(events: u64, time: Duration) -> u64 {
-    // Each event is one thing that is said, and needs one marker at most.
-    let full = events.saturating_mul(2) / (ROOM as u64 - 1);
-    full.saturating_add(time.as_secs() + 2 * u64::from(ENDS_SAID))
+    // Each event is said so often, and needs one marker each time at most.
+    let full = events.saturating_mul(2 * TIMES_SAID as u64) / (ROOM as u64 - 1);
+    full.saturating_add(time.as_secs() + 2 * TIMES_SAID as u64)
 }
 
 /// What became of a publication on one cluster, as its publisher knows.
@@ -110,6 +111,8 @@ pub struct Marker {
     pub stream: StreamIx,
     /// The first seq that it covers.
     pub from: Seq,
+    /// The scheduled instant of the one before, as those that are said; 0 if there is none.
+    pub before: u64,
     /// What it covers, seq by seq.
     pub said: Vec<Said>,
     /// Whether nothing of the stream comes behind it.
@@ -131,7 +134,7 @@ pub struct Bulletin {
     v: u32,
     /// The run.
     pub run: RunId,
-    /// When it was made: microseconds since the Unix epoch, by the publisher's clock.
+    /// When it was sent: microseconds since the Unix epoch, by the publisher's clock.
     pub now_us: u64,
     /// The markers.
     pub of: Vec<Marker>,
@@ -158,11 +161,28 @@ struct Announced {
     stream: StreamIx,
     books: BTreeMap<ClusterRole, Arc<Book>>,
     next: u64,
+    /// Where it was before each of the last bulletins, the oldest first.
+    before: [u64; TIMES_SAID - 1],
+    /// The scheduled instant of the last publication before those: 0 if there is none.
+    before_us: u64,
 }
 
 impl Announced {
     fn is_done(&self) -> bool {
         self.books.values().all(|book| book.head().0 <= self.next)
+    }
+
+    /// Goes back to where what is said again begins.
+    fn rewind(&mut self, wall_us: impl Fn(RunTime) -> u64) {
+        let [first, ..] = self.before;
+        self.before.rotate_left(1);
+        if let Some(last) = self.before.last_mut() {
+            *last = self.next;
+        }
+        self.next = first;
+        if let Some(said) = first.checked_sub(1).and_then(|seq| self.said(Seq(seq), wall_us)) {
+            self.before_us = said.1;
+        }
     }
 
     fn said(&self, seq: Seq, wall_us: impl Fn(RunTime) -> u64) -> Option<Said> {
@@ -185,7 +205,7 @@ impl Announced {
 pub struct Announcements {
     run: RunId,
     streams: Vec<Announced>,
-    ends_said: u32,
+    ends_said: usize,
 }
 
 impl Announcements {
@@ -194,27 +214,28 @@ impl Announcements {
         run: RunId,
         streams: impl IntoIterator<Item = (StreamIx, BTreeMap<ClusterRole, Arc<Book>>)>,
     ) -> Self {
-        let announced = |(stream, books)| Announced { stream, books, next: 0 };
+        let announced = |(stream, books)| {
+            let before = [0; TIMES_SAID - 1];
+            Announced { stream, books, next: 0, before, before_us: 0 }
+        };
         Self { run, streams: streams.into_iter().map(announced).collect(), ends_said: 0 }
     }
 
     /// Whether everything is said, as often as it must be.
     pub const fn is_over(&self) -> bool {
-        self.ends_said >= ENDS_SAID
+        self.ends_said >= TIMES_SAID
     }
 
-    /// What was answered since the last time. That may be nothing: then it says that the publisher
-    /// is alive. `is_published` when nothing will be sent any more; `wall_us` tells the time of day
-    /// of an instant in microseconds.
-    pub fn next(
-        &mut self,
-        is_published: bool,
-        now: RunTime,
-        wall_us: impl Fn(RunTime) -> u64,
-    ) -> Vec<Bulletin> {
-        let bulletin = |of| Bulletin { v: VERSION, run: self.run, now_us: wall_us(now), of };
+    /// What was answered since the last time, and what was said the two times before. That may be
+    /// nothing: then it says that the publisher is alive. `is_published` when nothing will be sent
+    /// any more; `wall_us` tells the time of day of an instant in microseconds. When it is sent,
+    /// a bulletin is not told yet.
+    pub fn next(&mut self, is_published: bool, wall_us: impl Fn(RunTime) -> u64) -> Vec<Bulletin> {
+        let bulletin = |of| Bulletin { v: VERSION, run: self.run, now_us: 0, of };
         let (mut bulletins, mut of, mut room) = (Vec::new(), Vec::new(), ROOM);
         for stream in &mut self.streams {
+            stream.rewind(&wall_us);
+            let mut before = stream.before_us;
             loop {
                 let (from, mut said) = (Seq(stream.next), Vec::new());
                 while said.len() + 1 < room
@@ -227,7 +248,9 @@ impl Announcements {
                 let is_full = said.len() + 1 >= room;
                 if !said.is_empty() || is_last {
                     room -= said.len() + 1;
-                    of.push(Marker { stream: stream.stream, from, said, is_last });
+                    let last = said.last().map(|said| said.1);
+                    of.push(Marker { stream: stream.stream, from, before, said, is_last });
+                    before = last.unwrap_or(before);
                 }
                 if !is_full {
                     break;
@@ -263,6 +286,11 @@ pub enum Entry {
 pub struct Following {
     /// The first seq that is not handed on; `None` before the first marker.
     next: Option<u64>,
+    /// The scheduled instant of the last publication before the first that is handed on; 0 if
+    /// there is none.
+    before: u64,
+    /// Whether anything was handed on.
+    has_begun: bool,
     /// What is said of later ones, and when that came.
     ahead: BTreeMap<u64, (Said, RunTime)>,
     /// The seq behind the last publication, once that is known.
@@ -270,14 +298,24 @@ pub struct Following {
 }
 
 impl Following {
-    /// Whether all of the stream was handed on.
+    /// Whether all of the stream was handed on, and no more than that: a publisher that was started
+    /// again ends elsewhere.
     pub fn is_over(&self) -> bool {
-        self.end.is_some_and(|end| self.next.is_some_and(|next| next >= end))
+        self.end.is_some() && self.next == self.end
     }
 
-    /// A marker came. The first one says where the stream is: what was before it is nobody's.
+    /// The scheduled instant of the last publication of which nothing was said; 0 if there is
+    /// none.
+    pub const fn before(&self) -> u64 {
+        self.before
+    }
+
+    /// A marker came. The earliest of the first ones says where the stream is.
     pub fn note(&mut self, marker: &Marker, now: RunTime) {
-        let next = *self.next.get_or_insert(marker.from.0);
+        if !self.has_begun && self.next.is_none_or(|next| marker.from.0 < next) {
+            (self.next, self.before) = (Some(marker.from.0), marker.before);
+        }
+        let Some(next) = self.next else { return };
         for (seq, said) in (marker.from.0..).zip(&marker.said) {
             if seq >= next && seq - next < AHEAD_MAX {
                 self.ahead.entry(seq).or_insert((*said, now));
@@ -305,6 +343,7 @@ impl Following {
             next += 1;
         }
         self.next = Some(next);
+        self.has_begun |= !taken.is_empty();
         taken
     }
 }
@@ -326,7 +365,8 @@ mod tests {
 
     fn marker(from: u64, count: u64, is_last: bool) -> Marker {
         let said = (from..from + count).map(said).collect();
-        Marker { stream: StreamIx(3), from: Seq(from), said, is_last }
+        let before = from.checked_sub(1).map_or(0, |last| NOW_US + last);
+        Marker { stream: StreamIx(3), from: Seq(from), before, said, is_last }
     }
 
     fn bulletin(of: Vec<Marker>) -> Bulletin {
@@ -342,6 +382,7 @@ mod tests {
             bulletin(vec![marker(7, 1, true)]).encode(),
             [
                 &format!(r#"{{"v":1,"run":"{RUN}","now_us":{NOW_US},"of":[{{"s":3,"from":7,"#),
+                r#""before":1753600000000006,"#,
                 r#""said":[[7,1753600000000007,[["a",120,4000,false],["u",120,4000,false]]]],"#,
                 r#""last":true}]}"#,
             ]
@@ -367,6 +408,7 @@ mod tests {
         let of = |said: usize| Marker {
             stream: StreamIx(u32::MAX),
             from: Seq(SEQ_MAX),
+            before: NOW_US * 4,
             said: vec![longest; said],
             is_last: false,
         };
@@ -397,15 +439,14 @@ mod tests {
     }
 
     #[test]
-    fn markers_cover_what_is_answered_on_every_cluster_and_the_end_is_said_three_times() {
+    fn markers_cover_what_is_answered_on_every_cluster_and_say_it_three_times() {
         let streams = books([3, 0]);
         let book = |role| Arc::clone(&streams[0].1[&role]);
         let (old, new) = (book(ClusterRole::Old), book(ClusterRole::New));
         let mut announcements = Announcements::new(RUN, streams);
-        let now = RunTime::from_millis(5);
-        let mut next = |is_published| announcements.next(is_published, now, wall_us);
+        let mut next = |is_published| announcements.next(is_published, wall_us);
         let silent = next(false);
-        assert_eq!((silent.len(), &*silent[0].of, silent[0].now_us), (1, &[][..], 5_000));
+        assert_eq!((silent.len(), &*silent[0].of), (1, &[][..]), "it is alive");
         old.settle(Seq(0), Outcome::Accepted, Some(RunTime::from_millis(3)));
         new.settle(Seq(0), Outcome::Rejected, None);
         old.settle(Seq(1), Outcome::Accepted, None);
@@ -427,13 +468,17 @@ mod tests {
         let last = next(true);
         let of = &last[0].of[0];
         let fates: Vec<_> = of.said.iter().map(|said| said.2.map(|told| told.0)).collect();
-        assert_eq!(fates, [[Fate::Accepted, Fate::Unknown], [Fate::Unknown; 2]]);
-        assert!(of.said[0].2[0].3 && !of.said[1].2[0].3, "the one that was sent too late");
-        assert_eq!((of.from, of.is_last), (Seq(1), true));
-        for _ in 0..2 {
+        let (accepted, unknown) = (Fate::Accepted, Fate::Unknown);
+        assert_eq!(fates, [[accepted, Fate::Rejected], [accepted, unknown], [unknown; 2]]);
+        assert!(of.said[1].2[0].3 && !of.said[2].2[0].3, "the one that was sent too late");
+        assert_eq!((of.from, of.before, of.is_last), (Seq(0), 0, true));
+        // The first has been said three times then, and the others as often at the end.
+        for from in [0, 1] {
             let again = next(true);
             let of = &again[0].of[0];
-            assert_eq!((of.from, of.said.len(), of.is_last), (Seq(3), 0, true));
+            let before = if from == 0 { 0 } else { wall_us(RunTime::ZERO) };
+            assert_eq!((of.from, of.before), (Seq(from), before));
+            assert_eq!((of.said.len() as u64, of.is_last), (3 - from, true));
         }
         assert!(announcements.is_over());
     }
@@ -446,7 +491,7 @@ mod tests {
             (0..200).for_each(|seq| book.settle(Seq(seq), Outcome::Accepted, None));
         }
         let mut announcements = Announcements::new(RUN, streams);
-        let bulletins = announcements.next(true, RunTime::ZERO, wall_us);
+        let bulletins = announcements.next(true, wall_us);
         let mut following = [Following::default(), Following::default()];
         for bulletin in &bulletins {
             let taken: usize = bulletin.of.iter().map(|marker| marker.said.len() + 1).sum();
@@ -477,6 +522,33 @@ mod tests {
         following.note(&marker(7, 3, false), at(3_000));
         assert_eq!(following.take(at(3_000), PATIENCE), entries(&[7, 8, 9, 10, 11]));
         assert!(following.is_over());
+    }
+
+    #[test]
+    fn it_begins_with_the_earliest_of_the_first_markers_and_says_what_was_before() {
+        let mut following = Following::default();
+        following.note(&marker(9, 1, false), RunTime::ZERO);
+        // By way of the other cluster.
+        following.note(&marker(7, 3, false), RunTime::ZERO);
+        following.note(&marker(8, 0, false), RunTime::ZERO);
+        assert_eq!(following.before(), NOW_US + 6);
+        assert_eq!(following.take(RunTime::ZERO, PATIENCE)[0].0, Seq(7));
+        // What was handed on was handed on.
+        following.note(&marker(5, 2, false), RunTime::ZERO);
+        assert_eq!(following.before(), NOW_US + 6);
+        let mut ended = Following::default();
+        ended.note(&marker(7, 0, true), RunTime::ZERO);
+        assert_eq!((ended.is_over(), ended.before()), (true, NOW_US + 6));
+    }
+
+    #[test]
+    fn a_publisher_that_begins_again_never_ends() {
+        let mut following = Following::default();
+        following.note(&marker(0, 9, false), RunTime::ZERO);
+        assert_eq!(following.take(RunTime::ZERO, PATIENCE).len(), 9);
+        following.note(&marker(0, 5, true), RunTime::ZERO);
+        assert_eq!(following.take(RunTime::ZERO, PATIENCE), []);
+        assert!(!following.is_over());
     }
 
     #[test]

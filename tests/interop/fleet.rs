@@ -360,7 +360,7 @@ fn judged_by_witnesses() -> Result<(), String> {
         format!("witness of shard 1/2 in us (127.0.0.1:{}) was not seen to end", killed.port);
     expect(&gate(BEREFT, "4", &excluded)?, 3, &name)?;
     expect(&gate(HIDDEN, "2", &[])?, 1, "loss on new")?;
-    expect(&gate(APART, "4", &["--exclude", "00000000-0000-4000-8000-0000=typed wrong"])?, 2, "")
+    expect(&gate(APART, "4", &["--exclude", "ffffffff-0000-4000-8000=typed wrong"])?, 2, "")
 }
 
 /// What is to be said where nothing was found.

@@ -488,10 +488,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, as long as if it had just begun: the test may have taken its time.
     pub fn finish(mut self) -> Outcome {
+        let asked = self.clock.now();
         while self.ends < 2 {
-            let left = self.left(PATIENCE);
+            let left = PATIENCE.saturating_sub(self.clock.now().since(asked));
             assert!(self.hear(left), "it did not end within {PATIENCE:?}");
         }
         let status = self.child.wait().unwrap();

@@ -461,6 +461,45 @@ fn events_from_before_the_books_begin_are_nobody_s_and_the_watermark_begins_behi
 }
 
 #[test]
+fn what_was_lost_where_the_books_begin_is_not_forgotten() {
+    let mut world = World::on(&[New], 1, 1);
+    world.books[0][0].begin_at(Seq(40));
+    world.publish(0, &[Outcome::Accepted]);
+    // Before anything was joined.
+    world.report((New, 0), 0, 40, &[(40, LOST)]);
+    world.settle();
+    assert_eq!(world.trials(New), (1, 1, 0, 0));
+}
+
+#[test]
+fn what_one_witness_may_have_lost_by_another_s_clock_is_no_trial() {
+    let mut world = World::new(1);
+    for short in [Shortfall::Unsure(BlindCause::Agent), AGENT] {
+        let seq = world.publish(0, &TAKEN);
+        world.all_report(0, seq, &[((New, 0), short)]);
+    }
+    world.settle();
+    assert_eq!(world.trials(Old), (2, 0, 0, 0));
+    assert_eq!(world.trials(New), (1, 0, 0, 0));
+    assert_eq!(world.coverage.events().trials, 1);
+}
+
+#[test]
+fn the_watermark_begins_anew_where_an_uncovered_event_was_before_the_books_begin() {
+    let mut world = World::on(&[New], 2, 1);
+    world.index = 5;
+    let seq = world.publish(0, &[Outcome::Rejected]);
+    world.report((New, 0), 0, seq, &[]);
+    world.settle();
+    world.books[1][0].begin_at(Seq(90));
+    world.index = 100;
+    let seq = world.publish(1, &[Outcome::Accepted]);
+    world.report((New, 0), 1, seq, &[]);
+    world.settle();
+    assert_eq!(world.watermark(), (Some(100), Some(100)));
+}
+
+#[test]
 fn an_index_that_no_schedule_reaches_takes_no_room() {
     let mut world = World::on(&[New], 1, 1);
     world.index = 1 << 30;

@@ -266,6 +266,24 @@ fn what_some_publish_and_others_witness_is_judged_by_those_who_see_it() {
 }
 
 #[test]
+fn one_publisher_and_one_witness_are_a_fleet() {
+    let mut agents = roles(&["us"]);
+    agents.retain(|of| of.member.shard.index == 0);
+    for agent in &mut agents {
+        agent.member.shard = Shard::WHOLE;
+        for cluster in agent.figures.clusters.values_mut() {
+            cluster.trials.trials *= 2;
+        }
+        agent.figures.events.covered *= 2;
+        agent.figures.events.trials *= 2;
+        agent.figures.events.pairs.trials *= 2;
+    }
+    let together = judged(&agents);
+    assert_eq!(together.unfit, Vec::<String>::new());
+    assert_eq!(Verdict::of(&together.findings), Verdict::Go, "{:?}", together.findings);
+}
+
+#[test]
 fn each_region_must_see_everything_by_itself() {
     let mut agents = roles(&["eu", "us"]);
     let together = judged(&agents);

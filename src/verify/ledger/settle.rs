@@ -36,7 +36,9 @@ impl Judge<'_> {
         if self.now <= publication.sent.after(self.config.horizon) {
             End::Pending
         } else if let Some(cause) = self.channel.blind_during(from, due) {
-            End::Short(Shortfall::Missed(cause))
+            let surely = publication.sent.after(self.config.deadline);
+            let is_sure = self.channel.blind_during(publication.sent, surely).is_some();
+            End::Short(if is_sure { Shortfall::Missed(cause) } else { Shortfall::Unsure(cause) })
         } else if self.last_heard >= due {
             End::Short(Shortfall::Lost)
         } else {
@@ -87,7 +89,7 @@ pub(super) fn settle(
     let (kind, cause) = match judge.end(&publication) {
         End::Pending => return,
         // It came, and waits for one that came before it.
-        End::Short(_) if stream.is_ahead(seq) => return,
+        End::Short(_) | End::Void if stream.is_ahead(seq) => return,
         End::Void => {
             obligations(tally, stratum).void += 1;
             mark_settled(stream, seq);
@@ -100,7 +102,7 @@ pub(super) fn settle(
                     obligations(tally, stratum).lost += 1;
                     (IncidentKind::Lost, None)
                 }
-                Shortfall::Missed(cause) => {
+                Shortfall::Missed(cause) | Shortfall::Unsure(cause) => {
                     obligations(tally, stratum).missed_offline += 1;
                     let of = (publication.sent.second(), cause);
                     *tally.missed.entry(of).or_default() += 1;

@@ -104,6 +104,8 @@ fn a_witness_that_was_blind_a_moment_before_or_after_by_its_own_clock_calls_noth
         world.finish();
         let missed = Obligations { total: 1, missed_offline: 1, ..none() };
         assert_eq!(world.obligations(), missed, "{lost}");
+        // Nor is it proof of anything.
+        assert_eq!(world.shortfalls, [(0, 0, Shortfall::Unsure(BlindCause::Network))]);
         // By its own clock it is certain.
         let mut world = World::new();
         world.lose(ms(lost), BlindCause::Network);
@@ -140,6 +142,32 @@ fn more_copies_than_a_book_holds_are_a_fault_of_the_agent() {
         world.copy(seq, ms(seq));
     }
     assert_eq!(world.sum.lapped, 1);
+}
+
+#[test]
+fn one_that_is_far_ahead_keeps_nobody_waiting() {
+    let mut world = following();
+    world.told(ms(100));
+    world.copy(1 << 40, ms(101));
+    world.copy(0, ms(102));
+    world.advance(ms(1_000));
+    assert_eq!(world.obligations(), Obligations { total: 1, delivered: 1, ..none() });
+    assert_eq!(world.sum.lapped, 1, "and the instrument says so");
+}
+
+#[test]
+fn what_came_is_not_void_because_it_waits_for_another() {
+    let mut world = following();
+    world.copy(1, ms(1_000));
+    world.copy(0, ms(1_001));
+    let seq = world.send(ms(900));
+    world.settle(seq, Outcome::Unknown, None);
+    world.settle(seq, Outcome::Void, None);
+    world.advance(ms(60_000));
+    assert_eq!(world.ledger.pending(), 1);
+    world.told(ms(901));
+    world.finish();
+    assert_eq!(world.obligations(), Obligations { total: 2, delivered: 2, ..none() });
 }
 
 #[test]
