@@ -4,9 +4,10 @@
 //! Witnesses hand on only what did not arrive, and how far they have settled each stream; all that
 //! is settled and not named arrived. The rest is read from the publication books.
 
+mod incidents;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ use crate::model::{ChannelName, ClusterRole, RunTime, Seq, StreamIx, WitnessIx};
 use super::book::{Book, Outcome, Publication};
 use super::fact::{Shortfall, WitnessReport};
 use super::tally::{BlindCause, Epoch, Route, Stratum};
+
+use incidents::Incidents;
 
 /// Whole seconds after an event's own, vouched for by the vital signs, before it is joined: they
 /// are read at least once a second, so any taint of its second is known then.
@@ -41,11 +44,6 @@ pub struct ClusterTrials {
     /// Incidents: failures at most 10 s apart are one.
     pub incidents: u64,
 }
-
-/// Failures at most so far apart belong to one incident.
-const INCIDENT_GAP: Duration = Duration::from_secs(10);
-/// Incidents whose begin and end are remembered; of older ones only the number is.
-const INCIDENTS_OPEN_MAX: usize = 1_024;
 
 impl ClusterTrials {
     /// Trials that failed.
@@ -74,42 +72,6 @@ impl ClusterTrials {
         self.publications_partially_lost += other.publications_partially_lost;
         self.unattributed += other.unattributed;
         self.incidents += other.incidents;
-    }
-}
-
-/// The failures of one cluster, gathered into incidents. Streams settle apart, so failures do not
-/// come in the order of sending.
-#[derive(Debug, Default)]
-struct Incidents {
-    /// Begin and end of each, in order and never closer than the gap.
-    spans: BTreeMap<RunTime, RunTime>,
-    forgotten: u64,
-}
-
-impl Incidents {
-    fn note(&mut self, at: RunTime) {
-        let reach = |end: RunTime| end.after(INCIDENT_GAP);
-        let (mut begin, mut end) = (at, at);
-        // At most one before it and one behind it are near enough.
-        let before = self.spans.range(..=at).next_back().map(|(b, e)| (*b, *e));
-        if let Some((b, e)) = before.filter(|(_, e)| reach(*e) >= at) {
-            self.spans.remove(&b);
-            (begin, end) = (b, e.max(at));
-        }
-        let behind = self.spans.range(at..).next().map(|(b, e)| (*b, *e));
-        if let Some((b, e)) = behind.filter(|(b, _)| reach(at) >= *b) {
-            self.spans.remove(&b);
-            end = e;
-        }
-        self.spans.insert(begin, end);
-        if self.spans.len() > INCIDENTS_OPEN_MAX {
-            self.spans.pop_first();
-            self.forgotten += 1;
-        }
-    }
-
-    fn count(&self) -> u64 {
-        self.forgotten + self.spans.len() as u64
     }
 }
 
