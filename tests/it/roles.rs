@@ -87,6 +87,32 @@ fn a_witness_elsewhere_counts_to_the_unit_what_the_clusters_did() {
 }
 
 #[test]
+fn a_witness_that_comes_later_proves_what_was_published_when_it_was_there() {
+    let (folder, clusters) = (Folder::new(), Clusters::start());
+    let _turn = turn();
+    let start = |role, region: &str| {
+        let more = ["--duration", "8s", "--region", region, "--listen", "127.0.0.1:0"];
+        member(&folder, &clusters, role, &more).start()
+    };
+    let publisher = start("publish", "here");
+    let mut first = start("witness", "here");
+    first.deliveries();
+    let late = start("witness", "there");
+    let [publisher, first, late] = [publisher, first, late].map(|running| running.finish());
+    let sent = publisher.report().figure("new", "publications.accepted");
+    let reports = [&first, &late].map(|outcome| outcome.judged_apart());
+    let trials = reports.each_ref().map(|report| report.figure("new", "trials"));
+    assert_eq!(trials[0], sent, "{first}");
+    // It takes a moment to connect, and a second more for clocks that differ.
+    assert!(trials[1] > 300 && trials[1] + 160 < sent, "{} of {sent}: {late}", trials[1]);
+    for (outcome, report) in [&first, &late].into_iter().zip(&reports) {
+        assert_eq!(outcome.code(), Some(0), "{outcome}");
+        assert_eq!(report.figure("new", "obligations.total"), 2 * report.figure("new", "trials"));
+        assert_eq!(report.status("controls", "new"), "pass", "each has its own");
+    }
+}
+
+#[test]
 fn a_publisher_that_is_cut_short_leaves_no_proof_behind() {
     let (folder, clusters) = (Folder::new(), Clusters::start());
     let _turn = turn();
