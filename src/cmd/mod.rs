@@ -92,7 +92,9 @@ impl Stop {
 
 /// Says on stderr what went wrong. A closed stderr must not hide the exit code behind a panic.
 fn complain(message: &str) {
-    let _ = writeln!(anstream::stderr(), "pusher-canary: {message}");
+    // In one piece: several processes may share it.
+    let line = format!("pusher-canary: {message}\n");
+    let _ = anstream::stderr().write_all(line.as_bytes());
 }
 
 /// Prints a result on stdout.
