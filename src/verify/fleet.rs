@@ -152,16 +152,20 @@ pub fn judge(agents: &[Agent], rules: &Rules<'_>) -> Option<Together> {
     let asked = Requirements { phase: first.phase, role, looks, limits };
     let views = views(agents);
     let mut sums: Vec<_> = views.values().map(|of| sum(of)).collect();
-    let mut findings = Vec::new();
+    let mut seen: Vec<Vec<(&str, Finding)>> = Vec::new();
     for (region, figures) in views.keys().zip(&sums) {
-        let shown = if views.len() > 1 { format!("from {region:?}: ") } else { String::new() };
-        for mut finding in checks::judge(figures, &asked) {
-            if OF_THE_SUM.contains(&&*finding.name) {
-                finding.detail = format!("{shown}{}", finding.detail);
-                worst(&mut findings, finding);
+        let found = checks::judge(figures, &asked).into_iter();
+        for finding in found.filter(|of| OF_THE_SUM.contains(&&*of.name)) {
+            let is_it = |(_, of): &(&str, Finding)| {
+                of.name == finding.name && of.cluster == finding.cluster
+            };
+            match seen.iter_mut().find(|all| all.iter().any(is_it)) {
+                Some(all) => all.push((region, finding)),
+                None => seen.push(vec![(region, finding)]),
             }
         }
     }
+    let mut findings: Vec<_> = seen.into_iter().filter_map(worst).collect();
     findings.extend(of_each(agents));
     let trials = |of: &Figures| of.clusters.values().map(|c| c.trials.trials).min();
     sums.sort_by_key(trials);
@@ -196,17 +200,22 @@ fn sum(agents: &[&Agent]) -> Figures {
     figures
 }
 
-/// Keeps the worse of two findings of one check: of equals that which rests on less.
-fn worst(findings: &mut Vec<Finding>, finding: Finding) {
-    let is_it = |of: &&mut Finding| of.name == finding.name && of.cluster == finding.cluster;
-    let Some(known) = findings.iter_mut().find(is_it) else {
-        findings.push(finding);
-        return;
-    };
-    let rank = |of: &Finding| (of.status, std::cmp::Reverse(of.evidence));
-    if rank(&finding) > rank(known) {
-        *known = finding;
+/// The worst of what regions found by one check, and of equals that which rests on least. It says
+/// from where it was seen, and where it was seen as well.
+fn worst(all: Vec<(&str, Finding)>) -> Option<Finding> {
+    let status = all.iter().map(|(_, of)| of.status).max()?;
+    let is_one_view = all.len() == 1;
+    let alike: Vec<_> = all.into_iter().filter(|(_, of)| of.status == status).collect();
+    let regions: Vec<_> = alike.iter().map(|(region, _)| format!("{region:?}")).collect();
+    let (region, mut worst) = alike.into_iter().min_by_key(|(_, of)| of.evidence)?;
+    if !is_one_view {
+        let others = match regions.len() {
+            1 => String::new(),
+            _ => format!(", of {} alike", regions.join(", ")),
+        };
+        worst.detail = format!("from {region:?}{others}: {}", worst.detail);
     }
+    Some(worst)
 }
 
 /// The checks that each must pass by itself.

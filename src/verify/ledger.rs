@@ -387,7 +387,9 @@ impl Ledger {
             open(stream, channel, &self.config, &mut self.tally);
         }
         // By another clock it may seem to have been sent after it was replayed.
-        let is_known = stream.entry(seq.0).is_some_and(|entry| entry.received.is_some());
+        let may_be_replay = replay_of.is_some() && self.config.follows;
+        let is_known =
+            may_be_replay && stream.entry(seq.0).is_some_and(|entry| entry.received.is_some());
         let slack = if is_known { self.config.slack() } else { Duration::ZERO };
         match stream.spec.book.read(seq) {
             // Whatever else such a copy is: the cluster said that it would not exist.

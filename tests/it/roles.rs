@@ -133,7 +133,7 @@ fn a_publisher_that_is_cut_short_leaves_no_proof_behind() {
     assert_eq!(report.verdict(), "INCONCLUSIVE", "{witness}");
     assert_eq!(report.status("evidence", "new"), "inconclusive");
     let reason = report.0["reason"].as_str().unwrap();
-    assert!(reason.contains("40 streams whose publisher did not tell all"), "{reason}");
+    assert!(reason.contains("40 streams that were not followed from first to last"), "{reason}");
     assert_eq!(report.figure("new", "obligations.lost"), 0, "nobody is accused");
 }
 

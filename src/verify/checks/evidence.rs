@@ -39,7 +39,7 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
     let why = match asked.role {
         MemberRole::Both => "streams have no witness",
         MemberRole::Publish => "streams are witnessed by others, if at all",
-        MemberRole::Witness => "streams whose publisher did not tell all, from first to last",
+        MemberRole::Witness => "streams that were not followed from first to last",
     };
     let unwatched = (unwatched, why);
     let mut open = match is_rolling {

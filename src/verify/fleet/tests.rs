@@ -302,6 +302,16 @@ fn each_region_must_see_everything_by_itself() {
     let loss = of(&judged(&agents));
     assert_eq!(loss.status, Status::Fail);
     assert!(loss.detail.starts_with("from \"us\": 20 of 4000"), "{}", loss.detail);
+    // The other sees it as well: nobody shall look for it on the way to one of them.
+    let is_eu = |a: &&mut Agent| a.member.role == MemberRole::Witness && a.member.region == "eu";
+    let lossy = agents.iter_mut().find(is_eu).unwrap();
+    lossy.figures.clusters.get_mut(&ClusterRole::New).unwrap().trials.publications_lost = 20;
+    let loss = of(&judged(&agents));
+    assert!(
+        loss.detail.starts_with("from \"eu\", of \"eu\", \"us\" alike: 20 of 4000"),
+        "{}",
+        loss.detail
+    );
 }
 
 #[test]
@@ -342,5 +352,5 @@ fn what_a_publisher_did_not_tell_to_the_end_leaves_the_sum_open() {
     let together = judged(&agents);
     let evidence = find(&together, "evidence", Some(ClusterRole::New));
     assert_eq!(evidence.status, Status::Inconclusive);
-    assert!(evidence.detail.contains("1 streams whose publisher"), "{}", evidence.detail);
+    assert!(evidence.detail.contains("1 streams that were not followed"), "{}", evidence.detail);
 }

@@ -276,8 +276,7 @@ fn a_witness_has_no_evidence_until_its_publisher_has_told_all() {
     run.live(0, 400, 0, New);
     run.story.apply(Fact::Followed(1));
     let found = run.finding_by("evidence", Some(New), &asked);
-    let open = "400 trials of 29 needed; 1 streams whose publisher did not tell all, from first \
-                to last";
+    let open = "400 trials of 29 needed; 1 streams that were not followed from first to last";
     assert_eq!((found.status, &*found.detail), (Inconclusive, open));
     run.story.apply(Fact::Followed(1));
     assert_eq!(run.finding_by("evidence", Some(New), &asked).status, Pass);
