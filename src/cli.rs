@@ -213,8 +213,10 @@ pub struct RunArgs {
     /// The id of the run of which a shard is a part: a random UUID, as uuidgen makes it, that is
     /// the same for all of them, and for no other run
     #[arg(long, value_name = "UUID", env = "PUSHER_CANARY_RUN", hide_env_values = true)]
+    #[arg(value_parser = parse_run)]
     pub run: Option<Uuid>,
-    /// Publish alone, or witness alone what the process of the same shard publishes
+    /// Of this shard (all of the run without --shard), publish alone, waiting until a witness
+    /// listens; or witness alone, waiting until the publisher of the same --run and shard is heard
     #[arg(long, value_name = "publish|witness|both", default_value = "both")]
     pub role: MemberRole,
     /// Where the outcome goes.
@@ -240,6 +242,7 @@ pub struct FleetArgs {
     pub shards: Option<u32>,
     /// Where this process is, for metrics and the report
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(value_parser = parse_region)]
     pub region: String,
 }
 
@@ -266,6 +269,18 @@ pub struct LeaveArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[arg(requires = "listen")]
     pub linger: Option<Duration>,
+}
+
+fn parse_run(text: &str) -> Result<Uuid, &'static str> {
+    text.parse().map_err(|_| "must be a UUID, as uuidgen makes it")
+}
+
+/// What a label of a metric and a line of a report can hold without being taken for another.
+fn parse_region(text: &str) -> Result<String, &'static str> {
+    if text != text.trim() || text.chars().any(char::is_control) {
+        return Err("must not begin or end with a blank, nor hold control characters");
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_group(text: &str) -> Result<(String, String), String> {
@@ -357,7 +372,7 @@ pub struct GateArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub agents: Option<u16>,
     /// Which run they did, where Prometheus knows several
-    #[arg(long, value_name = "UUID", requires = "prometheus")]
+    #[arg(long, value_name = "UUID", requires = "prometheus", value_parser = parse_run)]
     pub run: Option<Uuid>,
     /// Runs that ended longer ago are stale, and prove nothing of today
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]

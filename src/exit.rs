@@ -62,6 +62,7 @@ impl From<&RunError> for Exit {
                 StartError::Unreachable { .. }
                 | StartError::Timeout { .. }
                 | StartError::Unheard { .. }
+                | StartError::Silent { .. }
                 | StartError::Stopped,
             ) => Self::Inconclusive,
             RunError::Panicked(_) => Self::Failed,

@@ -187,7 +187,6 @@ impl Follower {
                     if settled.is_none() {
                         settled = Some(at.after(SETTLING));
                         phases.publishing.cancel();
-                        tracing::info!("the publisher is heard");
                         self.state(Fact::Begun(at)).await;
                     }
                     let own = micros(&clock, at) - i128::from(bulletin.now_us);
@@ -200,7 +199,10 @@ impl Follower {
                     next_report = next_tally(now);
                     self.hand_on(now).await;
                     if now > patience_ends {
-                        tracing::warn!("the publisher is not heard of any more");
+                        if settled.is_some() {
+                            let silence = humantime::format_duration(self.horizon + SILENCE_MAX);
+                            tracing::warn!("the publisher was silent for {silence}; it is given up");
+                        }
                         break;
                     }
                 }

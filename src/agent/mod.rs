@@ -319,12 +319,18 @@ where
     if panicked.is_none() && plan.window.is_none() && !plan.member.shares_channels() {
         state_left_behind(plan, &wires, &facts).await;
     }
+    // Whoever waited for its publisher to the end has seen nothing of the run.
+    let is_unheard = panicked.is_none() && !phases.publishing.is_cancelled();
     drop((wires, facts));
     tracker.close();
     // Idle connections end with their owners; a driver that does not is cut off with the runtime.
     let _ = tokio::time::timeout(DRIVERS_GRACE, tracker.wait()).await;
     let account = collector.await.map_err(|_| RunError::Panicked(Task::Collector))?;
     let cut_short = stop.is_cancelled();
+    if is_unheard {
+        let silent = StartError::Silent { within: MEMBERS_WAIT };
+        return Err(if cut_short { StartError::Stopped } else { silent }.into());
+    }
     Ok(Finished { account, ended: clock.now(), cut_short, panicked })
 }
 

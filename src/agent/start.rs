@@ -102,6 +102,16 @@ pub enum StartError {
         /// How long it was waited for.
         within: Duration,
     },
+    /// Nobody publishes what would be witnessed.
+    #[error(
+        "the publisher was not heard within {}; start one with --role publish and the same \
+         scenario, --run and --shard; nothing was measured",
+        humantime::format_duration(*.within)
+    )]
+    Silent {
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// A signal came before publishing began.
     #[error("stopped before publishing began; nothing was measured")]
     Stopped,

@@ -1,6 +1,6 @@
 //! `gate`: judges finished runs together, or the agents that did one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -169,23 +169,30 @@ fn of_one_run(
     named: Option<Uuid>,
     remote: &Remote,
 ) -> Result<(Vec<Series>, BTreeSet<RunId>), Stop> {
-    let mut runs: Vec<_> =
-        infos.iter().filter(|info| agents::has_others(info)).filter_map(agents::run_of).collect();
-    runs.sort_unstable();
-    runs.dedup();
+    let mut seen = BTreeMap::<RunId, Duration>::new();
+    for info in infos.iter().filter(|info| agents::has_others(info)) {
+        if let Some(run) = agents::run_of(info) {
+            let last = seen.entry(run).or_default();
+            *last = info.at.max(*last);
+        }
+    }
+    let mut runs: Vec<_> = seen.into_iter().collect();
+    runs.sort_unstable_by_key(|(_, last)| *last);
     let run = match (named.map(RunId), runs.as_slice()) {
         (Some(run), _) => run,
-        (None, [run]) => *run,
+        (None, [(run, _)]) => *run,
         (None, []) => {
             let message = format!("{} knows no run that several agents did", remote.shown());
             return Err(Stop::new(Exit::Inconclusive, message));
         }
         (None, several) => {
-            let shown: Vec<_> = several.iter().map(RunId::to_string).collect();
+            let shown = several
+                .iter()
+                .map(|(run, last)| format!("{run}, last scraped {}", report::time_of_day(*last)));
             let message = format!(
-                "{} knows several runs that agents did together: name one with --run: {}",
+                "{} knows several runs that agents did together; name one with --run: {}",
                 remote.shown(),
-                shown.join(", ")
+                shown.collect::<Vec<_>>().join("; ")
             );
             return Err(Stop::new(Exit::Usage, message));
         }
@@ -197,7 +204,10 @@ fn of_one_run(
     let others = others.iter().filter(|info| agents::has_others(info) && digest(info) == same);
     let others = others.filter_map(agents::run_of).collect();
     if of_run.is_empty() {
-        let message = format!("{} knows nothing of run {run}", remote.shown());
+        let message = format!(
+            "{} knows nothing of run {run}: check --run, and that it scrapes the agents",
+            remote.shown()
+        );
         return Err(Stop::new(Exit::Inconclusive, message));
     }
     Ok((of_run, others))

@@ -115,9 +115,15 @@ impl Live<'_> {
                 MemberRole::Publish => format!("; it waits up to {wait} for its witness"),
                 MemberRole::Witness => format!("; it waits up to {wait} for its publisher"),
             };
+            let own = match (plan.member.role, plan.member.shard.is_whole()) {
+                (MemberRole::Publish, _) => {
+                    "it sees nothing arrive, so its own verdict is never GO"
+                }
+                (MemberRole::Witness, true) => "its own verdict is on what it sees from here",
+                _ => "its own verdict is on this part alone, and seldom GO",
+            };
             complain(&format!(
-                "{} of run {}: its verdict is on this part alone, and seldom GO; `gate --prometheus` \
-                 judges all together{waits}",
+                "{} of run {}: {own}; `gate --prometheus` judges all together{waits}",
                 plan.member, plan.run
             ));
         } else if !plan.reaches_proof() {
@@ -284,8 +290,19 @@ impl Measured<'_> {
         let asked = &plan.requirements;
         let wanted = (asked.looks == Looks::Anytime).then(|| (asked.clone(), enough.clone()));
         let shown = server.as_ref().map(|_| page.clone());
+        let mut awaited = match plan.member.role {
+            _ if quiet => None,
+            MemberRole::Both => None,
+            MemberRole::Publish => Some("a witness listens: publishing begins"),
+            MemberRole::Witness => Some("the publisher is heard"),
+        };
         let observe = move |account: &Account, second: Option<&Second>| {
             record(&journal, account, second);
+            if account.publishing().is_some()
+                && let Some(awaited) = awaited.take()
+            {
+                complain(awaited);
+            }
             progress.show(account, clock.now());
             if let Some((asked, enough)) = &wanted
                 && checks::proof(account.figures(), asked) != Proof::Open

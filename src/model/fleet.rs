@@ -153,7 +153,23 @@ impl Member {
 
     /// Whether others have a part in its run.
     pub fn has_others(&self) -> bool {
-        !self.shard.is_whole() || self.shares_channels()
+        self.others().is_some()
+    }
+
+    /// What others did of its run, in words; `None` where nobody did.
+    pub fn others(&self) -> Option<&'static str> {
+        match (self.role, self.shard.is_whole()) {
+            (MemberRole::Both, true) => None,
+            (MemberRole::Both, false) => Some("other agents did the rest of the run"),
+            (MemberRole::Publish, true) => Some("other agents witness what it published"),
+            (MemberRole::Publish, false) => {
+                Some("other agents witness what it published, and did the rest of the run")
+            }
+            (MemberRole::Witness, true) => Some("another agent published what it saw"),
+            (MemberRole::Witness, false) => {
+                Some("another agent published what it saw, and others did the rest of the run")
+            }
+        }
     }
 
     /// Whether others subscribe to its channels, and may do so longer than it.

@@ -68,7 +68,7 @@ impl AgentReport {
         if self.role.witnesses() {
             shown_trials(&self.trials)
         } else {
-            "others have them".to_owned()
+            "its witnesses have them".to_owned()
         }
     }
 

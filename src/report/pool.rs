@@ -257,6 +257,12 @@ impl Pool {
         }
         if self.looks == Looks::Anytime {
             let count = self.runs.len() + self.outdated.len() + self.excluded.len();
+            let needed = self.checks.iter().find(|finding| finding.name == "evidence");
+            let needed = needed.and_then(|finding| finding.limit).map_or(0, |limit| limit as u64);
+            let needed = match needed {
+                2.. if self.phase.publishes() => format!(", {}", grouped(needed)),
+                _ => String::new(),
+            };
             let why = if !self.agents.is_empty() {
                 "because other runs of the scenario were seen".to_owned()
             } else if count == 1 {
@@ -265,7 +271,8 @@ impl Pool {
                 format!("because there were {count} runs")
             };
             conditions.push(format!(
-                "judged by bounds that hold however often one looks, {why}: they take more trials"
+                "judged by bounds that hold however often one looks, {why}: they take more trials\
+                 {needed}"
             ));
         }
         conditions
@@ -291,7 +298,8 @@ impl Pool {
         }
         for agent in &self.agents {
             let (part, verdict) = (agent.shown_part(), agent.verdict.as_str());
-            writeln!(out, "{} {part} {verdict}", agent.shown_end())?;
+            let colon = if agent.ended_at.is_empty() { ":" } else { "" };
+            writeln!(out, "{}{colon} {part} {verdict}", agent.shown_end())?;
             writeln!(out, "  trials: {}; from {}", agent.shown_trials(), agent.instance)?;
         }
         for PooledRun { run, verdict, ended_at, .. } in &self.outdated {

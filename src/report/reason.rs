@@ -31,8 +31,12 @@ pub(super) fn of_several(
         verdict => verdict,
     };
     let grounds = Grounds { verdict, findings, figures, asked };
-    let mut against = grounds.against();
-    against.extend(unfit);
+    let found = grounds.against();
+    // What failed is said first. What is open may only follow from what somebody lacks.
+    let against = match verdict {
+        Verdict::NoGo => [found, unfit].concat(),
+        Verdict::Go | Verdict::Inconclusive => [unfit, found].concat(),
+    };
     let reason = match against.as_slice() {
         [] => grounds.in_favour(),
         against => against.join("; "),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{ClusterRole, RunTime};
+use crate::model::{ClusterRole, MemberRole, RunTime};
 use crate::verify::account::{Account, ClusterAccount};
 use crate::verify::checks::percent_above;
 use crate::verify::figures::ClusterFigures;
@@ -157,9 +157,8 @@ impl Report {
             let window = humantime::format_duration(window);
             writeln!(out, "the last {window} of a watch: an alarm, no proof")?;
         }
-        if self.member.has_others() {
-            let member: String = self.member.to_string().chars().map(printable).collect();
-            writeln!(out, "{member} alone: others did the rest of the run")?;
+        if let Some(others) = self.member.others() {
+            writeln!(out, "{} alone: {others}", shown(&self.member.to_string()))?;
         }
         if self.cut_short {
             let seconds = self.publishing_seconds;
@@ -204,7 +203,12 @@ impl Report {
     /// what stands under each cluster.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> {
         let rows = if self.phase.publishes() { ROWS } else { DRAIN_ROWS };
-        let rows = rows.iter().map(|row| {
+        let is_own = |row: &&Row| match self.member.role {
+            MemberRole::Both => true,
+            MemberRole::Publish => !OF_WITNESSES.contains(&row.label),
+            MemberRole::Witness => !OF_PUBLISHERS.contains(&row.label),
+        };
+        let rows = rows.iter().filter(is_own).map(|row| {
             let cells: Vec<_> = self.clusters.values().map(row.cell).collect();
             (row, cells)
         });
@@ -222,6 +226,7 @@ impl Report {
             text.push_str(&format!(", {} unsent", grouped(unsent)));
         }
         let joins = self.clusters.len() > 1 && self.phase.publishes();
+        let joins = joins && self.member.role.witnesses();
         joins.then_some(("events covered on both", text))
     }
 
@@ -491,6 +496,24 @@ const ROWS: &[Row] = &[
     anomaly("  events lost", |c| of_webhooks(c, |w| w.lost.values().sum())),
 ];
 
+/// What is not known to one who publishes alone.
+const OF_WITNESSES: [&str; 10] = [
+    "obligations",
+    "  delivered",
+    "  late",
+    "  lost",
+    "  missed offline",
+    "duplicates",
+    "delivery p50",
+    "delivery p99",
+    "delivery max",
+    "loss rate below",
+];
+
+/// What is not known to one who witnesses alone: by whose clock a publication was sent.
+const OF_PUBLISHERS: [&str; 5] =
+    ["  late", "delivery p50", "delivery p99", "delivery max", "publish answer p99"];
+
 const DRAIN_ROWS: &[Row] = &[
     row("channels occupied", |c| of_last(c, |o| o.channels)),
     row("  at most, meanwhile", |c| of_last(c, |o| Some(o.peak_channels))),
@@ -585,14 +608,21 @@ pub(super) fn watermark(since: Option<&String>, until: Option<&String>) -> Optio
 /// 80 columns there is no room for noughts.
 pub fn live(account: &Account) -> String {
     let cluster = |(role, figures, _): (ClusterRole, &ClusterFigures, &ClusterAccount)| {
-        let all = figures.obligations_total();
-        let mut line =
-            format!("{role} {} of {}", grouped(all.delivered + all.late), grouped(all.total));
+        let (all, published) = (figures.obligations_total(), figures.publications_total());
+        let mut line = if account.begin().requirements.role.witnesses() {
+            format!("{role} {} of {}", grouped(all.delivered + all.late), grouped(all.total))
+        } else {
+            format!(
+                "{role} {} of {} accepted",
+                grouped(published.accepted),
+                grouped(published.sent)
+            )
+        };
         for (count, what) in [
             (all.lost, "lost"),
             (all.missed_offline, "missed"),
             (figures.overdue, "overdue"),
-            (figures.publications_total().rejected, "rejected"),
+            (published.rejected, "rejected"),
         ] {
             if count > 0 {
                 line.push_str(&format!(", {} {what}", grouped(count)));

@@ -263,11 +263,15 @@ fn of_each(agents: &[Agent]) -> Vec<Finding> {
 
 /// How one agent came out of a check that it did not pass.
 fn told(agent: &Agent, of: &Checked) -> String {
-    let figures = match (of.observed, of.limit) {
+    let why = match (of.observed, of.limit) {
+        // What it would have come to, nobody knows.
+        _ if of.status == Status::Inconclusive && agent.ended.is_none() => {
+            ", which was not seen to end".to_owned()
+        }
         (Some(observed), Some(limit)) => format!(": {}, limit {}", short(observed), short(limit)),
         _ => String::new(),
     };
-    format!("{} on {}{figures}", of.status.as_str(), agent.name())
+    format!("{} on {}{why}", of.status.as_str(), agent.name())
 }
 
 /// A figure to four significant digits.
@@ -284,7 +288,11 @@ fn short(value: f64) -> String {
 fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
     let mut unfit = Vec::new();
     if agents.len() != rules.agents {
-        unfit.push(format!("{} of {} agents are known", agents.len(), rules.agents));
+        let known = match agents.len() {
+            1 => "1 agent is known".to_owned(),
+            count => format!("{count} agents are known"),
+        };
+        unfit.push(format!("{known} where --agents says {}", rules.agents));
     }
     let of: BTreeSet<_> = agents.iter().map(|agent| agent.member.shard.of).collect();
     if of.len() > 1 {
@@ -296,8 +304,8 @@ fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
     for (run, is_excused) in rules.others {
         if !is_excused {
             unfit.push(format!(
-                "run {run} is of the same scenario, and no older than the gate looks back: leave it \
-                 out with --exclude, and say why"
+                "run {run} is of the same scenario, and whoever runs until it says GO proves \
+                 nothing: leave it out with --exclude {run}=REASON"
             ));
         }
     }
@@ -311,8 +319,8 @@ fn unfit(agents: &[Agent], rules: &Rules<'_>) -> Vec<String> {
         match agent.ended {
             _ if agent.is_watch => unfit.push(format!("{name} watches without an end")),
             None => unfit.push(format!(
-                "{name} was not seen to end, and was scraped last {scraped} ago; let it --linger \
-                 for two scrapes at least"
+                "{name} was not seen to end: it was killed, or is not scraped after its end \
+                 (--linger); last scraped {scraped} ago"
             )),
             Some(ended) if ended > rules.now + CLOCK_SLACK => {
                 unfit.push(format!("{name} ended at a time that has not come; check the clocks"));

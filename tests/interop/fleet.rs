@@ -46,7 +46,9 @@ pub(super) fn trials(required: bool) -> Vec<Trial> {
         Trial::test(name, run).with_ignored_flag(ignored)
     };
     let roles = "fleet: what some publish and others witness is judged by who sees it";
-    vec![trial(name, judged), trial(roles, judged_by_witnesses)]
+    let documented =
+        "fleet: what docs/fleet.md has readers paste comes to the verdict that it shows";
+    vec![trial(name, judged), trial(roles, judged_by_witnesses), trial(documented, pasted)]
 }
 
 /// One agent, what it says, and where its report goes.
@@ -79,7 +81,38 @@ impl Agent {
     }
 }
 
-/// A pair, and a scenario of it of which 299 trials on each cluster are asked.
+/// A scenario of which 299 trials on each cluster are asked. What a cluster is called by: its URLs
+/// for sockets and HTTP, its app's id, key and secret.
+fn scenario(
+    folder: &Path,
+    name: &str,
+    cluster: impl Fn(ClusterRole) -> [String; 5],
+) -> Result<PathBuf, String> {
+    let cluster = |role: ClusterRole| {
+        let [ws_url, http_url, app_id, key, secret] = cluster(role);
+        format!(
+            "[clusters.{role}]\nws_url = \"{ws_url}\"\nhttp_url = \"{http_url}\"\n\
+             app_id = \"{app_id}\"\nkey = \"{key}\"\nsecret = \"{secret}\"\n"
+        )
+    };
+    let text = format!(
+        "[scenario]\nname = \"fleet\"\nphase = \"dual-publish\"\nduration = \"8s\"\n{}{}\
+         [canary]\nchannels = {{ public = 4, private = 4 }}\nrate = 100.0\n\
+         deadline = \"1s\"\nhorizon = \"3s\"\nrecycle = \"off\"\n\
+         [gate]\nloss_rate_max = 1e-2\nlatency_p99_ratio_max = 1000.0\n\
+         latency_slack = \"2s\"\nlatency_trend_ratio_max = 1000.0\n\
+         connect_p99_max = \"10s\"\npublish_p99_max = \"10s\"\n\
+         [instrument]\nschedule_lag_max = \"2s\"\nruntime_stall_max = \"2s\"\n\
+         receive_backlog_max = \"2s\"\n",
+        cluster(ClusterRole::Old),
+        cluster(ClusterRole::New)
+    );
+    let path = folder.join(format!("{name}.toml"));
+    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    Ok(path)
+}
+
+/// A pair, and a scenario of it.
 struct Clusters {
     pair: Pair,
     scenario: PathBuf,
@@ -91,32 +124,11 @@ impl Clusters {
         let faults = faults.collect::<Result<_, String>>()?;
         let pair = Pair::start(PairConfig { seed: 7, faults, ..PairConfig::default() });
         let pair = pair.map_err(|error| error.to_string())?;
-        let cluster = |role: ClusterRole| {
+        let scenario = scenario(folder, name, |role| {
             let of = pair.endpoint(role);
-            format!(
-                "[clusters.{role}]\nws_url = \"{}\"\nhttp_url = \"{}\"\napp_id = \"{}\"\n\
-                 key = \"{}\"\nsecret = \"${{{}_SECRET}}\"\n",
-                of.ws_url,
-                of.http_url,
-                of.app_id,
-                of.key,
-                role.as_str().to_uppercase()
-            )
-        };
-        let text = format!(
-            "[scenario]\nname = \"fleet\"\nphase = \"dual-publish\"\nduration = \"8s\"\n{}{}\
-             [canary]\nchannels = {{ public = 4, private = 4 }}\nrate = 100.0\n\
-             deadline = \"1s\"\nhorizon = \"3s\"\nrecycle = \"off\"\n\
-             [gate]\nloss_rate_max = 1e-2\nlatency_p99_ratio_max = 1000.0\n\
-             latency_slack = \"2s\"\nlatency_trend_ratio_max = 1000.0\n\
-             connect_p99_max = \"10s\"\npublish_p99_max = \"10s\"\n\
-             [instrument]\nschedule_lag_max = \"2s\"\nruntime_stall_max = \"2s\"\n\
-             receive_backlog_max = \"2s\"\n",
-            cluster(ClusterRole::Old),
-            cluster(ClusterRole::New)
-        );
-        let scenario = folder.join(format!("{name}.toml"));
-        std::fs::write(&scenario, text).map_err(|error| error.to_string())?;
+            let secret = format!("${{{}_SECRET}}", role.as_str().to_uppercase());
+            [of.ws_url, of.http_url, of.app_id.to_string(), of.key.to_string(), secret]
+        })?;
         Ok(Self { pair, scenario })
     }
 
@@ -272,7 +284,7 @@ fn judged() -> Result<(), String> {
     if agents.len() != 4 || !agents.iter().all(is_part) {
         return Err(format!("four agents in eu: {agents:?}"));
     }
-    expect(&gate(GOOD, "5")?, 3, "4 of 5 agents are known")?;
+    expect(&gate(GOOD, "5")?, 3, "4 agents are known where --agents says 5")?;
     let name = format!("shard 3/4 in eu (127.0.0.1:{}) was not seen to end", killed.port);
     expect(&gate(KILLED, "4")?, 3, &name)?;
     expect(&gate(LOSING, "2")?, 1, "loss on new")?;
@@ -354,13 +366,69 @@ fn judged_by_witnesses() -> Result<(), String> {
     if check("latency").is_some() {
         return Err("clocks of two processes were compared".to_owned());
     }
-    expect(&gate(APART, "3", &excluded)?, 3, "4 of 3 agents are known")?;
+    expect(&gate(APART, "3", &excluded)?, 3, "4 agents are known where --agents says 3")?;
     let excluded = ["--exclude", &format!("{APART}=a run of the same scenario")];
     let name =
         format!("witness of shard 1/2 in us (127.0.0.1:{}) was not seen to end", killed.port);
-    expect(&gate(BEREFT, "4", &excluded)?, 3, &name)?;
+    let found = gate(BEREFT, "4", &excluded)?;
+    expect(&found, 3, &name)?;
+    // All else that is open may only follow from it.
+    let reason = found.1["reason"].as_str().unwrap_or_default();
+    if !reason.starts_with(&name) {
+        return Err(format!("it is not what is said first: {reason}"));
+    }
     expect(&gate(HIDDEN, "2", &[])?, 1, "loss on new")?;
     expect(&gate(APART, "4", &["--exclude", "ffffffff-0000-4000-8000=typed wrong"])?, 2, "")
+}
+
+/// The documentation's own commands, in seconds for minutes and on free ports.
+fn pasted() -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet.md");
+    let text = std::fs::read_to_string(documented).map_err(|error| error.to_string())?;
+    let blocks = text.split("```bash\n").skip(1).filter_map(|block| block.split("```").next());
+    let blocks: Vec<_> = blocks.collect();
+    let [begin, shards, gate, end, roles] = blocks.as_slice() else {
+        return Err(format!("there are {} blocks of commands", blocks.len()));
+    };
+    let path = scenario(folder.path(), "pasted", |role| {
+        ["WS_URL", "HTTP_URL", "APP_ID", "APP_KEY", "APP_SECRET"]
+            .map(|what| format!("${{{}_{what}}}", role.as_str().to_uppercase()))
+    })?;
+    let path = path.display().to_string();
+    let mut script = [begin, shards, gate, end, begin, roles, end].map(|block| *block).concat();
+    let ports = [port()?, port()?, port()?].map(|port| port.to_string());
+    for (documented, here) in [
+        ("scenarios/dual-publish.toml", &*path),
+        ("--duration 2m", "--duration 8s"),
+        ("--linger 30s", "--linger 5s"),
+        ("scrape_interval: 5s", "scrape_interval: 1s"),
+        // Told apart from what stands there already.
+        ("127.0.0.1:919$i", "127.0.0.1:${agents[i]}"),
+        (" 9190", " ${agents[0]}"),
+        (" 9191", " ${agents[1]}"),
+        ("127.0.0.1:9190", "127.0.0.1:AGENT_0"),
+        ("127.0.0.1:9191", "127.0.0.1:AGENT_1"),
+        ("127.0.0.1:9099", "127.0.0.1:PROMETHEUS"),
+        ("AGENT_0", &ports[0]),
+        ("AGENT_1", &ports[1]),
+        ("PROMETHEUS", &ports[2]),
+    ] {
+        if !script.contains(documented) {
+            return Err(format!("there is no {documented} any more"));
+        }
+        script = script.replace(documented, here);
+    }
+    let here = Path::new(env!("CARGO_BIN_EXE_pusher-canary")).parent().ok_or("no folder")?;
+    let others = std::env::var("PATH").unwrap_or_default();
+    let search = format!("{}:{}:{others}", here.display(), bin().display());
+    let head =
+        format!("trap 'kill $(jobs -p) 2>/dev/null' EXIT\nagents=({} {})\n", ports[0], ports[1]);
+    let mut command = Command::new("bash");
+    command.args(["-c", &(head + &script)]).env("PATH", search).env("TMPDIR", folder.path());
+    let (_, said) = execute(&mut command, PATIENCE * 2)?;
+    let found = said.lines().filter(|line| line.starts_with("GO  old: 0 of ")).count();
+    if found == 2 { Ok(()) } else { Err(format!("{found} of 2 are GO:\n{said}")) }
 }
 
 /// What is to be said where nothing was found.

@@ -5,7 +5,7 @@
 #![allow(clippy::indexing_slicing, reason = "a JSON value without the key is null, not a panic")]
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -436,7 +436,9 @@ fn up() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut command = grafana("up");
     command.env("PUSHER_CANARY", env!("CARGO_BIN_EXE_pusher-canary")).env("TMPDIR", folder.path());
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let warnings = tempfile::tempfile().map_err(|error| error.to_string())?;
+    let stderr = warnings.try_clone().map_err(|error| error.to_string())?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     let mut script = command.spawn().map_err(|error| error.to_string())?;
     let lines = listen(script.stdout.take().ok_or("no standard output")?);
     let seen = || -> Result<(), String> {
@@ -466,7 +468,13 @@ fn up() -> Result<(), String> {
     let id = Pid::from_child(&script);
     kill_process(id, Signal::TERM).map_err(|error| error.to_string())?;
     script.wait().map_err(|error| error.to_string())?;
-    seen?;
+    let mut said = String::new();
+    let read = (&warnings).rewind().and_then(|()| (&warnings).read_to_string(&mut said));
+    read.map_err(|error| error.to_string())?;
+    seen.map_err(|error| format!("{error}\n{said}"))?;
+    if !said.is_empty() {
+        return Err(format!("it warned of what it brings along: {said}"));
+    }
     let left = std::fs::read_dir(folder.path()).map_err(|error| error.to_string())?.count();
     if left == 0 { Ok(()) } else { Err(format!("{left} things are left behind")) }
 }

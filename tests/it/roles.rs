@@ -56,6 +56,17 @@ fn a_witness_elsewhere_sees_all_that_was_published_and_proves_it() {
     let journal = folder.file("journal");
     let again = canary(["report", journal.to_str().unwrap(), "--report-json", "-"]).run();
     assert_eq!(again.report().0, seen.0);
+    // Nobody is shown what is not his.
+    let again = canary(["report", journal.to_str().unwrap()]).run();
+    let shown = &again.stdout;
+    assert!(shown.contains("alone: another agent published what it saw"), "{shown}");
+    assert!(shown.contains("\nobligations  "), "{shown}");
+    for row in ["  late  ", "delivery p", "publish answer"] {
+        assert!(!shown.contains(row), "{row}: {shown}");
+    }
+    assert!(witness.stderr.contains("the publisher is heard"), "{witness}");
+    assert!(publisher.stderr.contains("a witness listens: publishing begins"), "{publisher}");
+    assert!(publisher.stderr.contains("its own verdict is never GO"), "{publisher}");
 }
 
 #[test]
@@ -150,6 +161,9 @@ fn who_waits_for_the_others_says_so_and_can_be_stopped() {
         waiting.signal(Signal::INT);
         let outcome = waiting.finish();
         outcome.assert_code(3);
+        // There is nothing that could be reported.
+        let sentence = "pusher-canary: stopped before publishing began; nothing was measured";
+        assert_eq!((outcome.stderr.lines().last(), &*outcome.stdout), (Some(sentence), ""));
     }
 }
 
@@ -162,6 +176,8 @@ fn a_role_that_there_is_not_is_named_and_so_is_what_it_needs() {
         (vec!["--role", "witness"], "give each the same --run UUID"),
         (vec!["--role", "publish", "--run", RUN, "--until-proven"], "leave it out"),
         (vec!["--role", "both", "--run", RUN], "only the parts of a run need its id"),
+        (vec!["--role", "witness", "--run", "abc"], "must be a UUID, as uuidgen makes it"),
+        (vec!["--region", "eu "], "must not begin or end with a blank"),
     ] {
         let args = ["run", path.to_str().unwrap()].into_iter().chain(args);
         let outcome = canary(args).envs(clusters.variables()).run();

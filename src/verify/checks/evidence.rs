@@ -38,7 +38,7 @@ pub(super) fn check(figures: &Figures, role: ClusterRole, asked: &Requirements) 
     let blinded = (blind, "witnesses cannot see, and nothing vouches for the cluster");
     let why = match asked.role {
         MemberRole::Both => "streams have no witness",
-        MemberRole::Publish => "streams are witnessed by others, if at all",
+        MemberRole::Publish => "streams are witnessed by other agents, if at all",
         MemberRole::Witness => "streams that were not followed from first to last",
     };
     let unwatched = (unwatched, why);

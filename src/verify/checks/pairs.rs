@@ -16,8 +16,10 @@ pub(super) fn check(figures: &Figures, limits: &Limits) -> Seen {
         _ if p <= limit => Status::Fail,
         _ => Status::Pass,
     };
+    // Never so rounded that a small one seems to be none.
+    let shown = if p < 0.01 { "< 0.01".to_owned() } else { format!("= {p:.2}") };
     let detail = format!(
-        "{} lost on new alone, {} on old alone, {} on both, of {} events (p = {p:.2})",
+        "{} lost on new alone, {} on old alone, {} on both, of {} events (p {shown})",
         pairs.only_new, pairs.only_old, pairs.both, pairs.trials
     );
     Seen {

@@ -131,19 +131,27 @@ fn all_else_each_must_pass_and_who_did_not_is_named() {
     assert_eq!((late.status, &*late.detail), (Status::Pass, "passed by each of 2"));
     let together = fails(Status::Inconclusive, 0.0);
     assert_eq!(Verdict::of(&together.findings), Verdict::Inconclusive);
+    let late = find(&together, "late", Some(ClusterRole::Old));
+    assert_eq!(late.detail, "inconclusive on shard 1/2 (10.0.0.1:9184): 0, limit 0.001");
+    // A figure that somebody did not come to the end of says nothing.
+    agents[1].ended = None;
+    let together = judge(&agents, &RULES).unwrap();
+    let late = find(&together, "late", Some(ClusterRole::Old));
+    let said = "inconclusive on shard 1/2 (10.0.0.1:9184), which was not seen to end";
+    assert_eq!(late.detail, said);
 }
 
 #[test]
 fn what_keeps_agents_from_being_evidence_is_named() {
     type Change = fn(&mut Vec<Agent>);
     let changes: [(Change, &str); 17] = [
-        (|all| all.truncate(1), "1 of 2 agents are known; shard 1/2 is missing"),
+        (|all| all.truncate(1), "1 agent is known where --agents says 2; shard 1/2 is missing"),
         (|all| all[1].ended = None, "shard 1/2 (10.0.0.1:9184) was not seen to end"),
         (|all| all[1].ended = Some(NOW - Duration::from_secs(3_601)), "is stale: it ended more"),
         (|all| all[1].ended = Some(NOW + Duration::from_secs(301)), "a time that has not come"),
         (|all| all[1].member.shard.index = 0, "done by several: 10.0.0.0:9184, 10.0.0.1:9184"),
         (|all| all[1].member.shard.of = 3, "shards of 2 and of 3 do not make one run"),
-        (|all| all.push(agent(1, 2)), "3 of 2 agents are known"),
+        (|all| all.push(agent(1, 2)), "3 agents are known where --agents says 2"),
         (|all| all[0].is_watch = true, "shard 0/2 (10.0.0.0:9184) watches without an end"),
         (|all| all[0].is_rehearsed = true, "was rehearsed"),
         (|all| all[0].restarts = Some(1), "was started again in the course of the run"),
