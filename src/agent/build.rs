@@ -18,6 +18,7 @@ use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
 use crate::verify::endpoint::EndpointKind;
+use crate::verify::envelope;
 use crate::verify::fact::Fact;
 use crate::verify::gather::Gatherer;
 use crate::verify::handover::Way;
@@ -164,6 +165,7 @@ impl Builder<'_> {
             tasks: tracker.clone(),
         });
         let socket = Target::new(cluster.socket_url.clone(), &tls);
+        let socket = socket.shared_by(plan.bill().connections);
         let endpoints = Endpoint::all(plan, cluster, self.clock, tracker)?;
         let link_by = |names, user, config, endpoint| {
             let target = LinkTarget {
@@ -330,7 +332,8 @@ impl Builder<'_> {
             let name = self.plan.channels.get(*at)?.name.as_str().to_owned();
             Some(RunChannel { name, shared_secret: self.shared_secret(*at) })
         });
-        RunChannels::new(channels.collect())
+        let reader = envelope::Reader::new(self.plan.run, self.cluster.role);
+        RunChannels::new(channels.collect(), reader)
     }
 
     const fn ledger_config(&self, witness: WitnessIx, follows: bool) -> ledger::Config {

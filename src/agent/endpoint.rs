@@ -37,7 +37,7 @@ const NOBODYS_SOCKET: &str = "1.1";
 
 /// An auth endpoint.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     role: ClusterRole,
     kind: EndpointKind,
     config: Config,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::task::coop::unconstrained;
+use tokio::time::Sleep;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WsCloseCode;
@@ -23,7 +24,7 @@ use crate::pusher::auth;
 use crate::pusher::close::CloseCode;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::endpoint::{Signed, Subject};
-use crate::pusher::frame::{ErrorData, PONG, ServerFrame};
+use crate::pusher::frame::{ErrorData, PONG, ServerFrame, Simple};
 use crate::pusher::rest::Signer;
 use crate::pusher::session::{Action, Config, Event, Session};
 use crate::verify::endpoint::EndpointFact;
@@ -103,6 +104,29 @@ pub enum LinkEvent {
     Broken(String),
 }
 
+/// Who hears what comes over a link.
+pub trait Ear {
+    /// Takes a frame before anybody has parsed it, if it knows every byte of it; else it comes
+    /// again as a whole. Never a frame about the protocol itself.
+    fn take(&mut self, frame: &Simple<'_>, at: RunTime) -> bool;
+
+    /// Hears a frame, or that there was another sign of life.
+    fn hear(&mut self, frame: Option<&ServerFrame<'_>>, at: RunTime);
+}
+
+/// One that hears whole frames alone.
+struct Hearing<F>(F);
+
+impl<F: FnMut(Option<&ServerFrame<'_>>, RunTime)> Ear for Hearing<F> {
+    fn take(&mut self, _: &Simple<'_>, _: RunTime) -> bool {
+        false
+    }
+
+    fn hear(&mut self, frame: Option<&ServerFrame<'_>>, at: RunTime) {
+        (self.0)(frame, at);
+    }
+}
+
 /// See the module's documentation.
 pub struct Link {
     clock: Clock,
@@ -114,7 +138,10 @@ pub struct Link {
     dial: Option<Dial>,
     outgoing: VecDeque<String>,
     needs_flush: bool,
-    frames_this_turn: u32,
+    /// Wakes its owner for the session's next deadline, or for an earlier one.
+    wake: Pin<Box<Sleep>>,
+    /// When that is.
+    wakes: RunTime,
     phases: ConnectPhases,
     upgraded: RunTime,
     /// How long the last authorisation of each channel took to make.
@@ -151,7 +178,8 @@ impl Link {
             dial: None,
             outgoing: VecDeque::new(),
             needs_flush: false,
-            frames_this_turn: 0,
+            wake: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            wakes: RunTime::NEVER,
             phases: ConnectPhases::default(),
             upgraded: RunTime::ZERO,
             signing: HashMap::new(),
@@ -281,13 +309,18 @@ impl Link {
         late
     }
 
-    /// Waits for the next thing that its owner must know. Frames that are not about the protocol
-    /// itself are handed to `on_event` as they come, with the instant of their receipt, and so is
-    /// the instant of every other sign of life. Cancel-safe.
+    /// [`Link::next_for`], for an owner that hears whole frames alone.
     pub async fn next(
         &mut self,
-        mut on_event: impl FnMut(Option<&ServerFrame<'_>>, RunTime),
+        on_event: impl FnMut(Option<&ServerFrame<'_>>, RunTime),
     ) -> LinkEvent {
+        self.next_for(Hearing(on_event)).await
+    }
+
+    /// Waits for the next thing that its owner must know. Frames that are not about the protocol
+    /// itself are told to `ear` as they come, with the instant of their receipt, and so is the
+    /// instant of every other sign of life. Cancel-safe.
+    pub async fn next_for(&mut self, mut ear: impl Ear) -> LinkEvent {
         loop {
             self.act().await;
             if let Some(event) = self.session.poll_event() {
@@ -296,31 +329,71 @@ impl Link {
                 }
                 return LinkEvent::Session(event);
             }
-            let deadline = self.session.next_deadline().unwrap_or(RunTime::NEVER);
-            let wake = tokio::time::sleep_until(self.clock.instant(deadline).into());
-            tokio::select! {
-                biased;
-                dialled = wait_for(&mut self.dial) => {
-                    if let Some(failed) = self.dialled(dialled) {
-                        return failed;
-                    }
-                }
-                message = read(&mut self.socket, &mut self.outgoing, &mut self.needs_flush) => {
-                    if let Some(event) = self.received(message, &mut on_event) {
-                        return event;
-                    }
-                    self.frames_this_turn += 1;
-                    if self.frames_this_turn >= FRAMES_PER_TURN {
-                        self.frames_this_turn = 0;
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Some(authorised) = self.authorising.next() => {
-                    return LinkEvent::Asked(self.authorised(authorised));
-                }
-                () = wake => self.session.handle_timeout(self.clock.now()),
+            // Out of budget, a socket would look drained: the backlog would not be seen.
+            let happened = unconstrained(poll_fn(|cx| self.poll_next(cx, &mut ear))).await;
+            if let Some(event) = happened {
+                return event;
             }
         }
+    }
+
+    /// Ready with what the owner must know, or with nothing where the session wants to act. All
+    /// that has come is taken at once: what is done once for many frames costs each little.
+    fn poll_next(&mut self, cx: &mut Context<'_>, ear: &mut impl Ear) -> Poll<Option<LinkEvent>> {
+        if let Some(dial) = &mut self.dial
+            && let Poll::Ready(dialled) = dial.as_mut().poll(cx)
+        {
+            return Poll::Ready(self.dialled(dialled));
+        }
+        for turn in 0.. {
+            let Some((socket, stamps)) = &mut self.socket else { break };
+            if turn == FRAMES_PER_TURN {
+                // Other tasks get their turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let written = poll_write(socket, &mut self.outgoing, &mut self.needs_flush, cx);
+            let message = match written {
+                Poll::Ready(Err(error)) => Some(Err(error)),
+                _ => match socket.poll_next_unpin(cx) {
+                    Poll::Ready(message) => message,
+                    Poll::Pending => break,
+                },
+            };
+            let at = stamps.last_read();
+            let event = self.received(message, at, ear);
+            if event.is_some() || self.session.wants_to_act() {
+                return Poll::Ready(event);
+            }
+        }
+        if let Poll::Ready(Some(authorised)) = self.authorising.poll_next_unpin(cx) {
+            return Poll::Ready(Some(LinkEvent::Asked(self.authorised(authorised))));
+        }
+        self.poll_deadline(cx).map(|()| None)
+    }
+
+    /// Ready once the session has let a deadline pass. Each frame puts that off, so the timer is
+    /// set anew only where it would come too late, or has come too early.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.session.next_deadline().unwrap_or(RunTime::NEVER);
+        if deadline < self.wakes {
+            self.wake_at(deadline);
+        }
+        while self.wake.as_mut().poll(cx).is_ready() {
+            let now = self.clock.now();
+            if deadline <= now {
+                self.wakes = RunTime::ZERO;
+                self.session.handle_timeout(now);
+                return Poll::Ready(());
+            }
+            self.wake_at(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn wake_at(&mut self, at: RunTime) {
+        self.wakes = at;
+        self.wake.as_mut().reset(self.clock.instant(at).into());
     }
 
     async fn act(&mut self) {
@@ -441,24 +514,25 @@ impl Link {
     fn received(
         &mut self,
         message: Option<Result<Message, WsError>>,
-        on_event: &mut impl FnMut(Option<&ServerFrame<'_>>, RunTime),
+        at: RunTime,
+        ear: &mut impl Ear,
     ) -> Option<LinkEvent> {
-        let at = match &self.socket {
-            Some((_, stamps)) => stamps.last_read(),
-            None => self.clock.now(),
-        };
         match message {
+            Some(Ok(Message::Text(text))) if self.is_taken(&text, at, ear) => {
+                self.session.handle_heartbeat(at);
+                None
+            }
             Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
                 Ok(frame) => {
                     let is_protocol = ["pusher:", "pusher_internal:"]
                         .iter()
                         .any(|prefix| frame.event.starts_with(prefix));
-                    on_event((!is_protocol).then_some(&frame), at);
+                    ear.hear((!is_protocol).then_some(&frame), at);
                     self.session.handle_frame(&frame, at);
                     None
                 }
                 Err(_) => {
-                    on_event(None, at);
+                    ear.hear(None, at);
                     self.session.handle_heartbeat(at);
                     Some(LinkEvent::Malformed(at))
                 }
@@ -467,12 +541,12 @@ impl Link {
                 self.leaving = self.take_socket();
                 // A close frame without a code is seen as 1005 by a browser.
                 let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                on_event(None, at);
+                ear.hear(None, at);
                 self.session.handle_closed(CloseCode::Code(code), at);
                 None
             }
             Some(Ok(_)) => {
-                on_event(None, at);
+                ear.hear(None, at);
                 self.session.handle_heartbeat(at);
                 None
             }
@@ -491,37 +565,21 @@ impl Link {
             }
         }
     }
+
+    /// Whether the owner took this frame without its being parsed. Before the handshake nothing but
+    /// that may come.
+    fn is_taken(&self, text: &str, at: RunTime, ear: &mut impl Ear) -> bool {
+        self.session.socket_id().is_some()
+            && Simple::read(text).is_some_and(|frame| ear.take(&frame, at))
+    }
 }
 
 const fn normal_close() -> CloseFrame {
     CloseFrame { code: WsCloseCode::Normal, reason: Utf8Bytes::from_static("") }
 }
 
-async fn wait_for(dial: &mut Option<Dial>) -> Result<(Socket, Arc<ReadStamps>, Phases), DialError> {
-    match dial {
-        Some(dial) => dial.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Writes what is queued and reads the next message. Nothing is lost if it is cancelled: a frame
-/// leaves the queue in the moment in which the socket's buffer takes it.
-async fn read(
-    socket: &mut Option<(Socket, Arc<ReadStamps>)>,
-    outgoing: &mut VecDeque<String>,
-    needs_flush: &mut bool,
-) -> Option<Result<Message, WsError>> {
-    let Some((socket, _)) = socket else { return std::future::pending().await };
-    // Out of budget, a socket would look drained: the backlog would not be seen.
-    unconstrained(poll_fn(|cx| {
-        if let Poll::Ready(Err(error)) = poll_write(socket, outgoing, needs_flush, cx) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        socket.poll_next_unpin(cx)
-    }))
-    .await
-}
-
+/// Writes what is queued. Nothing is lost if it is cancelled: a frame leaves the queue in the
+/// moment in which the socket's buffer takes it.
 fn poll_write(
     socket: &mut Socket,
     outgoing: &mut VecDeque<String>,

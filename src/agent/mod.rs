@@ -10,14 +10,14 @@ mod controls;
 mod endpoint;
 mod follower;
 pub mod keeper;
-mod link;
+pub mod link;
 mod mover;
 mod occupancy;
 mod one_off;
 mod outbox;
 mod pace;
 mod prober;
-mod publisher;
+pub mod publisher;
 mod sampler;
 mod sender;
 pub mod start;
@@ -27,7 +27,7 @@ pub mod vitals;
 mod warm;
 mod watcher;
 mod webhooks;
-mod witness;
+pub mod witness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -161,13 +161,13 @@ fn recycle_at(now: RunTime, after: Option<Duration>) -> RunTime {
 
 /// How far a run has come: each is cancelled when it begins.
 #[derive(Clone, Debug, Default)]
-struct Phases {
+pub struct Phases {
     /// The schedule starts.
-    publishing: CancellationToken,
+    pub publishing: CancellationToken,
     /// The schedule is worked off.
-    published: CancellationToken,
+    pub published: CancellationToken,
     /// Nothing is waited for any more.
-    leave: CancellationToken,
+    pub leave: CancellationToken,
 }
 
 /// A run whose connections are ready and which has not published yet.

@@ -163,7 +163,7 @@ impl Wire {
 }
 
 /// How one request went.
-struct Done {
+pub struct Done {
     job: Job,
     lag: Duration,
     sent: RunTime,
@@ -172,8 +172,18 @@ struct Done {
     idle: Option<Connection>,
 }
 
+impl Done {
+    /// The connection, if it can be used again, and whether the cluster took all events.
+    pub fn accepted(self) -> (Option<Connection>, bool) {
+        let is_accepted = self.result.is_ok_and(|response| {
+            rest::classify(response.status, &response.body) == Answer::Accepted
+        });
+        (self.idle, is_accepted)
+    }
+}
+
 /// Sends one request; a connection that proves stale before a byte was written is replaced.
-async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> Done {
+pub async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> Done {
     let lag = wire.lag(job.scheduled);
     let request = wire.request(&job);
     let mut connection = connection;

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::model::{Clock, ClusterRole, RunTime, WitnessIx};
+use crate::model::{Clock, ClusterRole, RunTime, StreamIx, WitnessIx};
 use crate::pusher::encrypt::SharedSecret;
-use crate::pusher::frame::{Data, ErrorData, ServerFrame};
+use crate::pusher::frame::{Data, ErrorData, ServerFrame, Simple};
 use crate::pusher::session::{Cause, Event};
-use crate::verify::envelope;
+use crate::verify::envelope::{self, Envelope};
 use crate::verify::fact::{ConnectionFact, Fact, Sight, SightChange, WitnessReport};
 use crate::verify::ledger::Ledger;
 use crate::verify::taint::{TaintReason, taints};
 use crate::verify::tally::BlindCause;
 
-use super::link::{Link, LinkEvent, error_text};
+use super::link::{Ear, Link, LinkEvent, error_text};
 use super::start::{StartFailure, Started};
 use super::{Phases, next_tally, recycle_at};
 
@@ -255,13 +255,32 @@ pub struct RunChannel {
 pub struct RunChannels {
     channels: Vec<RunChannel>,
     places: HashMap<String, usize>,
+    reader: envelope::Reader,
 }
 
 impl RunChannels {
-    /// These, in the order of their subscriptions.
-    pub fn new(channels: Vec<RunChannel>) -> Self {
+    /// These, in the order of their subscriptions, with what `reader` reads.
+    pub fn new(channels: Vec<RunChannel>, reader: envelope::Reader) -> Self {
         let places = channels.iter().enumerate().map(|(at, c)| (c.name.clone(), at)).collect();
-        Self { channels, places }
+        Self { channels, places, reader }
+    }
+
+    /// Reads what most frames are: an intact envelope of the run in a frame of the simplest form,
+    /// on the channel of its stream, which `place_of` knows. Of anything else
+    /// [`RunChannels::read`] finds out what it is.
+    pub fn read_simple(
+        &self,
+        frame: &Simple<'_>,
+        place_of: impl FnOnce(StreamIx) -> Option<usize>,
+    ) -> Option<(usize, Envelope)> {
+        if !matches!(frame.event, envelope::EVENT | envelope::CLIENT_EVENT) {
+            return None;
+        }
+        let envelope = self.reader.read(frame.data)?;
+        let place = place_of(envelope.stream)?;
+        let channel = self.channels.get(place)?;
+        let is_plain = channel.shared_secret.is_none();
+        (is_plain && channel.name == frame.channel).then_some((place, envelope))
     }
 
     /// Hands on a frame's channel and its data, opened where the channel is encrypted, if it is a
@@ -278,6 +297,33 @@ impl RunChannels {
             (Some(secret), Data::Text(sealed)) => take(place, secret.open(sealed).as_deref()),
             (Some(_), _) | (None, Data::Absent) => take(place, None),
             (None, data) => take(place, Some(data.json_text())),
+        }
+    }
+}
+
+/// Judges what comes over a witness's link.
+pub struct Eyes<'a> {
+    /// What judges.
+    pub ledger: &'a mut Ledger,
+    /// Its channels.
+    pub channels: &'a RunChannels,
+}
+
+impl Ear for Eyes<'_> {
+    fn take(&mut self, frame: &Simple<'_>, at: RunTime) -> bool {
+        let read = self.channels.read_simple(frame, |stream| self.ledger.channel_of(stream));
+        let Some((place, envelope)) = read else { return false };
+        self.ledger.handle_heard(at);
+        self.ledger.handle_envelope(place, Some(envelope), at);
+        true
+    }
+
+    fn hear(&mut self, frame: Option<&ServerFrame<'_>>, at: RunTime) {
+        self.ledger.handle_heard(at);
+        if let Some(frame) = frame {
+            self.channels.read(frame, |place, envelope| {
+                self.ledger.handle_delivery(place, envelope, at);
+            });
         }
     }
 }
@@ -335,14 +381,7 @@ impl Witness {
                     recycle_next = recycle_at(clock.now(), recycle.map(|(_, period)| period));
                     link.recycle();
                 }
-                event = link.next(|frame, at| {
-                    ledger.handle_heard(at);
-                    if let Some(frame) = frame {
-                        channels.read(frame, |place, envelope| {
-                            ledger.handle_delivery(place, envelope, at);
-                        });
-                    }
-                }) => {
+                event = link.next_for(Eyes { ledger: &mut ledger, channels: &channels }) => {
                     note_sight(&mut ledger, &event, link.session().last_heard());
                     log.note(&event, &mut link, clock.now()).await;
                 }
@@ -401,5 +440,94 @@ pub(super) fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime)
         | LinkEvent::DialFailed(_)
         | LinkEvent::Asked(_)
         | LinkEvent::Broken(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{ChannelKind, RunId, Seq};
+    use crate::pusher::encrypt::SharedSecret;
+    use crate::verify::book::{Book, Outcome};
+    use crate::verify::ledger::{Config, StreamSpec};
+    use crate::verify::tally::Route;
+
+    const CHANNEL: &str = "pc-x-public-0";
+
+    /// A witness of one channel, and the book of its stream.
+    fn witness(shared_secret: Option<SharedSecret>) -> (Ledger, RunChannels, Arc<Book>) {
+        let (run, cluster) = (RunId(Uuid::from_u128(7)), ClusterRole::New);
+        let config = Config {
+            run,
+            cluster,
+            witness: WitnessIx(0),
+            deadline: Duration::from_secs(5),
+            horizon: Duration::from_secs(30),
+            follows: false,
+        };
+        let book = Arc::new(Book::new(64));
+        let stream = StreamSpec {
+            stream: StreamIx(0),
+            channel: 0,
+            route: Route::Trigger,
+            book: Arc::clone(&book),
+        };
+        let mut ledger = Ledger::new(config, &[ChannelKind::Public], vec![stream]);
+        ledger.handle_subscribed(0, RunTime::ZERO);
+        let channel = RunChannel { name: CHANNEL.to_owned(), shared_secret };
+        let reader = envelope::Reader::new(run, cluster);
+        (ledger, RunChannels::new(vec![channel], reader), book)
+    }
+
+    /// The frame of an event, on this channel.
+    fn frame(channel: &str, seq: Seq) -> String {
+        let (run, cluster) = (RunId(Uuid::from_u128(7)), ClusterRole::New);
+        let envelope = Envelope { run, cluster, stream: StreamIx(0), seq, at_us: 1 };
+        let data = serde_json::to_string(&envelope.encode(256)).unwrap();
+        format!(r#"{{"event":"pc-canary","channel":"{channel}","data":{data}}}"#)
+    }
+
+    #[test]
+    fn a_delivery_allocates_nothing() {
+        const EVENTS: u64 = 10_000;
+        let (mut ledger, channels, book) = witness(None);
+        let frames: Vec<_> = (0..EVENTS).map(|seq| frame(CHANNEL, Seq(seq))).collect();
+        let mut allocated = 0;
+        for (ms, text) in (0..).zip(&frames) {
+            let (sent, at) = (RunTime::from_millis(ms), RunTime::from_millis(ms + ms % 5));
+            let seq = book.reserve(ms, sent, false);
+            book.settle(seq, Outcome::Accepted, Some(sent));
+            let counted = allocation_counter::measure(|| {
+                let frame = Simple::read(text).unwrap();
+                assert!(Eyes { ledger: &mut ledger, channels: &channels }.take(&frame, at));
+            });
+            // What has to grow has grown by then.
+            allocated += if ms < 1_000 { 0 } else { counted.count_total };
+            if ms % 50 == 0 {
+                ledger.advance(at);
+            }
+        }
+        assert_eq!(allocated, 0);
+        let obligations = ledger.take_report().tally.obligations();
+        assert_eq!((obligations.total, obligations.delivered), (EVENTS, EVENTS));
+    }
+
+    #[test]
+    fn what_is_not_where_it_belongs_is_left_to_the_long_way() {
+        let takes = |shared_secret, channel| {
+            let (mut ledger, channels, book) = witness(shared_secret);
+            book.reserve(0, RunTime::ZERO, false);
+            let text = frame(channel, Seq(0));
+            let frame = Simple::read(&text).unwrap();
+            Eyes { ledger: &mut ledger, channels: &channels }.take(&frame, RunTime::ZERO)
+        };
+        assert!(takes(None, CHANNEL));
+        assert!(!takes(None, "pc-x-public-1"), "another channel");
+        let secret = SharedSecret::derive(CHANNEL, &[0; 32]);
+        assert!(!takes(Some(secret), CHANNEL), "it should have been sealed");
     }
 }

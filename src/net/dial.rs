@@ -25,8 +25,10 @@ use crate::model::{Clock, RunTime};
 
 /// Longest message that is taken from a cluster: a hundred times the largest event.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-/// Bytes read from a socket at once.
-const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Bytes read from a socket at once: so few at least, and so many at most.
+const READ_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(128 << 10);
+/// What all sockets of a process may have together beyond the least.
+const READ_BYTES_TOGETHER: usize = 16 << 20;
 
 /// A place to dial, with its TLS configuration where the scheme asks for TLS.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Target {
     origin: Option<HeaderValue>,
     /// The only kind of address that is dialled.
     family: Option<Family>,
+    /// Bytes that a WebSocket reads at once.
+    read_bytes: usize,
 }
 
 /// A kind of address.
@@ -108,13 +112,22 @@ pub struct Phases {
 }
 
 impl Target {
+    /// The same for one of so many connections of this process. The fewer there are, the more each
+    /// reads at once: that is what makes it fast, and what takes memory.
+    #[must_use]
+    pub fn shared_by(self, connections: u64) -> Self {
+        let each = READ_BYTES_TOGETHER / usize::try_from(connections.max(1)).unwrap_or(usize::MAX);
+        Self { read_bytes: each.clamp(*READ_BYTES.start(), *READ_BYTES.end()), ..self }
+    }
+
     /// Takes a URL with a host and one of the schemes `ws`, `wss`, `http`, `https`.
     pub fn new(url: Url, tls: &Arc<ClientConfig>) -> Self {
         let secure = matches!(url.scheme(), "wss" | "https");
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(if secure { 443 } else { 80 });
         let tls = secure.then(|| Arc::clone(tls));
-        Self { host, port, tls, url, origin: None, family: None }
+        let read_bytes = *READ_BYTES.start();
+        Self { host, port, tls, url, origin: None, family: None, read_bytes }
     }
 
     /// Whether it is dialled with TLS.
@@ -366,7 +379,7 @@ pub async fn websocket(
     let (transport, stamps, mut phases) = open(&attempt).await?;
     let start = clock.now();
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
+        .read_buffer_size(target.read_bytes)
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));

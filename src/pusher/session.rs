@@ -6,6 +6,7 @@
 //! what must be done, [`Session::poll_event`] for what became known, and then sleeps until
 //! [`Session::next_deadline`], after which it calls [`Session::handle_timeout`].
 
+mod config;
 mod refusal;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use crate::model::{ChannelKind, ChannelName, RunTime, SocketId};
 use super::close::{self, CloseCode, Retry};
 use super::frame::{self, ErrorData, Established, ServerFrame};
 
+pub use config::Config;
 use refusal::{is_never_a_refusal, names};
 
 /// Connections lost in a row, none of which had every channel subscribed, after which even a 42xx
@@ -28,27 +30,6 @@ const AT_ONCE_MAX: u32 = 3;
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest such wait, before jitter.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// Bounds on every wait of a [`Session`].
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Silence after which the session pings, if the cluster's `activity_timeout` is not shorter.
-    pub ping_after: Duration,
-    /// Silence after that ping which proves the connection dead.
-    pub pong_timeout: Duration,
-    /// From the dial to `pusher:connection_established`.
-    pub connect_timeout: Duration,
-    /// From a subscribe frame, or the request for its authorisation, to its confirmation.
-    pub subscribe_timeout: Duration,
-    /// Whether a refused subscription leaves the others alone, and is tried again on the next
-    /// connection only. Otherwise it costs the connection.
-    pub tolerates_refusals: bool,
-    /// After how long it tries again what a cluster refused for good, as no client would; `None`:
-    /// it gives up.
-    pub retries_refused_after: Option<Duration>,
-    /// Seed of the jitter on back-offs.
-    pub seed: u64,
-}
 
 /// What the driver must do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -411,6 +392,11 @@ impl Session {
     /// The next thing that became known.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether there is something to do, or something new is known.
+    pub fn wants_to_act(&self) -> bool {
+        !self.actions.is_empty() || !self.events.is_empty()
     }
 
     /// When [`Session::handle_timeout`] wants to be called; `None` if nothing is waited for.

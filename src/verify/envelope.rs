@@ -17,6 +17,8 @@ use crate::model::{ClusterRole, RunId, Seq, StreamIx};
 const VERSION: u32 = 1;
 /// Fewest bytes that hold an envelope with the longest values of every field.
 pub const BYTES_MIN: usize = 192;
+/// What envelopes are padded with, over and over.
+const PAD: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /// The event name of canary events published over HTTP.
 pub const EVENT: &str = "pc-canary";
 /// The event name of canary events sent as client events, which the protocol wants prefixed.
@@ -58,7 +60,6 @@ impl Envelope {
     /// [`BYTES_MIN`].
     pub fn encode(&self, payload_bytes: usize) -> String {
         const TAIL_BYTES: usize = r#"","sum":"01234567"}"#.len();
-        const PAD: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let mut text = String::with_capacity(payload_bytes.max(BYTES_MIN));
         // Writing to a String cannot fail.
         let _ = self.write_head(&mut text);
@@ -102,12 +103,127 @@ impl Envelope {
 
     /// Everything before the padding's first character.
     fn write_head(&self, out: &mut impl Write) -> fmt::Result {
-        write!(
-            out,
-            r#"{{"v":{VERSION},"run":"{}","cluster":"{}","stream":{},"seq":{},"at":{},"pad":""#,
-            self.run, self.cluster, self.stream.0, self.seq.0, self.at_us
-        )
+        write_start(out, self.run, self.cluster)?;
+        write!(out, r#"{},"seq":{},"at":{},"pad":""#, self.stream.0, self.seq.0, self.at_us)
     }
+}
+
+/// Everything before the stream's number: the same for a whole run.
+fn write_start(out: &mut impl Write, run: RunId, cluster: ClusterRole) -> fmt::Result {
+    write!(out, r#"{{"v":{VERSION},"run":"{run}","cluster":"{cluster}","stream":"#)
+}
+
+/// Reads one run's envelopes where they stand in frames: as the content of a JSON string, whose
+/// quotes are escaped. It knows the one form that [`Envelope::encode`] writes, and copies nothing:
+/// this is done for every delivery.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    run: RunId,
+    cluster: ClusterRole,
+    /// What every envelope begins with, its quotes escaped.
+    start: String,
+    /// The checksum of that, as it was before its quotes were escaped.
+    sum: crc32fast::Hasher,
+}
+
+impl Reader {
+    /// One for what this run publishes to this cluster.
+    pub fn new(run: RunId, cluster: ClusterRole) -> Self {
+        let mut start = String::new();
+        // Writing to a String cannot fail.
+        let _ = write_start(&mut start, run, cluster);
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(start.as_bytes());
+        Self { run, cluster, start: start.replace('"', "\\\""), sum }
+    }
+
+    /// Reads an envelope. `None` for anything but an intact one of the run in the usual form: what
+    /// it is, if it is one, [`Envelope::decode`] says.
+    pub fn read(&self, quoted: &str) -> Option<Envelope> {
+        const TAIL_BYTES: usize = r#"\",\"sum\":\"01234567\"}"#.len();
+        let mut rest = quoted.as_bytes().strip_prefix(self.start.as_bytes())?;
+        let mut head = Head { bytes: [0; HEAD_BYTES_MAX], written: 0 };
+        let stream = u32::try_from(head.number(&mut rest)?).ok()?;
+        head.literal(&mut rest, br#",\"seq\":"#, br#","seq":"#)?;
+        let seq = head.number(&mut rest)?;
+        head.literal(&mut rest, br#",\"at\":"#, br#","at":"#)?;
+        let at_us = head.number(&mut rest)?;
+        head.literal(&mut rest, br#",\"pad\":\""#, br#","pad":""#)?;
+        let (pad, tail) = rest.split_at_checked(rest.len().checked_sub(TAIL_BYTES)?)?;
+        if !pad.chunks(PAD.len()).all(|part| PAD.as_bytes().starts_with(part)) {
+            return None;
+        }
+        let written = tail.strip_prefix(br#"\",\"sum\":\""#)?.strip_suffix(br#"\"}"#)?;
+        let mut sum = self.sum.clone();
+        // In one piece where it fits: short ones take longer.
+        if head.written + pad.len() < HEAD_BYTES_MAX {
+            head.put(pad)?;
+            head.put(b"\"")?;
+            sum.update(head.bytes.get(..head.written)?);
+        } else {
+            sum.update(head.bytes.get(..head.written)?);
+            sum.update(pad);
+            sum.update(b"\"");
+        }
+        (sum.finalize() == lower_hex(written)?).then_some(Envelope {
+            run: self.run,
+            cluster: self.cluster,
+            stream: StreamIx(stream),
+            seq: Seq(seq),
+            at_us,
+        })
+    }
+}
+
+/// Room for what is between the run and the padding, which is 71 bytes at most, and for the padding
+/// of an event of the usual size.
+const HEAD_BYTES_MAX: usize = 256;
+
+/// The text that the checksum is reckoned over, put together from what was read.
+struct Head {
+    bytes: [u8; HEAD_BYTES_MAX],
+    written: usize,
+}
+
+impl Head {
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.written + bytes.len();
+        self.bytes.get_mut(self.written..end)?.copy_from_slice(bytes);
+        self.written = end;
+        Some(())
+    }
+
+    /// Takes this text from the front of `rest`.
+    fn literal(&mut self, rest: &mut &[u8], quoted: &[u8], plain: &[u8]) -> Option<()> {
+        *rest = rest.strip_prefix(quoted)?;
+        self.put(plain)
+    }
+
+    /// Takes a number from the front of `rest`, in the one form that JSON has for it.
+    fn number(&mut self, rest: &mut &[u8]) -> Option<u64> {
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, behind) = rest.split_at_checked(digits)?;
+        if digits.is_empty() || digits.len() > 1 && digits.starts_with(b"0") {
+            return None;
+        }
+        *rest = behind;
+        self.put(digits)?;
+        digits.iter().try_fold(0_u64, |number, digit| {
+            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
+    }
+}
+
+/// A number of eight hexadecimal digits, of which no letter is a capital.
+fn lower_hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u32::from(value))
+    })
 }
 
 struct Crc(crc32fast::Hasher);
@@ -178,6 +294,59 @@ mod tests {
                 assert_eq!(Envelope::decode(&changed), None, "at {at}: {changed}");
             }
         }
+    }
+
+    /// As it stands in a frame.
+    fn quoted(text: &str) -> String {
+        let string = serde_json::to_string(text).unwrap();
+        string[1..string.len() - 1].to_owned()
+    }
+
+    #[test]
+    fn a_reader_reads_what_its_run_wrote_and_nothing_else() {
+        let Envelope { run, cluster, .. } = envelope();
+        let reader = Reader::new(run, cluster);
+        for at_us in [0, 7, u64::MAX] {
+            for bytes in [BYTES_MIN, BYTES_MIN + 1, 256, 1_000, 10_240] {
+                let (stream, seq) = (StreamIx(u32::MAX), Seq(at_us));
+                let written = Envelope { stream, seq, at_us, ..envelope() };
+                assert_eq!(reader.read(&quoted(&written.encode(bytes))), Some(written));
+            }
+        }
+        let other_run = RunId(Uuid::from_u128(7));
+        for other in [
+            Envelope { run: other_run, ..envelope() },
+            Envelope { cluster: ClusterRole::Old, ..envelope() },
+        ] {
+            assert_eq!(reader.read(&quoted(&other.encode(256))), None);
+        }
+        // Not as a string stands in a frame.
+        assert_eq!(reader.read(&envelope().encode(256)), None);
+        assert_eq!(reader.read(""), None);
+    }
+
+    #[test]
+    fn what_a_reader_reads_decoding_reads_alike_whatever_byte_is_changed() {
+        let Envelope { run, cluster, .. } = envelope();
+        let reader = Reader::new(run, cluster);
+        let text = quoted(&envelope().encode(256));
+        let mut tried = 0;
+        for at in 0..text.len() {
+            for byte in 0x20..0x7F {
+                let mut changed = text.clone().into_bytes();
+                changed[at] = byte;
+                let changed = String::from_utf8(changed).unwrap();
+                if let Some(read) = reader.read(&changed) {
+                    let content: String = serde_json::from_str(&format!("\"{changed}\"")).unwrap();
+                    assert_eq!(Envelope::decode(&content), Some(read), "{changed}");
+                    assert_eq!(changed, text);
+                }
+                tried += 1;
+            }
+            assert_eq!(reader.read(&format!("{}{}", &text[..at], &text[at + 1..])), None);
+            assert_eq!(reader.read(&text[..at]), None);
+        }
+        assert!(tried > 20_000);
     }
 
     #[test]

@@ -256,6 +256,12 @@ impl Ledger {
         self.config.witness
     }
 
+    /// The place of a stream's channel among the witness's channels; `None` if it has none there.
+    pub fn channel_of(&self, stream: StreamIx) -> Option<usize> {
+        let at = self.streams.binary_search_by_key(&stream, |s| s.spec.stream).ok()?;
+        self.streams.get(at).map(|stream| stream.spec.channel)
+    }
+
     /// Obligations open now: counted by themselves, so that the books can be seen to balance.
     pub fn pending(&self) -> u64 {
         let open = |s: &Stream| {
@@ -325,10 +331,15 @@ impl Ledger {
     /// A canary event came on a channel at `now`. `envelope` is its data, decrypted where the
     /// channel is encrypted; `None` if it could not be.
     pub fn handle_delivery(&mut self, channel: usize, envelope: Option<&str>, now: RunTime) {
+        self.handle_envelope(channel, envelope.and_then(Envelope::decode), now);
+    }
+
+    /// The same of an envelope that was read already; `None` if nothing intact was.
+    pub fn handle_envelope(&mut self, channel: usize, envelope: Option<Envelope>, now: RunTime) {
         let state = self.channels.get_mut(channel);
         let replay_of =
             state.and_then(|c| c.confirmed.filter(|_| std::mem::take(&mut c.replay_expected)));
-        let Some(envelope) = envelope.and_then(Envelope::decode) else {
+        let Some(envelope) = envelope else {
             self.beside(now, IncidentKind::Corrupt, None, |b| &mut b.corrupt);
             return;
         };
