@@ -54,12 +54,32 @@ pub enum Command {
     Report(RecordArgs),
     /// Judge finished runs together, without new traffic: the gate before a cutover
     Gate(GateArgs),
+    /// Measure what this program can do on this machine: the floor below which its figures mean
+    /// nothing
+    Bench(BenchArgs),
     /// Show the runs that were kept, and how available each cluster was, day by day
     History(HistoryArgs),
     /// Print the JSON Schema of what is read or written, for editors and other programs
     Schema(SchemaArgs),
     /// Print a script that completes this program's command line in a shell
     Completions(CompletionsArgs),
+}
+
+/// `bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Write the figures as JSON to this file; - is stdout, and the table then goes to stderr
+    #[arg(long, value_name = "FILE")]
+    pub report_json: Option<PathBuf>,
+    /// Measure little, to see that it works: the figures are of no use
+    #[arg(long)]
+    pub brief: bool,
+    /// Print neither progress nor the table
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Do a part of a measurement, which says on standard input what to do
+    #[arg(long, hide = true)]
+    pub part: bool,
 }
 
 /// Flags that every command has.
@@ -498,6 +518,8 @@ pub enum SchemaOf {
     Gate,
     /// What `parity --report-json` writes
     Parity,
+    /// What `bench --report-json` writes
+    Bench,
     /// What `watch` serves at /api/verdict
     Verdict,
 }

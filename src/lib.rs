@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod agent;
+pub mod bench;
 pub mod cli;
 pub mod cmd;
 pub mod exit;

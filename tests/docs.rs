@@ -76,6 +76,9 @@ const COMMANDS: &[(&str, Tested)] = &[
         "pusher-canary check --connect scenarios/dual-publish.toml",
         Here(&["check", "--connect", "scenarios/dual-publish.toml"], &[0]),
     ),
+    ("pusher-canary bench", Here(&["bench", "--brief"], &[0])),
+    ("benches/instructions", By(".ci/run", "\nbenches/instructions\n")),
+    ("cargo bench", By(".ci/run", "cargo test --locked --bench hot_path")),
     ("grafana/up", By("tests/interop/prometheus.rs", "grafana(\"up\")")),
     (
         "pusher-canary run scenarios/preflight.toml --pushgateway http://127.0.0.1:9091",

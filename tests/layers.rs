@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 /// Each layer with what it may import, as ARCHITECTURE.md's table has it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["probes", "scenario", "net", "provider", "verify", "pusher", "model"]),
+    ("bench", &["agent", "rehearsal", "report", "net", "verify", "pusher", "model"]),
     ("cli", &["agent", "verify", "model"]),
     ("exit", &["agent", "verify", "model"]),
     ("history", &["report", "verify", "model"]),

@@ -1,5 +1,6 @@
 //! One file per command: composes and prints. What deserves a unit test lives below.
 
+mod bench;
 mod check;
 mod completions;
 mod evidence;
@@ -64,6 +65,7 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Report(args) => report::execute(args),
         Command::Watch(args) => watch::execute(args),
         Command::Gate(args) => gate::execute(args),
+        Command::Bench(args) => bench::execute(args),
         Command::History(args) => history::execute(args),
         Command::Schema(args) => schema::execute(args),
         Command::Completions(args) => completions::execute(args),

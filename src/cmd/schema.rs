@@ -14,6 +14,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
         SchemaOf::Report => report::schema::report().to_value(),
         SchemaOf::Gate => report::schema::gate().to_value(),
         SchemaOf::Parity => report::schema::parity().to_value(),
+        SchemaOf::Bench => report::schema::bench().to_value(),
         SchemaOf::Verdict => report::schema::verdict().to_value(),
     };
     print(&format!("{schema:#}\n"))?;

@@ -1,6 +1,7 @@
 //! The report: one value, from which every form is rendered.
 
 pub mod availability;
+pub mod bench;
 mod build;
 mod endpoint;
 mod figures;
@@ -180,7 +181,7 @@ pub struct Tool {
 
 impl Tool {
     /// This program, in a version.
-    fn of(version: String) -> Self {
+    pub fn of(version: String) -> Self {
         Self { name: TOOL.into(), version }
     }
 }

@@ -9,6 +9,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use super::bench::Bench;
 use super::live::VerdictNow;
 use super::{Matrix, Pool, Report};
 
@@ -25,6 +26,11 @@ pub fn gate() -> Schema {
 /// The schema of two apps compared: what `parity --report-json` writes.
 pub fn parity() -> Schema {
     of::<Matrix>()
+}
+
+/// The schema of what a machine can do: what `bench --report-json` writes.
+pub fn bench() -> Schema {
+    of::<Bench>()
 }
 
 /// The schema of a verdict on a window: what a watch serves at `/api/verdict`.

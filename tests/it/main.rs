@@ -9,6 +9,7 @@
 )]
 
 // Scripts that complete the command line.
+mod bench;
 mod completions;
 // Who is still on old, and whether publishing to it may stop.
 mod drain;

@@ -17,6 +17,7 @@ use crate::util::canary;
 static REPORT: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::report().into()));
 static GATE: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::gate().into()));
 static PARITY: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::parity().into()));
+static BENCH: LazyLock<Validator> = LazyLock::new(|| validator(&report::schema::bench().into()));
 static VERDICT: LazyLock<Validator> =
     LazyLock::new(|| validator(&report::schema::verdict().into()));
 static SCENARIO: LazyLock<Validator> = LazyLock::new(|| validator(&scenario::schema::scenario()));
@@ -41,6 +42,12 @@ pub fn assert_report(text: &str, is_of_gate: bool) {
 #[track_caller]
 pub fn assert_matrix(text: &str) {
     assert_keeps(&PARITY, text);
+}
+
+/// So does what `bench --report-json` wrote.
+#[track_caller]
+pub fn assert_bench(text: &str) {
+    assert_keeps(&BENCH, text);
 }
 
 /// So does what a watch serves at `/api/verdict`.

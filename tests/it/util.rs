@@ -20,7 +20,7 @@ use pusher_canary::rehearsal::{Endpoint, Pair, PairConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::schemas::{assert_matrix, assert_report};
+use crate::schemas::{assert_bench, assert_matrix, assert_report};
 
 /// How long a process may take before its test gives up on it. The longest test takes a third.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -551,9 +551,10 @@ impl Outcome {
         if !text.is_empty() {
             let is_of =
                 |command: &str| self.command.starts_with(&format!("pusher-canary {command} "));
-            match (is_of("gate"), is_of("parity")) {
-                (_, true) => assert_matrix(&text),
-                (is_of_gate, _) => assert_report(&text, is_of_gate),
+            match (is_of("gate"), is_of("parity"), is_of("bench")) {
+                (_, true, _) => assert_matrix(&text),
+                (_, _, true) => assert_bench(&text),
+                (is_of_gate, _, _) => assert_report(&text, is_of_gate),
             }
         }
     }

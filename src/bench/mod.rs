@@ -1,0 +1,266 @@
+//! Measures the agent on this machine: the floor below which its figures mean nothing.
+
+mod machine;
+mod memory;
+mod peer;
+mod publish;
+mod receive;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
+use uuid::Uuid;
+
+use crate::model::{Clock, RunId};
+use crate::net::dial::DialError;
+use crate::net::tls::TlsError;
+use crate::report::bench::{Bench, ByRoute, ByScheme, Percentiles};
+use crate::report::{SCHEMA, Tool};
+use crate::verify::tally::Route;
+
+use peer::{Order, Place};
+use publish::Pair;
+use receive::Loop;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Events of one flood.
+    flood_events: u64,
+    /// Floods of which each figure is the median.
+    floods: usize,
+    /// How long deliveries come at a pace.
+    paced: Duration,
+    /// Connections that are opened to see what one takes.
+    connections: u32,
+    /// How long is published.
+    publishing: Duration,
+}
+
+impl Extent {
+    /// Enough for figures that come out alike when it is done again.
+    pub const WHOLE: Self = Self {
+        flood_events: 200_000,
+        floods: 5,
+        paced: Duration::from_secs(3),
+        connections: 1_000,
+        publishing: Duration::from_secs(2),
+    };
+    /// Enough to see that it works.
+    pub const BRIEF: Self = Self {
+        flood_events: 10_000,
+        floods: 1,
+        // Fewer would have no 99th percentile.
+        paced: Duration::from_millis(500),
+        connections: 50,
+        publishing: Duration::from_millis(200),
+    };
+}
+
+/// Channels of a flood.
+const CHANNELS: usize = 10;
+/// Bytes of an event, as scenarios have them by default.
+const PAYLOAD_BYTES: usize = 256;
+/// Deliveries a second of paced floods.
+const QUIET_RATE: f64 = 1_000.0;
+const BUSY_RATE: f64 = 50_000.0;
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// Something about a socket or a process.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The peer cannot be dialled.
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    /// A certificate is of no use.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// The peer broke the protocol.
+    #[error("{0}")]
+    Socket(#[from] Box<tokio_tungstenite::tungstenite::Error>),
+    /// The peer did not send what it was told to, or something else.
+    #[error("the peer did not send what it was told to")]
+    Peer,
+    /// The agent did not see each event exactly once.
+    #[error("of {sent} events that were sent {delivered} were counted; please report this")]
+    Miscounted {
+        /// Sent by the peer.
+        sent: u64,
+        /// Counted as delivered.
+        delivered: u64,
+    },
+}
+
+/// What a process of its own does for a measurement.
+#[derive(Serialize, Deserialize)]
+enum Part {
+    /// Floods whoever subscribes; answers with its [`Place`].
+    Peer(Order),
+    /// Opens so many connections to a peer; answers with what [`memory::per_connection`] found.
+    /// In memory that somebody has used before there would be room already.
+    Connections(Order, Place, u32),
+}
+
+/// A process that does a part of it, and is ended with its owner.
+struct Helper(Child);
+
+impl Helper {
+    /// Starts one, and waits for its answer.
+    fn start<A: DeserializeOwned>(part: &Part) -> Result<(Self, A), BenchError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "--part"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut helper = Self(command.spawn()?);
+        let told = helper.0.stdout.take().ok_or(BenchError::Peer)?;
+        let mut line = serde_json::to_string(part).map_err(io::Error::other)?;
+        line.push('\n');
+        if let Some(stdin) = &mut helper.0.stdin {
+            stdin.write_all(line.as_bytes())?;
+        }
+        let mut answer = String::new();
+        BufReader::new(told).read_line(&mut answer)?;
+        let answer = serde_json::from_str(&answer).map_err(|_| BenchError::Peer)?;
+        Ok((helper, answer))
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Does a part of another process's measurement, which says by the standard input what to do.
+///
+/// # Errors
+/// It said nothing of use, or the part failed.
+pub async fn do_part() -> Result<(), BenchError> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    match serde_json::from_str(&line).map_err(io::Error::other)? {
+        Part::Peer(order) => peer::serve(order, answer).await?,
+        Part::Connections(order, place, count) => {
+            let clock = Clock::start();
+            answer(&memory::per_connection(clock, &order, &place, count).await?);
+        }
+    }
+    Ok(())
+}
+
+fn answer(answer: &impl Serialize) {
+    let line = serde_json::to_string(answer).unwrap_or_default() + "\n";
+    let mut stdout = io::stdout();
+    // Whoever is gone asks nothing more.
+    let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+}
+
+fn order(events: u64, rate: Option<f64>) -> Order {
+    Order {
+        run: RunId(Uuid::nil()),
+        channels: (0..CHANNELS).map(|at| format!("pc-bench-{at}")).collect(),
+        events,
+        payload_bytes: PAYLOAD_BYTES,
+        rate,
+        is_secure: false,
+    }
+}
+
+/// Measures all of it; `progress` is told what comes next. It takes about half a minute.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn measure(
+    clock: Clock,
+    extent: Extent,
+    descriptors_max: Option<u64>,
+    progress: impl Fn(&str),
+) -> Result<Bench, BenchError> {
+    // One core for each end: figures are those of a core.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    progress("floods of deliveries");
+    let Rates { raw, borrowed, owned, verified } = runtime.block_on(floods(clock, extent))?;
+    progress("deliveries at a pace");
+    let quiet = runtime.block_on(paced(clock, extent, QUIET_RATE))?;
+    let busy = runtime.block_on(paced(clock, extent, BUSY_RATE))?;
+    progress("connections");
+    let (bytes, opened) = match (connections(extent, false)?, connections(extent, true)?) {
+        (Some(ws), Some(wss)) => {
+            (Some(ByScheme { ws: ws.0, wss: wss.0 }), Some(ByScheme { ws: ws.1, wss: wss.1 }))
+        }
+        _ => (None, None),
+    };
+    progress("publishing");
+    let pair = Pair::start()?;
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let rate = |route| runtime.block_on(pair.per_second(clock, route, extent.publishing));
+    let machine = machine::here(descriptors_max);
+    Ok(Bench {
+        schema: SCHEMA,
+        tool: Tool::of(env!("CARGO_PKG_VERSION").to_owned()),
+        ratio_to_raw: verified / raw,
+        ratio_to_borrowed: verified / borrowed,
+        ratio_to_owned: verified / owned,
+        verified_per_second: verified,
+        raw_per_second: raw,
+        added_latency_ms: quiet,
+        added_latency_busy_ms: busy,
+        bytes_per_connection: bytes,
+        connections_per_second: opened,
+        connections_possible: bytes.map(|bytes| machine::possible(&machine, bytes)),
+        publish_per_second: ByRoute { trigger: rate(Route::Trigger)?, batch: rate(Route::Batch)? },
+        machine,
+    })
+}
+
+/// Frames a second.
+struct Rates {
+    raw: f64,
+    borrowed: f64,
+    owned: f64,
+    verified: f64,
+}
+
+async fn floods(clock: Clock, extent: Extent) -> Result<Rates, BenchError> {
+    let order = order(extent.flood_events, None);
+    let (_peer, place) = Helper::start::<Place>(&Part::Peer(order.clone()))?;
+    let (mut raw, mut borrowed, mut owned, mut verified) = (vec![], vec![], vec![], vec![]);
+    // In turn, so that whatever else the machine does hits each of them.
+    for _ in 0..extent.floods {
+        let less = |kind| receive::less(kind, clock, &order, &place);
+        raw.push(less(Loop::Raw).await?);
+        borrowed.push(less(Loop::Borrowed).await?);
+        owned.push(less(Loop::Owned).await?);
+        verified.push(receive::verified(clock, &order, &place).await?.per_second);
+    }
+    let [raw, borrowed, owned, verified] = [raw, borrowed, owned, verified].map(median);
+    Ok(Rates { raw, borrowed, owned, verified })
+}
+
+async fn paced(clock: Clock, extent: Extent, rate: f64) -> Result<Percentiles, BenchError> {
+    let order = order((rate * extent.paced.as_secs_f64()) as u64, Some(rate));
+    let (_peer, place) = Helper::start::<Place>(&Part::Peer(order.clone()))?;
+    let added = receive::verified(clock, &order, &place).await?.added;
+    let at = |q| added.quantile_ms(q).ok_or(BenchError::Peer);
+    Ok(Percentiles { p50: at(0.5)?, p99: at(0.99)? })
+}
+
+/// Resident bytes of a connection, and how many were opened a second.
+fn connections(extent: Extent, is_secure: bool) -> Result<Option<(f64, f64)>, BenchError> {
+    let order = Order { is_secure, channels: vec!["pc-bench".to_owned()], ..order(0, None) };
+    let (_peer, place) = Helper::start::<Place>(&Part::Peer(order.clone()))?;
+    let part = Part::Connections(order, place, extent.connections);
+    let (_helper, found) = Helper::start(&part)?;
+    Ok(found)
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or_default()
+}
