@@ -284,8 +284,8 @@ pub struct LeaveArgs {
     /// reads them; it is replaced as a whole
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
-    /// Serve /metrics for so long after the end, or until a signal, so that the last scrape is
-    /// whole
+    /// Serve /metrics at --listen for so long after the end, or until a signal, so that the last
+    /// scrape is whole
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[arg(requires = "listen")]
     pub linger: Option<Duration>,
