@@ -107,7 +107,7 @@ pub enum LinkEvent {
 /// Who hears what comes over a link.
 pub trait Ear {
     /// Takes a frame before anybody has parsed it, if it knows every byte of it; else it comes
-    /// again as a whole. Never a frame about the protocol itself.
+    /// again as a whole. One about the protocol itself must be left alone.
     fn take(&mut self, frame: &Simple<'_>, at: RunTime) -> bool;
 
     /// Hears a frame, or that there was another sign of life.
@@ -348,9 +348,10 @@ impl Link {
         for turn in 0.. {
             let Some((socket, stamps)) = &mut self.socket else { break };
             if turn == FRAMES_PER_TURN {
-                // Other tasks get their turn.
+                // Other tasks get their turn, and so does what else this one waits for: a flood
+                // must not put off a deadline.
                 cx.waker().wake_by_ref();
-                return Poll::Pending;
+                break;
             }
             let written = poll_write(socket, &mut self.outgoing, &mut self.needs_flush, cx);
             let message = match written {

@@ -114,8 +114,8 @@ fn write_start(out: &mut impl Write, run: RunId, cluster: ClusterRole) -> fmt::R
 }
 
 /// Reads one run's envelopes where they stand in frames: as the content of a JSON string, whose
-/// quotes are escaped. It knows the one form that [`Envelope::encode`] writes, and copies nothing:
-/// this is done for every delivery.
+/// quotes are escaped. It knows the one form that [`Envelope::encode`] writes, and allocates
+/// nothing: this is done for every delivery.
 #[derive(Clone, Debug)]
 pub struct Reader {
     run: RunId,
