@@ -1,6 +1,7 @@
 //! The machine that is measured.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::report::bench::{ByScheme, Machine, Possible, Scarce};
 
@@ -30,6 +31,12 @@ pub(super) fn possible(machine: &Machine, bytes: ByScheme) -> Possible {
     let held = |bytes: f64| (room / bytes.max(1.0)) as u64;
     let limit = if files <= held(bytes.wss) { Scarce::Files } else { Scarce::Memory };
     Possible { ws: files.min(held(bytes.ws)), wss: files.min(held(bytes.wss)), limit }
+}
+
+/// The processor's time that this process has taken.
+pub(super) fn cpu_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(spent).unwrap_or_default()
 }
 
 /// Bytes of this process that are in memory; `None` where the system does not tell.

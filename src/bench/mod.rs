@@ -102,6 +102,9 @@ pub enum BenchError {
 enum Part {
     /// Floods whoever subscribes; answers with its [`Place`].
     Peer(Order),
+    /// Receives a peer's flood on as many connections as it is meant for; answers with
+    /// [`receive::Cost`].
+    Receive(Order, Place),
     /// Opens so many connections to a peer; answers with what [`memory::per_connection`] found.
     /// In memory that somebody has used before there would be room already.
     Connections(Order, Place, u32),
@@ -141,14 +144,19 @@ impl Drop for Helper {
 ///
 /// # Errors
 /// It said nothing of use, or the part failed.
-pub async fn do_part() -> Result<(), BenchError> {
+pub fn do_part() -> Result<(), BenchError> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
+    let clock = Clock::start();
+    let cores = || Builder::new_multi_thread().enable_all().build();
     match serde_json::from_str(&line).map_err(io::Error::other)? {
-        Part::Peer(order) => peer::serve(order, answer).await?,
+        Part::Peer(order) => cores()?.block_on(peer::serve(order, answer))?,
+        Part::Receive(order, place) => {
+            let core = Builder::new_current_thread().enable_all().build()?;
+            answer(&core.block_on(receive::cost(clock, &order, &place))?);
+        }
         Part::Connections(order, place, count) => {
-            let clock = Clock::start();
-            answer(&memory::per_connection(clock, &order, &place, count).await?);
+            answer(&cores()?.block_on(memory::per_connection(clock, &order, &place, count))?);
         }
     }
     Ok(())
@@ -167,6 +175,7 @@ fn order(events: u64, rate: Option<f64>) -> Order {
         channels: (0..CHANNELS).map(|at| format!("pc-bench-{at}")).collect(),
         events,
         payload_bytes: PAYLOAD_BYTES,
+        connections: 1,
         rate,
         is_secure: false,
     }

@@ -12,6 +12,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -38,7 +39,9 @@ pub(super) struct Order {
     pub(super) events: u64,
     /// Bytes of an envelope.
     pub(super) payload_bytes: usize,
-    /// Events per second; `None`: as fast as can be.
+    /// Connections that must have subscribed before the first is flooded.
+    pub(super) connections: u32,
+    /// Events per second on each connection; `None`: as fast as can be.
     pub(super) rate: Option<f64>,
     /// Whether it speaks TLS.
     pub(super) is_secure: bool,
@@ -107,6 +110,8 @@ struct Peer {
     clock: Clock,
     /// The whole flood, where it is not paced.
     flood: Vec<u8>,
+    /// Who is flooded together.
+    together: Barrier,
 }
 
 /// Serves connections at a place that `tell` is told, for as long as it is polled.
@@ -125,7 +130,8 @@ pub(super) async fn serve(order: Order, tell: impl FnOnce(&Place)) -> io::Result
         None => order.frames(0..order.events, 0),
         Some(_) => Vec::new(),
     };
-    let peer = Arc::new(Peer { order, clock: Clock::start(), flood });
+    let together = Barrier::new(order.connections as usize);
+    let peer = Arc::new(Peer { order, clock: Clock::start(), flood, together });
     let port = listener.local_addr()?.port();
     tell(&Place { port, ca_pem: authority.map(|authority| authority.ca_pem) });
     loop {
@@ -149,6 +155,7 @@ impl Peer {
     async fn attend<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<()> {
         let socket = tokio_tungstenite::accept_async(stream).await.map_err(io::Error::other)?;
         let mut stream = self.greet(socket).await.map_err(io::Error::other)?;
+        self.together.wait().await;
         match self.order.rate {
             None => {
                 for chunk in self.flood.chunks(CHUNK_BYTES) {

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::{SinkExt, StreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -28,6 +29,7 @@ use crate::verify::ledger::{self, Ledger, StreamSpec};
 use crate::verify::tally::{Obligations, Route, Tally};
 
 use super::BenchError;
+use super::machine::cpu_time;
 use super::peer::{Order, Place};
 
 /// How often a ledger hands on what it counted, as in a run.
@@ -109,10 +111,42 @@ fn owned(text: &str) -> Option<u64> {
 
 /// What the agent made of a flood.
 pub(super) struct Verified {
+    /// The last subscription, and the processor's time that this process had taken by then.
+    begun: (RunTime, Duration),
+    /// The last delivery.
+    last: RunTime,
     /// Deliveries a second.
     pub(super) per_second: f64,
     /// From the peer's writing to the agent's stamp, where the flood says when that was.
     pub(super) added: Latencies,
+}
+
+/// What a flood on several connections took.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Cost {
+    deliveries: u64,
+    /// From the last subscription to the last delivery.
+    seconds: f64,
+    /// Of the processor, from the last subscription on.
+    cpu_seconds: f64,
+}
+
+/// Receives a flood on all the connections that it is meant for.
+pub(super) async fn cost(clock: Clock, order: &Order, place: &Place) -> Result<Cost, BenchError> {
+    let target = target(clock, order, place, order.connections.into())?;
+    let one = |index| {
+        let parts = witness(clock, order, &target, WitnessIx(index));
+        async move { receive(clock, order, parts?).await }
+    };
+    let all = try_join_all((0..order.connections).map(one)).await?;
+    let ended = cpu_time();
+    let begun = all.iter().map(|one| one.begun).max().ok_or(BenchError::Peer)?;
+    let last = all.iter().map(|one| one.last).max().ok_or(BenchError::Peer)?;
+    Ok(Cost {
+        deliveries: order.events * u64::from(order.connections),
+        seconds: last.since(begun.0).as_secs_f64(),
+        cpu_seconds: ended.saturating_sub(begun.1).as_secs_f64(),
+    })
 }
 
 /// Receives a flood as a witness does, to the last count.
@@ -122,9 +156,13 @@ pub(super) async fn verified(
     place: &Place,
 ) -> Result<Verified, BenchError> {
     let target = target(clock, order, place, 1)?;
-    let Parts { mut link, mut ledger, channels } = witness(clock, order, &target, WitnessIx(0))?;
+    receive(clock, order, witness(clock, order, &target, WitnessIx(0))?).await
+}
+
+async fn receive(clock: Clock, order: &Order, parts: Parts) -> Result<Verified, BenchError> {
+    let Parts { mut link, mut ledger, channels } = parts;
     let (mut tally, mut added) = (Tally::default(), Latencies::default());
-    let (mut begun, mut last) = (clock.now(), clock.now());
+    let (mut begun, mut last) = ((clock.now(), cpu_time()), clock.now());
     link.start();
     let mut next = clock.now().after(TALLY_PERIOD);
     loop {
@@ -134,7 +172,7 @@ pub(super) async fn verified(
         let ear = Measuring { eyes, added, clock, last: &mut last };
         tokio::select! {
             event = link.next_for(ear) => match event {
-                LinkEvent::Session(Event::Subscribed(_)) => begun = clock.now(),
+                LinkEvent::Session(Event::Subscribed(_)) => begun = (clock.now(), cpu_time()),
                 LinkEvent::Session(Event::Disconnected(_)) => break,
                 LinkEvent::DialFailed(error) => return Err(error.into()),
                 _ => {}
@@ -147,14 +185,14 @@ pub(super) async fn verified(
             }
         }
     }
-    let took = last.since(begun).as_secs_f64();
+    let took = last.since(begun.0).as_secs_f64();
     ledger.advance(clock.now());
     tally.merge(&ledger.take_report().tally);
     let Obligations { total, delivered, .. } = tally.obligations();
     if (total, delivered) != (order.events, order.events) {
         return Err(BenchError::Miscounted { sent: order.events, delivered });
     }
-    Ok(Verified { per_second: order.events as f64 / took, added })
+    Ok(Verified { begun, last, per_second: order.events as f64 / took, added })
 }
 
 /// Hears as a witness does, and notes when.
@@ -292,6 +330,7 @@ mod tests {
             channels: vec!["pc-a".to_owned(), "pc-b".to_owned()],
             events,
             payload_bytes: 256,
+            connections: 1,
             rate: None,
             is_secure: false,
         };

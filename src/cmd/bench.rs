@@ -8,7 +8,6 @@ pub(super) use crate::cli::BenchArgs as Args;
 use crate::exit::Exit;
 use crate::model::Clock;
 
-use super::live::runtime;
 use super::output::{Sink, is_stdout};
 use super::{Stop, print};
 
@@ -16,7 +15,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     vitals::raise_descriptors();
     let failed = |error| Stop::new(Exit::Failed, format!("bench: {error}"));
     if args.part {
-        runtime()?.block_on(bench::do_part()).map_err(failed)?;
+        bench::do_part().map_err(failed)?;
         return Ok(Exit::Go);
     }
     let path = args.report_json.as_deref();
