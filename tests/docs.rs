@@ -113,6 +113,14 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["rehearse", "short/handover.toml", "--duration", "10s"], &[3]),
     ),
     (
+        "pusher-canary rehearse scenarios/load.toml",
+        Here(&["rehearse", "short/load.toml", "--duration", "10s"], &[3]),
+    ),
+    (
+        "pusher-canary run scenarios/load.toml",
+        Here(&["run", "short/load.toml", "--duration", "2s"], &[3]),
+    ),
+    (
         "pusher-canary run scenarios/handover.toml",
         By("tests/interop/servers.rs", "scenario(\"handover.toml\")"),
     ),
@@ -415,7 +423,7 @@ const NEEDED: &str =
 
 /// A scenario of which nothing is written that has a default.
 fn default_scenario() -> String {
-    scenario_of(&format!("{NEEDED}rehearsal.application = {{}}\nparity = {{}}\n"))
+    scenario_of(&format!("{NEEDED}rehearsal.application = {{}}\nparity = {{}}\nload = {{}}\n"))
 }
 
 #[test]

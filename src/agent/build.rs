@@ -13,7 +13,7 @@ use crate::net::tls;
 use crate::probes::webhooks::Arrived;
 use crate::pusher::encrypt::SharedSecret;
 use crate::pusher::session;
-use crate::scenario::plan::{ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
+use crate::scenario::plan::{ClientPlan, ClusterPlan, MoverPlan, Plan, StreamPlan, WitnessPlan};
 use crate::verify::book::Book;
 use crate::verify::control;
 use crate::verify::coverage::{SideSpec, StreamInfo};
@@ -34,6 +34,7 @@ use super::controls::Controls;
 use super::endpoint::Endpoint;
 use super::follower::{Followed, Follower, Heard, Listener};
 use super::link::{ConnectGate, Link, LinkTarget};
+use super::load::Client;
 use super::mover::{Mover, MoverSide};
 use super::outbox::Outbox;
 use super::pace::Outlet;
@@ -125,6 +126,7 @@ pub(super) struct Builder<'a> {
 /// Those of a cluster's tasks that hold connections.
 pub(super) struct Watchers {
     pub(super) witnesses: Vec<Witness>,
+    pub(super) clients: Vec<Client>,
     pub(super) senders: Vec<(Sender, mpsc::Receiver<ClientJob>)>,
     pub(super) controls: Controls,
     pub(super) listener: Option<Listener>,
@@ -194,6 +196,12 @@ impl Builder<'_> {
                 self.witness(w, link(&w.channels, user, u64::from(w.witness.0)), &books)
             })
             .collect();
+        let planned = plan.load.iter().flat_map(|load| &load.clients);
+        let client = |(at, planned): (u32, &ClientPlan)| {
+            let link = link(&[planned.channel], String::new(), 6 << 32 | u64::from(at));
+            self.client(at, planned, (link, &gate), &books)
+        };
+        let clients = (0..).zip(planned).map(client).collect();
         let mut senders = Vec::new();
         let mut sender_jobs = Vec::new();
         let mut sender_of = vec![None; plan.streams.len()];
@@ -244,7 +252,7 @@ impl Builder<'_> {
         let link = link_to(names, String::new(), self.session_config(2 << 32));
         let prober = self.prober(&socket, &wire, arrivals)?;
         let controls = self.controls(link, socket, &wire);
-        let watchers = Watchers { witnesses, senders, controls, listener, movers };
+        let watchers = Watchers { witnesses, clients, senders, controls, listener, movers };
         let parts = ClusterParts { outlet, wire, outbox, jobs, watchers: real, endpoints, prober };
         Ok((parts, watchers))
     }
@@ -388,21 +396,56 @@ impl Builder<'_> {
         )
     }
 
-    fn witness(&self, planned: &WitnessPlan, link: Link, books: &[Arc<Book>]) -> Witness {
+    /// A ledger of who subscribes to these channels, and the streams that they carry.
+    fn ledger(
+        &self,
+        witness: WitnessIx,
+        channels: &[usize],
+        books: &[Arc<Book>],
+    ) -> (Ledger, Vec<StreamSpec>) {
         let plan = self.plan;
-        let kinds: Vec<ChannelKind> = planned
-            .channels
-            .iter()
-            .filter_map(|at| plan.channels.get(*at).map(|c| c.kind))
-            .collect();
+        let kinds: Vec<ChannelKind> =
+            channels.iter().filter_map(|at| plan.channels.get(*at).map(|c| c.kind)).collect();
         let streams =
             (0..).zip(plan.streams.iter().zip(books)).filter_map(|(ix, (stream, book))| {
-                let channel = planned.channels.iter().position(|c| *c == stream.channel)?;
+                let channel = channels.iter().position(|c| *c == stream.channel)?;
                 let (route, book) = (stream.route, Arc::clone(book));
                 Some(StreamSpec { stream: StreamIx(ix), channel, route, book })
             });
+        let streams: Vec<_> = streams.collect();
         let follows = !plan.member.role.publishes();
-        let config = self.ledger_config(planned.witness, follows);
+        let config = self.ledger_config(witness, follows);
+        (Ledger::new(config, &kinds, streams.clone()), streams)
+    }
+
+    fn client(
+        &self,
+        client: u32,
+        planned: &ClientPlan,
+        (link, gate): (Link, &Arc<ConnectGate>),
+        books: &[Arc<Book>],
+    ) -> Client {
+        let channels = [planned.channel];
+        // It is no witness: nobody asks its ledger which one.
+        let (ledger, streams) = self.ledger(WitnessIx(u32::MAX), &channels, books);
+        Client {
+            role: self.cluster.role,
+            client,
+            clock: self.clock,
+            link,
+            gate: Arc::clone(gate),
+            ledger,
+            channels: self.run_channels(&channels),
+            books: streams.into_iter().map(|spec| (spec.stream, spec.book)).collect(),
+            after: planned.after,
+            backlog_max: self.plan.instrument.receive_backlog_max,
+            facts: self.facts.clone(),
+        }
+    }
+
+    fn witness(&self, planned: &WitnessPlan, link: Link, books: &[Arc<Book>]) -> Witness {
+        let plan = self.plan;
+        let (ledger, _) = self.ledger(planned.witness, &planned.channels, books);
         // One witness of each channel after the other, so that the others go on seeing.
         let replicas = plan.witnesses.iter().map(|w| w.replica).max().unwrap_or(0) + 1;
         let recycle = plan.recycle.map(|every| (every * (planned.replica + 1), every * replicas));
@@ -410,7 +453,7 @@ impl Builder<'_> {
             role: self.cluster.role,
             clock: self.clock,
             link,
-            ledger: Ledger::new(config, &kinds, streams.collect()),
+            ledger,
             channels: self.run_channels(&planned.channels),
             recycle,
             backlog_max: plan.instrument.receive_backlog_max,

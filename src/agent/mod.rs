@@ -11,6 +11,7 @@ mod endpoint;
 mod follower;
 pub mod keeper;
 pub mod link;
+mod load;
 mod mover;
 mod occupancy;
 mod one_off;
@@ -420,6 +421,9 @@ where
         }
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
+        }
+        for client in watchers.clients {
+            tasks.spawn(Task::Client, client.run(phases.clone()));
         }
         if plan.has_controls_on(cluster.role) {
             connections += 1;

@@ -22,6 +22,8 @@ pub enum Task {
     Vitals,
     /// Watches.
     Witness,
+    /// Adds to a cluster's load.
+    Client,
     /// Proves that what is done wrong is found.
     Controls,
     /// Reads who is on a cluster.
@@ -49,7 +51,7 @@ pub enum Task {
 }
 
 impl Task {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Collector,
         Self::Pacer,
         Self::Publisher,
@@ -57,6 +59,7 @@ impl Task {
         Self::Sender,
         Self::Vitals,
         Self::Witness,
+        Self::Client,
         Self::Controls,
         Self::Reader,
         Self::StatusPage,
@@ -81,6 +84,7 @@ impl Task {
             Self::Sender => "sender",
             Self::Vitals => "vitals",
             Self::Witness => "witness",
+            Self::Client => "client",
             Self::Controls => "controls",
             Self::Reader => "reader",
             Self::StatusPage => "status-page",

@@ -129,6 +129,17 @@ fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
 }
 
+/// How many simulated clients come, and when.
+fn describe_load(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let Some(load) = &plan.load else { return Ok(()) };
+    let takes = load.takes(plan.connect_rate);
+    let (clients, ramp) = (load.clients.len(), humantime::format_duration(takes));
+    writeln!(
+        out,
+        "load           {clients} simulated clients on each cluster, all of them within {ramp}"
+    )
+}
+
 /// In what the apps are compared, and where their webhooks arrive.
 fn describe_apps(plan: &Plan, out: &mut String) -> std::fmt::Result {
     if let Some(parity) = &plan.parity {
@@ -178,6 +189,7 @@ fn describe(plan: &Plan, out: &mut String) -> std::fmt::Result {
     describe_pages(plan, out)?;
     describe_sample(plan, out)?;
     describe_handover(plan, out)?;
+    describe_load(plan, out)?;
     describe_apps(plan, out)?;
     match plan.watching {
         Some(watching) => describe_drain(plan, watching, out),

@@ -97,6 +97,7 @@ fn warn(scenario: &Scenario, plan: &Plan) {
     }
     for (section, is_there, command) in [
         ("handover", scenario.handover.is_some(), "run"),
+        ("load", scenario.load.is_some(), "run"),
         ("parity", scenario.parity.is_some(), "parity"),
     ] {
         if is_there {
@@ -508,6 +509,7 @@ impl Watching {
             limits: read.limits.clone(),
             duration: read.duration,
             handover: read.handover.clone(),
+            load: read.load.clone(),
             parity: read.parity.clone(),
             faults: read.faults.clone(),
             habits: read.habits.clone(),

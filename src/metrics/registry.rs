@@ -186,6 +186,7 @@ fn of_run(scrape: Scrape<'_>) -> Page {
     requests(&mut page, &clusters, account.figures());
     occupancy(&mut page, &clusters, account.figures());
     webhooks(&mut page, &clusters, account.figures());
+    load(&mut page, &clusters);
     mirror(&mut page, account.figures());
     conclusions(&mut page, scrape);
     providers(&mut page, &clusters);
@@ -226,6 +227,16 @@ fn publications(
     }
 }
 
+const fn by_outcome(of: &Obligations) -> [(&'static str, u64); 5] {
+    [
+        ("delivered", of.delivered),
+        ("late", of.late),
+        ("lost", of.lost),
+        ("missed_offline", of.missed_offline),
+        ("void", of.void),
+    ]
+}
+
 fn deliveries(
     page: &mut Page,
     labels: &BTreeSet<(ChannelKind, Route)>,
@@ -239,13 +250,7 @@ fn deliveries(
             for (_, obligations) in figures.obligations.iter().filter(|(s, _)| s.kind == *kind) {
                 sum += *obligations;
             }
-            for (outcome, count) in [
-                ("delivered", sum.delivered),
-                ("late", sum.late),
-                ("lost", sum.lost),
-                ("missed_offline", sum.missed_offline),
-                ("void", sum.void),
-            ] {
+            for (outcome, count) in by_outcome(&sum) {
                 page.count(table::OBLIGATIONS, &[role.as_str(), kind.as_str(), outcome], count);
             }
         }
@@ -528,6 +533,21 @@ fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
 }
 
 /// The components of a page are at most as many as are watched, and each has a label of its own.
+fn load(page: &mut Page, clusters: &[Cluster<'_>]) {
+    let load = || clusters.iter().filter_map(|(role, of, _)| Some((role, of.load.as_ref()?)));
+    for (role, load) in load() {
+        for (state, clients) in [("planned", load.load.connections), ("connected", load.connected)]
+        {
+            page.gauge(table::LOAD_CLIENTS, &[role.as_str(), state], clients as f64);
+        }
+    }
+    for (role, load) in load() {
+        for (outcome, count) in by_outcome(&load.obligations) {
+            page.count(table::LOAD_DELIVERIES, &[role.as_str(), outcome], count);
+        }
+    }
+}
+
 fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
     for (role, figures, _) in clusters {
         let Some(said) = &figures.status_page else { continue };

@@ -111,6 +111,10 @@ metrics! {
         "Requests to the webhook receiver that were no webhooks that count; only where webhooks are received.";
     WEBHOOK_DELAY = Histogram "webhook_delay_seconds" ["cluster"]
         "From when an app says that it sent a webhook to its arrival, the difference of two clocks; only where webhooks are received.";
+    LOAD_CLIENTS = Gauge "load_clients" ["cluster", "state"]
+        "Simulated clients by state: planned, and connected now; only where there are some.";
+    LOAD_DELIVERIES = Counter "load_deliveries_total" ["cluster", "outcome"]
+        "What simulated clients were owed, by how it ended; only where there are some.";
     CHANNEL_SUBSCRIBERS = Gauge "channel_subscribers" ["cluster"]
         "Subscriptions to occupied channels; NaN where they are not read or not listed.";
     PRESENCE_MEMBERS = Gauge "presence_members" ["cluster"]

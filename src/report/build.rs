@@ -19,6 +19,7 @@ use crate::verify::verdict::{Finding, Status, Verdict};
 
 use super::endpoint::EndpointReport;
 use super::handover::HandoverReport;
+use super::load::LoadReport;
 use super::mirror::RealEventsReport;
 use super::parity::ParityRow;
 use super::providers;
@@ -213,6 +214,7 @@ fn cluster_report(
         left_behind: cluster.left_behind,
         occupancy: None,
         webhooks: cluster.webhooks.as_ref().map(WebhooksReport::of),
+        load: cluster.load.as_ref().map(LoadReport::of),
         endpoints: cluster
             .endpoints
             .iter()

@@ -9,6 +9,7 @@ use crate::verify::latency::Latencies;
 use crate::verify::verdict::Status;
 
 use super::handover::HandoverReport;
+use super::load::LoadReport;
 use super::mirror::RealEventsReport;
 use super::parity::ParityRow;
 use super::providers::ProviderReport;
@@ -149,6 +150,7 @@ impl ClusterReport {
                 .collect::<Result<_, _>>()?,
             occupancy: self.occupancy.as_ref().map(OccupancyReport::figures),
             webhooks: self.webhooks.as_ref().map(WebhooksReport::figures).transpose()?,
+            load: self.load.as_ref().map(LoadReport::figures).transpose()?,
             status_page: None,
         })
     }

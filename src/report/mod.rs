@@ -12,6 +12,7 @@ mod html;
 mod json;
 mod junit;
 pub mod live;
+mod load;
 mod markdown;
 mod markup;
 mod matrix;
@@ -52,6 +53,7 @@ use crate::verify::webhook::Refusal;
 use endpoint::EndpointReport;
 use handover::HandoverReport;
 pub use json::ReadError;
+use load::LoadReport;
 pub use matrix::{Drift, Matrix, MatrixHead};
 use mirror::RealEventsReport;
 pub use parity::ParityRow;
@@ -290,6 +292,9 @@ pub struct ClusterReport {
     /// What its app's webhooks said, where they were received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<WebhooksReport>,
+    /// What simulated clients saw, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadReport>,
     /// The application's auth endpoints for it, where the scenario names some.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<EndpointKind, EndpointReport>,

@@ -128,6 +128,7 @@ pub(super) fn cluster(lost: u64, us: u64) -> ClusterReport {
         http_responses: BTreeMap::from([(200, 1_000)]),
         throttled: 0,
         left_behind: Some(0),
+        load: None,
         occupancy: None,
         webhooks: None,
         endpoints: BTreeMap::new(),

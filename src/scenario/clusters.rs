@@ -83,7 +83,7 @@ pub(super) fn read_clusters(
         if let Some(cluster) = read_cluster(&mut table, warnings) {
             clusters.insert(role, cluster);
         }
-        table.finish(&[]);
+        table.finish();
     }
     if let (Some(old), Some(new)) =
         (clusters.get(&ClusterRole::Old), clusters.get(&ClusterRole::New))
@@ -136,7 +136,7 @@ pub(super) fn read_ca_file(table: &mut Section<'_>) -> Option<String> {
         let read = tls.context.surroundings.file(&path);
         read.map_err(|why| tls.problem("ca_file", format!("cannot read {path}: {why}"))).ok()
     });
-    tls.finish(&[]);
+    tls.finish();
     ca_pem
 }
 

@@ -105,7 +105,7 @@ pub(super) fn read(
         forbidden = read_channel(&mut table, "forbidden");
     }
     let ca_pem = read_ca_file(&mut table);
-    table.finish(&[]);
+    table.finish();
     Some(Endpoint { url: address?, form, headers, params, channel, forbidden, ca_pem })
 }
 

@@ -20,6 +20,7 @@ use super::clusters::read_clusters;
 use super::context::Context;
 use super::form;
 use super::handover::{self, Handover};
+use super::load::{self, Load};
 use super::parity::{self, Parity};
 use super::reader::Section;
 use super::sample::{self, Sampling};
@@ -46,9 +47,6 @@ const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// The same, and not blank.
 const ONE_LINE_SAID: &str =
     r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// Sections that later versions read.
-const SECTIONS_ELSEWHERE: [&str; 1] = ["load"];
-
 /// `[canary]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Canary {
@@ -153,6 +151,8 @@ pub struct Scenario {
     pub sampling: Option<Sampling>,
     /// `[handover]`, where it is written.
     pub handover: Option<Handover>,
+    /// `[load]`, where it is written.
+    pub load: Option<Load>,
     /// `[parity]`, where it is written.
     pub parity: Option<Parity>,
     /// `[webhooks]`, where it is written.
@@ -223,7 +223,7 @@ pub fn read(
     let mut root = Section::root(&context, &table);
     let mut warnings = Vec::new();
     let scenario = read_root(&mut root, clusters, &mut warnings);
-    root.finish(&SECTIONS_ELSEWHERE);
+    root.finish();
     let list = context.finish();
     if list.is_empty() { Ok(scenario) } else { Err(Problems { path: path.to_owned(), list }) }
 }
@@ -258,7 +258,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
     let phase = read_phase(&mut head);
     let duration = bounded(&mut head, "duration", "15m", SECOND_MS..7 * DAY_MS);
     let seed = head.integer_if_given("seed", 0..u64::MAX);
-    head.finish(&[]);
+    head.finish();
     let mut section = root.section("clusters");
     let mut pages = root.section("status_page");
     let (mut clusters, mut status_pages) = (BTreeMap::new(), BTreeMap::new());
@@ -266,17 +266,20 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         clusters = read_clusters(&mut section, phase, warnings);
         let is_written = |role: &ClusterRole| section.has(role.as_str());
         let written: Vec<_> = ClusterRole::ALL.into_iter().filter(is_written).collect();
-        section.finish(&[]);
+        section.finish();
         status_pages = status_page::read(&mut pages, &written);
-        pages.finish(&[]);
+        pages.finish();
     }
     let canary = read_canary(root.section("canary"));
     let mut sample = root.section("sample");
     let sampling = sample::read(&mut sample, phase);
-    sample.finish(&[]);
+    sample.finish();
     let mut moves = root.section("handover");
     let handover = handover::read(&mut moves, phase, &canary);
-    moves.finish(&[]);
+    moves.finish();
+    let mut crowd = root.section("load");
+    let load = load::read(&mut crowd, phase, &canary);
+    crowd.finish();
     let mut hooks = root.section("webhooks");
     let webhooks = webhooks::read(&mut hooks);
     let mut keys = clusters.values().map(|cluster| &cluster.key);
@@ -290,11 +293,11 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         let message = "port 0 is whichever is free, and no app could be told of it; name a port";
         hooks.problem("listen", message);
     }
-    hooks.finish(&[]);
+    hooks.finish();
     let mut alike = root.section("parity");
     let is_given = |needed: &str| has(needed, webhooks.is_some(), &clusters, None);
     let parity = parity::read(&mut alike, phase, is_given, warnings);
-    alike.finish(&[]);
+    alike.finish();
     let rests = which == Clusters::Read && phase == Phase::Drain;
     let (refresh, mirror_source) = read_drain(root.section("drain"), rests);
     let limits = read_gate(root.section("gate"), refresh);
@@ -316,6 +319,7 @@ fn read_root(root: &mut Section<'_>, which: Clusters, warnings: &mut Vec<Problem
         budget,
         sampling,
         handover,
+        load,
         parity,
         webhooks,
         mirror_source,
@@ -396,7 +400,7 @@ fn read_channels(table: &mut Section<'_>) -> BTreeMap<ChannelKind, u32> {
         let count = given.or(default.copied()).unwrap_or_default();
         channels.insert(kind, u32::try_from(count).unwrap_or(u32::MAX));
     }
-    kinds.finish(&[]);
+    kinds.finish();
     if channels.values().all(|n| *n == 0) && kinds_are_sound {
         table.problem("channels", "must name at least one channel, such as { public = 1 }");
     }
@@ -423,7 +427,7 @@ fn read_canary(mut table: Section<'_>) -> Canary {
         slow_down: table.boolean("slow_down", false),
     };
     check_canary(&table, &canary);
-    table.finish(&[]);
+    table.finish();
     canary
 }
 
@@ -521,7 +525,7 @@ fn read_drain(mut table: Section<'_>, rests: bool) -> (Duration, Option<MirrorSo
         });
         text.ok().map(|text| MirrorSource { path, text, age_max })
     });
-    table.finish(&[]);
+    table.finish();
     (refresh, source)
 }
 
@@ -563,9 +567,11 @@ fn read_gate(mut table: Section<'_>, refresh: Duration) -> Limits {
         auth_endpoint_p99_max: table.duration("auth_endpoint_p99_max", "1s"),
         mirror_ratio_max: ratio(&mut table, "mirror_ratio_max", 0.0),
         handover_missed_max: table.number_if_given("handover_missed_max", 0.0..1e9),
+        load_connected_min: ratio(&mut table, "load_connected_min", 0.999),
+        load_delivered_min: ratio(&mut table, "load_delivered_min", 0.999),
         tainted_ratio_max: 0.05,
     };
-    table.finish(&[]);
+    table.finish();
     limits
 }
 
@@ -597,7 +603,7 @@ fn read_instrument(mut table: Section<'_>) -> InstrumentLimits {
         file_descriptors_max: table.number("file_descriptors_max", 0.9, 0.1..1.0),
         clock_step_max: table.duration("clock_step_max", "500ms"),
     };
-    table.finish(&[]);
+    table.finish();
     limits
 }
 
@@ -607,7 +613,7 @@ fn read_budget(mut table: Section<'_>) -> Budget {
         account_messages_max: table.integer("account_messages_max", 1_000_000, 1..u64::MAX),
         connections_max: table.integer("connections_max", 100, 1..u64::MAX),
     };
-    table.finish(&[]);
+    table.finish();
     budget
 }
 
@@ -621,7 +627,7 @@ fn read_rehearsal(mut table: Section<'_>) -> (Vec<Fault>, Vec<HabitOf>, Option<B
     let faults = read_faults(&mut table);
     let habits = read_habits(&mut table);
     let application = read_application(table.section("application"));
-    table.finish(&[]);
+    table.finish();
     (faults, habits, application)
 }
 
@@ -638,7 +644,7 @@ fn read_application(mut table: Section<'_>) -> Option<Behaviour> {
         rooms: table.integer("rooms", 0, 0..10_000) as u32,
         caches: table.integer("caches", 0, 0..4_000) as u32,
     };
-    table.finish(&[]);
+    table.finish();
     is_present.then_some(behaviour)
 }
 

@@ -121,6 +121,6 @@ fn read_fleet(mut section: Section<'_>) -> Option<Fleet> {
         clients: section.integer_if_given("clients", 1..1_000_000_000).unwrap_or(1),
         over: bounded(&mut section, "over", "1h", SECOND_MS..30 * 24 * HOUR_MS),
     };
-    section.finish(&[]);
+    section.finish();
     Some(fleet)
 }

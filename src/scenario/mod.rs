@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod file;
 mod form;
 pub mod handover;
+pub mod load;
 pub mod parity;
 pub mod plan;
 mod reader;

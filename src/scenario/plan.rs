@@ -4,6 +4,7 @@
 mod bill;
 mod channels;
 mod handover;
+mod load;
 mod meter;
 mod schedule;
 
@@ -43,6 +44,7 @@ use channels::{
 
 pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
+pub use load::{ClientPlan, LoadPlan};
 pub use meter::Meter;
 pub use schedule::{Due, Schedule};
 
@@ -222,6 +224,8 @@ pub struct Plan {
     pub sample: Option<SamplePlan>,
     /// Who moves from old to new, where somebody does.
     pub handover: Option<HandoverPlan>,
+    /// The simulated clients, where there are some.
+    pub load: Option<LoadPlan>,
     /// In what the apps must behave alike, where that is asked.
     pub parity: Option<Parity>,
     /// What an earlier run saw of the application, where that is asked.
@@ -341,6 +345,8 @@ impl Plan {
             scenario.handover.as_ref().filter(|_| !is_endless && is_first).map(|handover| {
                 HandoverPlan::new(handover, canary, (&channels, &streams), &schedule)
             });
+        let load = scenario.load.as_ref().filter(|_| !is_endless && role.witnesses());
+        let load = load.map(|load| LoadPlan::new(load, &channels, &schedule, shard));
         Self {
             run,
             controls: plan_controls(run, &member),
@@ -372,6 +378,7 @@ impl Plan {
             slow_down: canary.slow_down,
             sample,
             handover,
+            load,
             parity: scenario.parity.clone().filter(|_| !is_endless && is_first),
             published: None,
             webhooks: scenario.webhooks.clone().filter(|_| is_first),
@@ -534,6 +541,7 @@ impl Plan {
             endpoints: self.endpoints(),
             mirroring: self.sample.as_ref().map(|sample| sample.rules),
             handover: self.handover.as_ref().map(|handover| handover.moves.clone()),
+            load: self.load.as_ref().map(|load| load.load),
             parity: self.parity.as_ref().map(Parity::begin),
             published: self.published.clone(),
             webhooks_refresh: self.webhooks.as_ref().map(|webhooks| {

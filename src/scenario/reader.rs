@@ -363,22 +363,17 @@ impl<'a> Section<'a> {
         expanded.map_err(|message| self.problem(key, message)).ok()
     }
 
-    /// Takes every key that was not asked for as a mistake; `elsewhere` are keys that are sound but
-    /// that this version does nothing with.
-    pub(super) fn finish(self, elsewhere: &[&str]) {
+    /// Takes every key that was not asked for as a mistake.
+    pub(super) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
             if self.known.contains(name) {
                 continue;
             }
-            let message = if elsewhere.contains(&name) {
-                "is not available in this version; remove it".to_owned()
-            } else {
-                let known: Vec<_> = self.known.iter().copied().collect();
-                match closest(&known, name) {
-                    Some(known) => format!("is not a known key; did you mean {known}?"),
-                    None => format!("is not a known key; known here: {}", known.join(", ")),
-                }
+            let known: Vec<_> = self.known.iter().copied().collect();
+            let message = match closest(&known, name) {
+                Some(known) => format!("is not a known key; did you mean {known}?"),
+                None => format!("is not a known key; known here: {}", known.join(", ")),
             };
             self.context.problem(key.span(), &self.key(name), message);
         }

@@ -22,12 +22,14 @@ const IDENTITY: [&str; 10] = [
     "canary.horizon",
 ];
 /// Those of them that older versions did not know: they tell scenarios apart where they are given.
-const IDENTITY_LATER: [&str; 13] = [
+const IDENTITY_LATER: [&str; 15] = [
     "parity.probes",
     "parity.accept",
     "handover.ways",
     "handover.channels",
     "handover.overlap",
+    "load.connections",
+    "load.ramp",
     "sample.prefixes",
     "sample.channels",
     "sample.id_pointer",
@@ -65,6 +67,10 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
         if scenario.handover.is_none() {
             gate.remove("handover_missed_max");
         }
+        if scenario.load.is_none() {
+            gate.remove("load_connected_min");
+            gate.remove("load_delivered_min");
+        }
     }
     let mut settings = json!({
         "scenario": {
@@ -90,6 +96,9 @@ pub(super) fn of(scenario: &Scenario, duration: Duration, rate: f64, seed: u64) 
     }
     if let (Some(handover), Some(settings)) = (&scenario.handover, settings.as_object_mut()) {
         settings.insert("handover".to_owned(), value(handover));
+    }
+    if let (Some(load), Some(settings)) = (&scenario.load, settings.as_object_mut()) {
+        settings.insert("load".to_owned(), value(load));
     }
     if let (Some(webhooks), Some(settings)) = (&scenario.webhooks, settings.as_object_mut()) {
         settings.insert("webhooks".to_owned(), value(webhooks));

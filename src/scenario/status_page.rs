@@ -56,7 +56,7 @@ pub(super) fn read(
         if let Some(page) = read_page(&mut table) {
             pages.insert(role, page);
         }
-        table.finish(&[]);
+        table.finish();
     }
     pages
 }

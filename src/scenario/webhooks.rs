@@ -110,7 +110,7 @@ fn read_tls(mut tls: Section<'_>) -> Option<Identity> {
     }
     let chain = read_file(&mut tls, "cert_file");
     let key = read_file(&mut tls, "key_file").map(Secret::new);
-    tls.finish(&[]);
+    tls.finish();
     Some(Identity { chain: chain?, key: key? })
 }
 

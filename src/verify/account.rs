@@ -15,6 +15,7 @@ use super::fact::{Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::handover::{HandoverFigures, Move};
 use super::latency::Latencies;
+use super::load::{LoadFaults, LoadFigures};
 use super::occupancy::Readings;
 use super::parity::ParityFigures;
 use super::presence::Presence;
@@ -65,6 +66,9 @@ pub struct ClusterAccount {
     unattributed: Anomalies,
     /// Those of each second for which it is not known yet whether it is tainted.
     recent: BTreeMap<u64, Anomalies>,
+    /// What simulated clients met in tainted seconds long past, and in each second for which it is
+    /// not known yet whether it is tainted.
+    load: (LoadFaults, BTreeMap<u64, LoadFaults>),
     /// The seconds in which the slowest connection was made.
     slowest_connect: Option<(u64, RangeInclusive<u64>)>,
 }
@@ -155,7 +159,22 @@ impl ClusterAccount {
         sum
     }
 
+    /// The same of what simulated clients met.
+    fn load_excused(&self, tainted: &Tainted) -> LoadFaults {
+        let (mut sum, recent) = (self.load.0, &self.load.1);
+        for (_, faults) in recent.iter().filter(|(at, _)| tainted.excuses(**at)) {
+            sum += *faults;
+        }
+        sum
+    }
+
     fn fold_seconds_before(&mut self, second: u64, tainted: &Tainted) {
+        let kept = self.load.1.split_off(&second);
+        for (at, faults) in std::mem::replace(&mut self.load.1, kept) {
+            if tainted.excuses(at) {
+                self.load.0 += faults;
+            }
+        }
         let kept = self.recent.split_off(&second);
         for (at, anomalies) in std::mem::replace(&mut self.recent, kept) {
             if tainted.excuses(at) {
@@ -178,6 +197,9 @@ impl ClusterAccount {
         }
         for (at, unaccepted) in &second.unaccepted {
             self.recent.entry(*at).or_default().unaccepted += unaccepted;
+        }
+        for (at, faults) in second.load.iter().flat_map(|load| &load.faults) {
+            *self.load.1.entry(*at).or_default() += *faults;
         }
         for (at, unsent) in &second.unsent {
             self.recent.entry(*at).or_default().unsent += unsent;
@@ -253,7 +275,9 @@ impl Account {
             let endpoints =
                 endpoints.map(|(kind, begin)| (kind, EndpointFigures::new(begin))).collect();
             let webhooks = begin.webhooks_refresh.map(WebhookFigures::new);
-            let cluster = ClusterFigures { status_page, endpoints, webhooks, ..Default::default() };
+            let load = begin.load.map(LoadFigures::new);
+            let cluster =
+                ClusterFigures { status_page, endpoints, webhooks, load, ..Default::default() };
             figures.clusters.insert(*role, cluster);
         }
         let occupancy = begin
@@ -491,6 +515,9 @@ impl Account {
             let Some(cluster) = self.clusters.get_mut(role) else { continue };
             cluster.fold_seconds_before(before, &self.tainted);
             figures.excused = cluster.excused(&self.tainted);
+            if let Some(load) = &mut figures.load {
+                load.excused = cluster.load_excused(&self.tainted);
+            }
             figures.blind = cluster.blind();
             let slowest = cluster.slowest_connect.clone().map(|(_, seconds)| seconds);
             figures.is_slowest_connect_tainted =
@@ -553,6 +580,9 @@ fn add(figures: &mut ClusterFigures, cluster: &mut ClusterAccount, second: &Clus
         }
     }
     figures.left_behind = second.left_behind;
+    if let (Some(load), Some(added)) = (&mut figures.load, &second.load) {
+        load.add(added);
+    }
     if let (Some(webhooks), Some(added)) = (&mut figures.webhooks, &second.webhooks) {
         webhooks.add(added);
     }

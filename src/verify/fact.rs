@@ -14,6 +14,7 @@ use super::endpoint::{EndpointFact, EndpointKind};
 use super::figures::BudgetUsed;
 use super::handover::Move;
 use super::latency::Sparse;
+use super::load::LoadReport;
 use super::mirror::identity::Identity;
 use super::occupancy::Reading;
 use super::parity::{self, Row};
@@ -412,6 +413,8 @@ pub enum Fact {
     Seen(ClusterRole, Vec<Seen>),
     /// Something about which real channels are watched.
     Sample(RunTime, SampleNote),
+    /// From a simulated client.
+    Load(ClusterRole, Box<LoadReport>),
     /// A virtual client has moved from old to new, or could not.
     Moved(Box<Move>),
     /// An app's webhook came, or its API was read to hold them against.

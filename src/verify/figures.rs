@@ -14,6 +14,7 @@ use super::endpoint::{EndpointFigures, EndpointKind};
 use super::fact::{ConnectStep, Control, ControlStatus, Publications, Traffic};
 use super::handover::HandoverFigures;
 use super::latency::Latencies;
+use super::load::LoadFigures;
 use super::mirror::MirrorFigures;
 use super::occupancy::OccupancyFigures;
 use super::parity::ParityFigures;
@@ -178,6 +179,8 @@ pub struct ClusterFigures {
     pub occupancy: Option<OccupancyFigures>,
     /// What its app's webhooks came to; `None` where none are received.
     pub webhooks: Option<WebhookFigures>,
+    /// What simulated clients came to; `None` without any.
+    pub load: Option<LoadFigures>,
     /// The application's auth endpoints for it.
     pub endpoints: BTreeMap<EndpointKind, EndpointFigures>,
     /// What its status page said; `None` without one.
@@ -299,6 +302,11 @@ impl ClusterFigures {
             (_, None) => {}
         }
         match (&mut self.webhooks, &other.webhooks) {
+            (Some(mine), Some(other)) => mine.merge(other),
+            (mine @ None, Some(other)) => *mine = Some(other.clone()),
+            (_, None) => {}
+        }
+        match (&mut self.load, &other.load) {
             (Some(mine), Some(other)) => mine.merge(other),
             (mine @ None, Some(other)) => *mine = Some(other.clone()),
             (_, None) => {}

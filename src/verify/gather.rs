@@ -11,6 +11,7 @@ use super::fact::{
     ConnectPhases, ConnectionFact, Fact, PublicationFailure, PublisherReport, Seen, WitnessReport,
 };
 use super::figures::add_all;
+use super::load::LoadReport;
 use super::mirror::{self, Copy, Mirror};
 use super::record::{ClusterSecond, IncidentNote, PlacedIncident, Second};
 use super::sample::SampleNote;
@@ -40,6 +41,8 @@ pub struct Gatherer {
     first_witnesses: u32,
     /// Open, overdue and unexplained obligations of each witness, as last reported.
     open: BTreeMap<(ClusterRole, WitnessIx), (u64, u64, u64)>,
+    /// Open obligations of each simulated client, and whether it is connected.
+    clients: BTreeMap<(ClusterRole, u32), (u64, bool)>,
     places: Places,
     tainted: Tainted,
     vouched: RunTime,
@@ -63,6 +66,7 @@ impl Gatherer {
             coverage: Coverage::new(streams),
             first_witnesses,
             open: BTreeMap::new(),
+            clients: BTreeMap::new(),
             places: Places::default(),
             tainted: Tainted::default(),
             vouched: RunTime::ZERO,
@@ -90,9 +94,11 @@ impl Gatherer {
         self
     }
 
-    /// Obligations open on all clusters, as the witnesses themselves last counted.
+    /// Obligations open on all clusters, as the witnesses and the simulated clients themselves last
+    /// counted.
     pub fn pending(&self) -> u64 {
-        self.open.values().map(|(pending, ..)| pending).sum()
+        let of_clients = self.clients.values().map(|(pending, _)| pending);
+        self.open.values().map(|(pending, ..)| pending).chain(of_clients).sum()
     }
 
     /// Takes in a fact.
@@ -104,6 +110,7 @@ impl Gatherer {
             }
             Fact::Published(at) => self.second.published = Some(at),
             Fact::Witness(role, report) => self.witness(role, *report),
+            Fact::Load(role, report) => self.client(role, &report),
             Fact::Publisher(role, report) => self.publisher(role, *report),
             Fact::Connection(role, at, fact) => self.connection(role, at, fact),
             Fact::Control(role, control, status) => {
@@ -171,6 +178,7 @@ impl Gatherer {
             cluster.unexplained = unexplained;
             (cluster.strata, cluster.left_behind) = (strata, left_behind);
         }
+        self.count_clients();
         if let Some(mirror) = &mut self.mirror {
             mirror.advance(known, &self.tainted);
             if is_last {
@@ -228,6 +236,23 @@ impl Gatherer {
         }
         for ((second, cause), missed) in &tally.missed {
             *cluster.missed.entry(*second).or_default().entry(*cause).or_default() += missed;
+        }
+    }
+
+    fn client(&mut self, role: ClusterRole, report: &LoadReport) {
+        let LoadReport { client, is_connected, ledger, .. } = report;
+        self.clients.insert((role, *client), (ledger.pending, *is_connected));
+        self.second.lapped += ledger.tally.lapped;
+        self.cluster(role).load.get_or_insert_default().add(report);
+    }
+
+    /// States how many clients are connected, and what they wait for.
+    fn count_clients(&mut self) {
+        for ((role, _), (pending, is_connected)) in &self.clients {
+            let cluster = self.second.clusters.entry(*role).or_default();
+            let load = cluster.load.get_or_insert_default();
+            load.pending += pending;
+            load.connected += u64::from(*is_connected);
         }
     }
 

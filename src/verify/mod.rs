@@ -17,6 +17,7 @@ pub mod gather;
 pub mod handover;
 pub mod latency;
 pub mod ledger;
+pub mod load;
 pub mod marker;
 pub mod mirror;
 pub mod occupancy;

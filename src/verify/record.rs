@@ -18,6 +18,7 @@ use super::fact::{ConnectStep, Control, ControlStatus, Publications, Sight, Traf
 use super::figures::BudgetUsed;
 use super::handover::{Move, Moves};
 use super::latency::Sparse;
+use super::load::{Load, LoadSecond};
 use super::mirror::{self, MirrorReport};
 use super::occupancy::{self, Watching};
 use super::parity::{ParityBegin, Reading, Row};
@@ -84,6 +85,9 @@ pub struct Begin {
     /// How virtual clients move from old to new, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Moves>,
+    /// How many simulated clients there are on each cluster, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// In what the apps must behave alike, where that is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parity: Option<ParityBegin>,
@@ -265,6 +269,9 @@ pub struct ClusterSecond {
     /// What its API said of occupied channels, each with the instant of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub occupancy: Vec<(RunTime, occupancy::Reading)>,
+    /// What simulated clients saw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Box<LoadSecond>>,
     /// What its auth endpoints answered.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<EndpointKind, EndpointSecond>,

@@ -14,6 +14,7 @@ use super::fact::{Control, Fact};
 use super::figures::ClusterFigures;
 use super::gather::Gatherer;
 use super::handover::{Moves, Ramp, Way};
+use super::load::Load;
 use super::occupancy::Watching;
 use super::record::Begin;
 use super::tally::{Epoch, Stratum};
@@ -41,6 +42,8 @@ pub(crate) fn limits() -> Limits {
         auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
         handover_missed_max: None,
+        load_connected_min: 0.9,
+        load_delivered_min: 0.9,
         tainted_ratio_max: 0.05,
     }
 }
@@ -96,6 +99,7 @@ pub(crate) fn begin(roles: &[ClusterRole], streams: &[StreamInfo]) -> Begin {
         endpoints: BTreeMap::new(),
         mirroring: None,
         handover: None,
+        load: None,
         parity: None,
         published: None,
         webhooks_refresh: None,
@@ -126,6 +130,13 @@ impl Story {
         begin.watching = Some(Watching { refresh });
         let gatherer = Gatherer::new(roles, Vec::new(), 0);
         Self { gatherer, account: Account::new(begin), now: RunTime::ZERO }
+    }
+
+    /// The same of a run with simulated clients, which publishes from now on.
+    pub(crate) fn load(&mut self, load: Load) {
+        let begin = self.account.begin().clone();
+        self.account = Account::new(Begin { load: Some(load), ..begin });
+        self.apply(Fact::Begun(self.now));
     }
 
     /// Tells a fact.

@@ -26,6 +26,8 @@ mod gate;
 mod handover;
 // A run's record: killed, changed, judged again.
 mod journal;
+// Simulated clients, and what clusters do to them.
+mod load;
 // The page is complete, declared, and ends as the report says.
 mod metrics;
 // Two apps compared: outcome, forms, drift.
@@ -41,8 +43,9 @@ mod outages;
 mod parity;
 // What is printed, and where.
 mod output;
-// Each mistake in a scenario with its text; the project's own scenarios.
+// Publishers and witnesses in processes of their own.
 mod roles;
+// Each mistake in a scenario with its text; the project's own scenarios.
 mod scenarios;
 // Schemas, held to all that is written and read.
 mod schemas;

@@ -128,14 +128,16 @@ const TIMESTAMPS: [&str; 3] = [
     "covered_since_timestamp_seconds",
     "covered_until_timestamp_seconds",
 ];
-/// Absent where no cluster has a status page, where no webhooks are received, where nothing is
-/// watched without an end, and until the end.
-const ELSEWHERE: [&str; 9] = [
+/// Absent where no cluster has a status page, where no webhooks are received, where there are no
+/// simulated clients, where nothing is watched without an end, and until the end.
+const ELSEWHERE: [&str; 11] = [
     "provider_status",
     "occupied_channels_by_webhooks",
     "webhooks_total",
     "webhooks_refused_total",
     "webhook_delay_seconds",
+    "load_clients",
+    "load_deliveries_total",
     "window_seconds",
     "scenario_reload_success",
     "scenario_reload_timestamp_seconds",

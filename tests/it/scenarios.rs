@@ -28,10 +28,10 @@ const INVALID: &[(&str, &[&str])] = &[
         &[
             "4: cannary: is not a known key; did you mean canary?",
             "7: surprises: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page, webhooks",
+             gate, handover, instrument, load, parity, rehearsal, sample, scenario, status_page, \
+             webhooks",
         ],
     ),
-    ("invalid-not-in-this-version.toml", &["1: load: is not available in this version; remove it"]),
     (
         "invalid-section-type.toml",
         &["1: canary: must be a table, not an integer", "2: gate: must be a table, not a string"],
@@ -213,6 +213,31 @@ const INVALID: &[(&str, &[&str])] = &[
            alone; remove [handover]"],
     ),
     (
+        "invalid-load.toml",
+        &[
+            "2: load.connections: must be a whole number between 1 and 20000",
+            "3: load.ramp: \"steep\" is no duration; write \"5s\", \"250ms\" or \"15m\"",
+            "4: load.colour: is not a known key; known here: connections, ramp",
+            "7: gate.load_connected_min: must be between 0 and 1",
+            "8: gate.load_delivered_min: must be a number, not a string",
+        ],
+    ),
+    (
+        "invalid-load-in-a-drain.toml",
+        &["4: load: simulated clients need events over a time: dual-publish, cutover or steady \
+           alone; remove [load]"],
+    ),
+    (
+        "invalid-load-of-presence.toml",
+        &["4: load: its clients subscribe to any channel but presence channels, and \
+           canary.channels has no other; add one, or remove [load]"],
+    ),
+    (
+        "invalid-load-of-client-events.toml",
+        &["5: load: its clients hear what is published over HTTP; add trigger or batch to \
+           canary.routes, or remove [load]"],
+    ),
+    (
         "invalid-parity.toml",
         &[
             "2: parity.probes: \"weather\" is no probe; use kinds, data, sizes, batches, names, refusals, clock, heartbeat, heartbeats, idle, presence, presence-silent, members, member-limit, cache, client-events, publication, counts, users, transport, addresses, origins, endpoints, webhooks",
@@ -361,7 +386,8 @@ const INVALID: &[(&str, &[&str])] = &[
             "21: canary.horizon: must be longer than the deadline",
             "22: canary.rate: must be a number, not a string",
             "25: alerts: is not a known key; known here: budget, canary, clusters, drain, \
-             gate, handover, instrument, parity, rehearsal, sample, scenario, status_page, webhooks",
+             gate, handover, instrument, load, parity, rehearsal, sample, scenario, status_page, \
+             webhooks",
         ],
     ),
     (

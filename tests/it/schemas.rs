@@ -232,12 +232,14 @@ fn from_toml(text: &str) -> Option<Value> {
 }
 
 /// Mistakes that are none of form, and why a schema cannot see them.
-const UNSEEN: [(&str, &str); 11] = [
+const UNSEEN: [(&str, &str); 13] = [
     ("channel-limits", "a limit that depends on other keys"),
     ("client-rate", "a limit that depends on other keys"),
     ("client-route", "a route that needs certain kinds of channels"),
     ("drained-for", "a duration against another"),
     ("horizon", "a duration against another"),
+    ("load-of-client-events", "a section that depends on other keys"),
+    ("load-of-presence", "a section that depends on other keys"),
     ("missing-clusters", "a rehearsal needs none"),
     ("recycle-alone", "a duration that depends on other keys"),
     ("same-app", "two keys against two others"),
@@ -360,7 +362,7 @@ const VALUES: [&str; 68] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 26] = [
+const BEYOND: [&str; 25] = [
     "port 0 is whichever is free",
     "must be longer than",
     "must be at least",
@@ -378,7 +380,6 @@ const BEYOND: [&str; 26] = [
     "must be between 10s and 1h",
     "must be between 1s and 10m",
     "must be between 2s and 1m",
-    "is not available in this version",
     "must be a whole number, not a float",
     "both [clusters.old] and [clusters.new] must be given",
     "[clusters.new] must be given",

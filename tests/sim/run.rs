@@ -51,6 +51,8 @@ pub fn asked(looks: Looks) -> Requirements {
         auth_endpoint_p99_max: Duration::from_secs(1),
         mirror_ratio_max: 0.0,
         handover_missed_max: None,
+        load_connected_min: 0.999,
+        load_delivered_min: 0.999,
         tainted_ratio_max: 0.05,
     };
     Requirements { phase: Phase::DualPublish, role: MemberRole::Both, looks, limits }
@@ -177,6 +179,7 @@ pub fn begin(looks: Looks, channel: ChannelName, stratum: Stratum) -> Begin {
         endpoints: BTreeMap::new(),
         mirroring: None,
         handover: None,
+        load: None,
         parity: None,
         published: None,
         webhooks_refresh: None,

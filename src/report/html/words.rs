@@ -204,6 +204,12 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
         "where the scenario has a [handover]: every virtual client arrived on new, and missed no \
          more than gate.handover_missed_max allows; without that limit, an overlap misses nothing",
     ),
+    (
+        "load",
+        "where the scenario has a [load]: at least gate.load_connected_min of the simulated clients \
+         connected, and of their connections stayed; they got gate.load_delivered_min of what they \
+         are owed in time, and lost no more than gate.loss_rate_max",
+    ),
     ("budget", "in a watch, and there alone: what may be billed today is not used up"),
     (
         "instrument",

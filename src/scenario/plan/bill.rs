@@ -1,9 +1,11 @@
 //! What a run costs, and whether its budget has that.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::verify::parity::Probe;
+use crate::verify::tally::Route;
 use crate::verify::{control, marker};
 
 use super::super::file::Budget;
@@ -41,6 +43,7 @@ impl Plan {
             + self.senders.len()
             + self.sample.as_ref().map_or(0, |sample| sample.connections)
             + self.handover.as_ref().map_or(0, |handover| handover.movers.len())
+            + self.load.as_ref().map_or(0, |load| load.clients.len())
             + self.parity.as_ref().map_or(0, |parity| connections(&parity.probes, 1))
             + if role.witnesses() { OTHER_CONNECTIONS } else { 0 }
             // Who witnesses what others publish listens to their markers.
@@ -59,9 +62,12 @@ impl Plan {
         let delivered = events.saturating_mul(published + self.witnesses_per_channel());
         let markers = self.markers.as_ref().map_or(0, |_| marker::bulletins_max(events, time));
         let moved = self.handover.as_ref().map_or(0, |handover| handover.messages(time));
+        let heard = self.own_streams().filter(|stream| stream.route != Route::Client);
+        let channels = heard.map(|stream| stream.channel).collect::<BTreeSet<_>>().len();
+        let loaded = self.load.as_ref().map_or(0, |load| load.messages(events, channels));
         let probes = self.parity.iter().flat_map(|parity| &parity.probes);
         let probed: u64 = probes.map(|probe| probe.messages()).sum();
-        let beside = probed + self.control_messages();
+        let beside = (probed + self.control_messages()).saturating_add(loaded);
         delivered.saturating_add(markers).saturating_add(moved).saturating_add(beside)
     }
 

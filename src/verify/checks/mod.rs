@@ -17,6 +17,7 @@ mod integrity;
 mod late;
 mod latency;
 mod left_behind;
+mod load;
 mod loss;
 mod mirror;
 mod misrouting;
@@ -157,6 +158,13 @@ pub struct Limits {
     /// overlaps, and any number where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover_missed_max: Option<f64>,
+    /// Least share of simulated clients that are taken in, and of their connections that stay
+    /// (ratio). Reports of the first versions lack it.
+    #[serde(default = "load::share_min", skip_serializing_if = "is_default_share")]
+    pub load_connected_min: f64,
+    /// Least share of what simulated clients are owed that they get in time (ratio).
+    #[serde(default = "load::share_min", skip_serializing_if = "is_default_share")]
+    pub load_delivered_min: f64,
     /// Most seconds that may be tainted (ratio).
     pub tainted_ratio_max: f64,
 }
@@ -191,6 +199,8 @@ impl Limits {
             auth_endpoint_p99_max: Duration::MAX,
             mirror_ratio_max: 1.0,
             handover_missed_max: None,
+            load_connected_min: 0.0,
+            load_delivered_min: 0.0,
             tainted_ratio_max: 1.0,
         }
     }
@@ -205,6 +215,11 @@ fn is_zero(ratio: &f64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn is_both(role: &MemberRole) -> bool {
     *role == MemberRole::Both
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_default_share(least: &f64) -> bool {
+    *least == load::share_min()
 }
 
 fn is_default_p99(limit: &Duration) -> bool {
@@ -403,6 +418,10 @@ pub fn judge(figures: &Figures, asked: &Requirements) -> Vec<Finding> {
         for (kind, endpoint) in &cluster.endpoints {
             let seen = endpoint::check(endpoint, &asked.limits);
             findings.push(asked.finding(kind.as_str(), Some(role), seen));
+        }
+        if let Some(load) = &cluster.load {
+            let seen = load::check(load, &asked.limits, figures.is_ended);
+            findings.push(asked.finding("load", Some(role), seen));
         }
         if let Some(told) = &cluster.webhooks {
             let refused = &figures.webhooks_refused;

@@ -6,6 +6,7 @@ mod endpoint;
 mod findings;
 mod handover;
 mod latencies;
+mod load;
 mod mirror;
 mod status_page;
 mod verdicts;

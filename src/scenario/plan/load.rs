@@ -1,0 +1,133 @@
+//! Which simulated clients there are, on which channels, and when they come.
+
+use std::time::Duration;
+
+use crate::model::Shard;
+use crate::verify::load;
+
+use super::super::load::{Load, is_for};
+use super::{ChannelPlan, Schedule};
+
+/// The simulated clients of each cluster.
+#[derive(Clone, Debug)]
+pub struct LoadPlan {
+    /// How many of them are this process's, and how they come.
+    pub load: load::Load,
+    /// Each of these, in the order of their coming.
+    pub clients: Vec<ClientPlan>,
+}
+
+/// One simulated client, on each cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientPlan {
+    /// Its channel's place in [`super::Plan::channels`].
+    pub channel: usize,
+    /// When it connects, counted from the start of publishing.
+    pub after: Duration,
+}
+
+impl LoadPlan {
+    /// Shares the clients out to the processes of a run, and each one's to its channels.
+    pub(super) fn new(
+        asked: &Load,
+        channels: &[ChannelPlan],
+        schedule: &Schedule,
+        shard: Shard,
+    ) -> Self {
+        let is_heard = |(_, c): &(usize, &ChannelPlan)| is_for(c.kind) && !c.for_client_events;
+        let heard = channels.iter().enumerate().filter(is_heard);
+        let heard: Vec<_> = heard.map(|(at, _)| at).collect();
+        // There is time to see whether they stay.
+        let ramp = asked.ramp.min(schedule.duration() / 2);
+        let client = |at: u32| {
+            let share = f64::from(at) / f64::from(asked.connections);
+            let channel = *heard.get(at as usize % heard.len().max(1))?;
+            // Whose channel it is has its client.
+            shard.has(channel).then(|| ClientPlan { channel, after: ramp.mul_f64(share) })
+        };
+        let clients: Vec<_> = (0..asked.connections).filter_map(client).collect();
+        Self { load: load::Load { connections: clients.len() as u64, ramp }, clients }
+    }
+
+    /// How long it takes until the last of them may connect, where so many do a second.
+    pub fn takes(&self, connect_rate: f64) -> Duration {
+        let least = Duration::try_from_secs_f64(self.clients.len() as f64 / connect_rate);
+        self.load.ramp.max(least.unwrap_or(Duration::MAX))
+    }
+
+    /// Most messages that are delivered to them, of so many events on all channels.
+    pub(super) fn messages(&self, events: u64, channels: usize) -> u64 {
+        let each = events.div_ceil(channels.max(1) as u64);
+        each.saturating_mul(self.clients.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelKind, ChannelName};
+    use crate::scenario::plan::StreamPlan;
+    use crate::verify::tally::Route;
+
+    const ASKED: Load = Load { connections: 6, ramp: Duration::from_secs(60) };
+
+    /// Two channels that clients hear, one of members and one of client events.
+    fn channels() -> Vec<ChannelPlan> {
+        let channel = |name: &str, for_client_events| {
+            let name = ChannelName::new(name).unwrap();
+            ChannelPlan { kind: name.kind(), name, for_client_events }
+        };
+        vec![
+            channel("pc-a", false),
+            channel("presence-pc-b", false),
+            channel("private-pc-c", false),
+            channel("private-pc-d", true),
+        ]
+    }
+
+    fn plan(shard: Shard, seconds: u64) -> LoadPlan {
+        let stream = StreamPlan { channel: 0, route: Route::Trigger, book_events: 0 };
+        let duration = Duration::from_secs(seconds);
+        let schedule = Schedule::new(&[stream], shard, 10.0, 1.0, duration);
+        LoadPlan::new(&ASKED, &channels(), &schedule, shard)
+    }
+
+    fn told(plan: &LoadPlan) -> Vec<(usize, u64)> {
+        plan.clients.iter().map(|client| (client.channel, client.after.as_secs())).collect()
+    }
+
+    #[test]
+    fn clients_come_evenly_and_take_the_channels_in_turn() {
+        let plan = plan(Shard::default(), 600);
+        assert_eq!(told(&plan), [(0, 0), (2, 10), (0, 20), (2, 30), (0, 40), (2, 50)]);
+        assert_eq!((plan.load.connections, plan.load.ramp), (6, ASKED.ramp));
+        assert_eq!(plan.takes(100.0), ASKED.ramp);
+        assert_eq!(plan.takes(0.05), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn half_of_a_short_run_is_left_to_see_whether_they_stay() {
+        let plan = plan(Shard::default(), 12);
+        assert_eq!(told(&plan), [(0, 0), (2, 1), (0, 2), (2, 3), (0, 4), (2, 5)]);
+        assert_eq!(plan.load.ramp, Duration::from_secs(6));
+    }
+
+    #[test]
+    fn shards_share_the_clients_out_and_each_has_its_own_channels() {
+        let shards = [0, 1].map(|index| plan(Shard { index, of: 2 }, 600));
+        // All that clients hear is the first one's.
+        assert_eq!(shards.map(|plan| plan.clients.len()), [6, 0]);
+        let shards = [0, 1, 2].map(|index| told(&plan(Shard { index, of: 3 }, 600)));
+        assert_eq!(
+            shards,
+            [vec![(0, 0), (0, 20), (0, 40)], vec![], vec![(2, 10), (2, 30), (2, 50)]]
+        );
+    }
+
+    #[test]
+    fn every_delivery_to_a_client_is_a_message() {
+        let plan = plan(Shard::default(), 600);
+        assert_eq!(plan.messages(1_000, 2), 6 * 500);
+        assert!(is_for(ChannelKind::Encrypted) && !is_for(ChannelKind::PresenceCache));
+    }
+}

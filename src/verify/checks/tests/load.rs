@@ -1,0 +1,182 @@
+//! Simulated clients, as a check.
+
+use super::*;
+use crate::verify::figures::{ClusterFigures, Figures};
+use crate::verify::load::{Load, LoadConnections, LoadFaults, LoadFigures, LoadReport};
+
+/// Ten thousand deliveries to a hundred clients, all of which connected and stayed.
+fn good() -> LoadFigures {
+    let load = Load { connections: 100, ramp: Duration::from_secs(10) };
+    let connections =
+        LoadConnections { asked: 100, joined: 100, opened: 100, ..LoadConnections::default() };
+    let obligations = Obligations { total: 10_000, delivered: 10_000, ..Obligations::default() };
+    LoadFigures { connections, obligations, ..LoadFigures::new(load) }
+}
+
+/// The same with so many obligations that ended otherwise.
+fn with(faults: LoadFaults) -> LoadFigures {
+    let LoadFaults { lost, missed_offline, late, .. } = faults;
+    let delivered = 10_000 - lost - missed_offline - late;
+    let obligations = Obligations { total: 10_000, delivered, lost, missed_offline, late, void: 0 };
+    LoadFigures { obligations, faults, ..good() }
+}
+
+fn finding(load: LoadFigures, is_ended: bool) -> Finding {
+    let cluster = ClusterFigures { load: Some(load), ..ClusterFigures::default() };
+    let clusters = BTreeMap::from([(New, cluster)]);
+    let figures = Figures { clusters, is_ended, ..Figures::default() };
+    let mut asked = asked(Phase::Steady);
+    (asked.limits.load_connected_min, asked.limits.load_delivered_min) = (0.99, 0.999);
+    asked.limits.loss_rate_max = 0.0005;
+    let findings = judge(&figures, &asked);
+    findings.into_iter().find(|finding| finding.name == "load").unwrap()
+}
+
+fn ended(load: LoadFigures) -> (Status, String) {
+    let found = finding(load, true);
+    (found.status, found.detail)
+}
+
+#[test]
+fn clients_that_come_and_stay_and_get_everything_pass() {
+    let found = finding(good(), true);
+    assert_eq!((found.status, found.cluster, found.required), (Pass, Some(New), true));
+    assert_eq!((found.observed, found.limit, found.evidence), (Some(1.0), Some(0.999), 10_000));
+    assert_eq!(
+        found.detail,
+        "100 of 100 clients connected; 10000 of 10000 deliveries in time (100 %)"
+    );
+}
+
+#[test]
+fn clients_that_are_turned_away_fail_it() {
+    let turned_away = |asked, joined| {
+        let opened = joined;
+        let connections = LoadConnections { asked, joined, opened, failed: 6, lost: 0 };
+        LoadFigures { connections, ..good() }
+    };
+    let (status, detail) = ended(turned_away(100, 98));
+    assert_eq!(status, Fail);
+    assert!(
+        detail.starts_with("98 of 100 clients connected (98 %, 99 % needed), 6 tries failed;"),
+        "{detail}"
+    );
+    assert_eq!(ended(turned_away(100, 99)).0, Pass);
+    // While it goes on they may be on their way.
+    assert_eq!(finding(turned_away(100, 98), false).status, Inconclusive);
+    // Where a run ends early nobody knows of the others.
+    let (status, detail) = ended(turned_away(60, 60));
+    assert_eq!(status, Inconclusive);
+    assert!(detail.starts_with("60 of 100 clients connected, 60 were to by then, "), "{detail}");
+}
+
+#[test]
+fn connections_that_do_not_stay_fail_it_at_once() {
+    let lost = |lost| {
+        let connections = LoadConnections { opened: 100 + lost, lost, ..good().connections };
+        LoadFigures { connections, ..good() }
+    };
+    assert_eq!(ended(lost(1)).0, Pass);
+    let found = finding(lost(2), false);
+    assert_eq!(found.status, Fail);
+    let said = "100 of 100 clients connected, 2 of 102 connections lost (99 % must stay);";
+    assert!(found.detail.starts_with(said), "{}", found.detail);
+}
+
+#[test]
+fn what_comes_too_late_or_not_at_all_is_held_to_its_limits() {
+    let (status, detail) =
+        ended(with(LoadFaults { late: 6, missed_offline: 4, ..Default::default() }));
+    assert_eq!(status, Pass, "{detail}");
+    let (status, detail) =
+        ended(with(LoadFaults { late: 7, missed_offline: 4, ..Default::default() }));
+    assert_eq!(status, Fail);
+    let said =
+        "; 9989 of 10000 deliveries in time (99.89 %, 99.90 % needed), 7 late, 4 missed offline";
+    assert!(detail.contains(said), "{detail}");
+    // A loss is held to what witnesses may lose as well.
+    assert_eq!(ended(with(LoadFaults { lost: 5, ..Default::default() })).0, Pass);
+    let (status, detail) = ended(with(LoadFaults { lost: 6, ..Default::default() }));
+    assert_eq!(status, Fail);
+    assert!(detail.ends_with(", 6 lost (0.060 %, 0.050 % allowed)"), "{detail}");
+}
+
+#[test]
+fn what_tainted_seconds_excuse_accuses_nobody() {
+    let faults = LoadFaults { late: 7, missed_offline: 4, ..Default::default() };
+    let excused = LoadFaults { late: 1, ..Default::default() };
+    assert_eq!(ended(LoadFigures { excused, ..with(faults) }).0, Pass);
+}
+
+#[test]
+fn needless_copies_are_held_to_the_limits_of_witnesses() {
+    let faults = |duplicates, reordered, wrong| LoadFigures {
+        faults: LoadFaults { duplicates, reordered, wrong, ..Default::default() },
+        ..good()
+    };
+    assert_eq!(ended(faults(2, 1, 0)).0, Pass);
+    for over in [(3, 0, 0), (0, 2, 0), (0, 0, 1)] {
+        assert_eq!(ended(faults(over.0, over.1, over.2)).0, Fail, "{over:?}");
+    }
+    let (_, detail) = ended(faults(3, 0, 1));
+    assert!(
+        detail.ends_with("; 3 duplicates (2 allowed), 1 corrupt or misrouted (0 allowed)"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn nothing_owed_and_what_is_open_say_nothing() {
+    let nothing = LoadFigures { obligations: Obligations::default(), ..good() };
+    assert_eq!(ended(nothing).0, Inconclusive);
+    let (status, detail) = ended(LoadFigures { pending: 3, ..good() });
+    assert_eq!(status, Inconclusive);
+    assert!(detail.ends_with(", 3 open"), "{detail}");
+}
+
+#[test]
+fn a_shard_without_clients_has_nothing_to_say_against_anybody() {
+    let (status, detail) = ended(LoadFigures::new(Load::default()));
+    assert_eq!((status, &*detail), (Pass, "none of the clients is this shard's"));
+}
+
+/// What a client hands on of a second in which one delivery was late and one obligation lost.
+fn report(client: u32, second: u64) -> Box<LoadReport> {
+    let obligations =
+        Obligations { total: 3, delivered: 1, late: 1, lost: 1, ..Default::default() };
+    let strata = BTreeMap::from([(STRATUM, (obligations, Sparse::default()))]);
+    let late = BTreeMap::from([(second, 1)]);
+    let tally = Tally { strata, late, ..Tally::default() };
+    let ledger = WitnessReport { tally, pending: 2, ..WitnessReport::default() };
+    let connections = LoadConnections { asked: 1, joined: 1, opened: 1, ..Default::default() };
+    Box::new(LoadReport {
+        client,
+        connections,
+        is_connected: client > 0,
+        ledger,
+        lost: BTreeMap::from([(second, 1)]),
+        ..LoadReport::default()
+    })
+}
+
+#[test]
+fn clients_add_up_beside_the_witnesses_and_taints_excuse_what_they_missed() {
+    let mut run = Run::new();
+    run.story.load(Load { connections: 2, ramp: Duration::ZERO });
+    for (client, second) in [(0, 3), (1, 40)] {
+        run.story.apply(Fact::Load(New, report(client, second)));
+    }
+    run.taint(40..41);
+    run.end();
+    let figures = run.story.account.figures();
+    let of = |role| figures.clusters[&role].load.clone().unwrap();
+    let new = of(New);
+    assert_eq!((new.connections.joined, new.connected, new.connected_max), (2, 1, 1));
+    assert_eq!((new.obligations.total, new.pending, new.owed()), (6, 4, 6));
+    assert_eq!(new.faults, LoadFaults { lost: 2, late: 2, ..LoadFaults::default() });
+    assert_eq!(new.excused, LoadFaults { lost: 1, late: 1, ..LoadFaults::default() });
+    assert_eq!(of(Old).connections, LoadConnections::default());
+    // Nothing of it is the witnesses'.
+    assert_eq!(figures.clusters[&New].obligations_total(), Obligations::default());
+    assert_eq!(figures.clusters[&New].opened, 0);
+}

@@ -1,0 +1,114 @@
+//! Simulated clients, held to what the clusters did to them.
+
+use std::fs;
+
+use pusher_canary::rehearsal::pair::PairConfig;
+
+use crate::util::{
+    Clusters, Folder, Held, Report, canary, in_order, rehearse, scenario, seeds, turn,
+};
+
+const CLIENTS: u64 = 40;
+const LOAD: &str = "[load]\nconnections = 40\nramp = \"1s\"\n";
+
+/// A figure of the simulated clients of new.
+fn of_load(report: &Report, name: &str) -> u64 {
+    report.figure("new", &format!("load.{name}"))
+}
+
+/// Faults that are not written are none.
+fn faults(report: &Report, name: &str) -> u64 {
+    report.0["clusters"]["new"]["load"]["faults"][name].as_u64().unwrap_or_default()
+}
+
+fn rehearsed(folder: &Folder, faults: &[&str], more: &[&str], seed: u64) -> Report {
+    let path = folder.write("scenario.toml", &format!("{}{LOAD}", scenario(&[])));
+    let faults = faults.iter().flat_map(|fault| ["--fault", fault]);
+    let args: Vec<_> = faults.chain(more.iter().copied()).collect();
+    in_order(Held::None, || rehearse(&path, seed, &args).run()).judged()
+}
+
+#[test]
+fn clients_that_nothing_happens_to_get_everything_and_the_run_is_go() {
+    let folder = Folder::new();
+    let _turn = turn();
+    let report = rehearsed(&folder, &[], &[], 7);
+    assert_eq!(report.verdict(), "GO");
+    for cluster in ["old", "new"] {
+        let of = |name: &str| report.figure(cluster, &format!("load.{name}"));
+        assert_eq!(of("connections.joined"), CLIENTS);
+        assert_eq!((of("connected"), of("connected_max")), (CLIENTS, CLIENTS));
+        assert!(of("obligations.total") > 0);
+        assert_eq!(of("obligations.delivered"), of("obligations.total"));
+        assert_eq!(of("latency_ms.count"), of("obligations.total"));
+        assert_eq!(report.status("load", cluster), "pass");
+    }
+}
+
+#[test]
+fn what_clients_lose_or_get_twice_or_damaged_is_what_the_cluster_did_to_the_unit() {
+    let folder = Folder::new();
+    let journal = folder.path().join("journal");
+    let journal = journal.to_str().unwrap();
+    let struck = ["new:drop=0.01", "new:duplicate=0.01", "new:corrupt=0.005"];
+    for seed in seeds() {
+        let _turn = turn();
+        let _ = fs::remove_file(journal);
+        let report = rehearsed(&folder, &struck, &["--journal", journal], seed);
+        let done = |what| report.done("new", what);
+        let both = |witnesses: &str, clients: &str| {
+            report.figure("new", witnesses) + faults(&report, clients)
+        };
+        assert_eq!(both("obligations.lost", "lost"), done("dropped") + done("corrupted"));
+        assert_eq!(both("duplicates", "duplicates"), done("duplicated"));
+        assert_eq!(both("corrupt", "wrong"), done("corrupted"));
+        assert_eq!(faults(&report, "lost"), of_load(&report, "obligations.lost"));
+        assert!(faults(&report, "lost") > 0 && faults(&report, "duplicates") > 0);
+        let [old, new] = ["old", "new"].map(|cluster| report.status("load", cluster).to_owned());
+        assert_eq!((&*old, &*new), ("pass", "fail"));
+        // Whoever judges it again finds the same.
+        let again = canary(["report", journal, "--report-json", "-"]).run().judged();
+        assert_eq!(again.0["clusters"], report.0["clusters"]);
+        assert_eq!(again.0["checks"], report.0["checks"]);
+    }
+}
+
+#[test]
+fn clients_whose_connections_are_closed_come_again_and_are_counted() {
+    let folder = Folder::new();
+    let _turn = turn();
+    let report = rehearsed(&folder, &["new:close=0.3@4200"], &[], 7);
+    let lost = of_load(&report, "connections.lost");
+    let closed = report.closed("new") + lost + of_load(&report, "connections.failed");
+    assert_eq!(closed, report.done("new", "closed"));
+    assert!(lost > 0);
+    assert_eq!(of_load(&report, "connections.joined"), CLIENTS);
+    assert_eq!(of_load(&report, "connected") + lost, of_load(&report, "connections.opened"));
+    let settled = ["delivered", "late", "lost", "missed_offline", "void"]
+        .map(|end| of_load(&report, &format!("obligations.{end}")));
+    assert_eq!(settled.iter().sum::<u64>(), of_load(&report, "obligations.total"));
+    assert_eq!(report.status("load", "new"), "fail");
+    assert_eq!(report.status("load", "old"), "pass");
+}
+
+#[test]
+fn clients_are_billed_before_they_connect() {
+    let folder = Folder::new();
+    let clusters = Clusters::with(PairConfig { seed: 7, ..PairConfig::default() }, None);
+    let write = |load: &str| {
+        let text = clusters.scenario(&[]) + load;
+        folder.write("scenario.toml", &text)
+    };
+    let messages = |load: &str| {
+        let args = ["check", write(load).to_str().unwrap()].map(str::to_owned);
+        let outcome = canary(args).envs(clusters.variables()).run();
+        let line = outcome.stdout.lines().find(|line| line.starts_with("messages")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    assert!(messages(LOAD) > messages(""));
+    let path = write("[load]\nconnections = 400\n");
+    let outcome = canary(["run", path.to_str().unwrap()]).envs(clusters.variables()).run();
+    outcome.assert_code(2);
+    let said = "connections per app where budget.connections_max allows";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+}
