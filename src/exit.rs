@@ -57,7 +57,8 @@ impl From<&RunError> for Exit {
             | RunError::Tls(..)
             | RunError::Listen(..)
             | RunError::ReceiverTls(_)
-            | RunError::Descriptors { .. } => Self::Usage,
+            | RunError::Descriptors { .. }
+            | RunError::Memory { .. } => Self::Usage,
             RunError::Start(
                 StartError::Unreachable { .. }
                 | StartError::Timeout { .. }

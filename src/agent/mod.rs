@@ -12,6 +12,7 @@ mod follower;
 pub mod keeper;
 pub mod link;
 mod load;
+mod metronome;
 mod mover;
 mod occupancy;
 mod one_off;
@@ -40,7 +41,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::model::{ChannelKind, Clock, ClusterRole, RunTime};
+use crate::model::{ChannelKind, Clock, ClusterRole, RunTime, WitnessIx};
 use crate::net::http::Connection;
 use crate::net::tls::TlsError;
 use crate::scenario::plan::{ClusterPlan, Meter, Plan, SamplePlan};
@@ -99,6 +100,17 @@ pub enum RunError {
         /// How many are allowed.
         limit: u64,
     },
+    /// More must be kept in memory than there is.
+    #[error(
+        "the plan keeps up to {needed} MiB in memory and {available} MiB are available; lower the \
+         rate, shorten the horizon or plan fewer witnesses"
+    )]
+    Memory {
+        /// How much the plan needs, in MiB.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
     /// Nobody can listen where webhooks are to arrive.
     #[error("webhooks.listen: cannot listen on {0}: {1}; choose a free port of this machine")]
     Listen(SocketAddr, std::io::Error),
@@ -149,11 +161,22 @@ pub struct Hooks<O> {
 /// A meter that outlives a run.
 pub type SharedMeter = Arc<Mutex<Meter>>;
 
-/// The next instant at which a ledger or publisher hands on: the same for all, so that a second's
-/// counts come together.
-fn next_tally(now: RunTime) -> RunTime {
-    let step = u64::try_from(TALLY_PERIOD.as_nanos()).unwrap_or(u64::MAX) / TALLIES_PER_PERIOD;
-    RunTime((now.0 / step + 1) * step)
+/// Nanoseconds from one handing on to the next.
+const TALLY_STEP: u64 = TALLY_PERIOD.as_nanos() as u64 / TALLIES_PER_PERIOD;
+
+/// The next instant at which a publisher hands on: the same for all, so that a second's counts come
+/// together.
+const fn next_tally(now: RunTime) -> RunTime {
+    RunTime((now.0 / TALLY_STEP + 1) * TALLY_STEP)
+}
+
+/// The next instant at which a witness does. There may be thousands: each has its own moment within
+/// the time from one handing on to the next, so that they do not hold each other up.
+const fn next_tally_of(witness: WitnessIx, now: RunTime) -> RunTime {
+    // The golden ratio: however many there are, they lie far apart.
+    let place = witness.0.wrapping_mul(0x9E37_79B9) as u64;
+    let moment = (place * TALLY_STEP) >> 32;
+    RunTime(next_tally(RunTime(now.0.saturating_sub(moment))).0 + moment)
 }
 
 fn recycle_at(now: RunTime, after: Option<Duration>) -> RunTime {
@@ -365,6 +388,7 @@ where
     let Hooks { clusters_within, stop, observe, digest_key, keeper, sabotage, .. } = hooks;
     let is_resumed = hooks.is_resumed;
     check_descriptors(plan, clusters_within)?;
+    check_memory(plan)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (standing_out, standing) = watch::channel(Standing::default());
@@ -570,5 +594,35 @@ fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError>
     match vitals::descriptors_max() {
         Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),
         _ => Ok(()),
+    }
+}
+
+fn check_memory(plan: &Plan) -> Result<(), RunError> {
+    let needed = plan.memory().total();
+    match vitals::memory_available() {
+        Some(available) if needed > available => {
+            Err(RunError::Memory { needed: needed >> 20, available: available >> 20 })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn witnesses_hand_on_equally_often_and_each_at_a_moment_of_its_own() {
+        let mut moments = Vec::new();
+        for witness in (0..1_000).map(WitnessIx) {
+            let first = next_tally_of(witness, RunTime::from_millis(10_000));
+            assert!(first > RunTime::from_millis(10_000));
+            assert_eq!(next_tally_of(witness, first).0 - first.0, TALLY_STEP);
+            moments.push(first.0 % TALLY_STEP);
+        }
+        moments.sort_unstable();
+        // None waits for more than two others, were they spread evenly.
+        let even = TALLY_STEP / 1_000;
+        assert!(moments.windows(3).all(|near| near[2] - near[0] > even), "{moments:?}");
     }
 }

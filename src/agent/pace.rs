@@ -15,6 +15,7 @@ use crate::verify::taint::TaintReason;
 use crate::verify::tally::Route;
 
 use super::SharedMeter;
+use super::metronome::Metronome;
 use super::publisher::Job;
 use super::sender::ClientJob;
 
@@ -85,6 +86,7 @@ pub async fn run(
     meter: Option<SharedMeter>,
     facts: mpsc::Sender<Fact>,
 ) {
+    let mut metronome = Metronome::start(clock);
     let mut start = start;
     let mut next_bill = RunTime::ZERO;
     let mut index = 0;
@@ -113,7 +115,6 @@ pub async fn run(
                 }
             }
         }
-        let wait = tokio::time::sleep_until(clock.instant(scheduled).into());
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -130,7 +131,7 @@ pub async fn run(
                 start = start.after(longer);
                 continue;
             }
-            () = wait => {}
+            () = metronome.until(scheduled) => {}
         }
         let Some(due) = schedule.pop() else { break };
         let events = due.streams.len() as u64;

@@ -37,6 +37,28 @@ pub fn descriptors_open() -> Option<u64> {
     std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64)
 }
 
+/// Bytes of memory that this process may still take: what the machine has left, or its control
+/// group if that is less. `None` where the system does not tell.
+pub fn memory_available() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let number = |path| read(path)?.trim().parse::<u64>().ok();
+    let machine = of_key(&read("/proc/meminfo")?, "MemAvailable").and_then(|text| bytes(&text))?;
+    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    Some(group.map_or(machine, |(max, current)| machine.min(max.saturating_sub(current))))
+}
+
+/// The value of the first line `key : value`, as Linux writes what it knows.
+pub fn of_key(text: &str, key: &str) -> Option<String> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = pairs.find(|(name, _)| name.trim() == key)?;
+    Some(value.trim().to_owned())
+}
+
+/// A size as it is written there: `123 kB`.
+pub fn bytes(text: &str) -> Option<u64> {
+    text.strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1_024)
+}
+
 /// Measures until `stop`.
 pub async fn run(
     clock: Clock,
@@ -88,4 +110,16 @@ pub async fn run(
 fn wall_offset(clock: &Clock) -> i128 {
     let nanos = |d: Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX);
     nanos(clock.wall_now()) - nanos(clock.wall(clock.now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_read_as_linux_writes_it() {
+        let text = "Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n";
+        assert_eq!(of_key(text, "VmRSS").and_then(|text| bytes(&text)), Some(2 << 20));
+        assert_eq!(of_key(text, "MemTotal"), None);
+    }
 }

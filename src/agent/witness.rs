@@ -17,7 +17,7 @@ use crate::verify::tally::BlindCause;
 
 use super::link::{Ear, Link, LinkEvent, error_text};
 use super::start::{StartFailure, Started};
-use super::{Phases, next_tally, recycle_at};
+use super::{Phases, next_tally_of, recycle_at};
 
 /// Tells the run's start, once, that a connection is ready, or why it is not.
 pub struct Readiness {
@@ -361,11 +361,12 @@ impl Witness {
             Readiness::new(started),
             Some(ledger.witness()),
         );
-        let mut next_report = next_tally(clock.now());
+        let place = ledger.witness();
+        let mut next_report = next_tally_of(place, clock.now());
         let mut recycle_next = RunTime::NEVER;
         let mut scheduled = recycle.is_none();
-        // When the backlog was last looked at.
-        let mut looked = clock.now();
+        // When the backlog was last looked at, and what was last said to be open.
+        let (mut looked, mut told) = (clock.now(), None);
         link.start();
         loop {
             let tick = tokio::time::sleep_until(clock.instant(next_report).into());
@@ -387,16 +388,16 @@ impl Witness {
                 }
                 () = tick => {
                     let now = clock.now();
-                    next_report = next_tally(now);
+                    next_report = next_tally_of(place, now);
                     state_backlog(&mut link, backlog_max, (looked, now), &facts).await;
                     looked = now;
                     ledger.advance(now);
-                    hand_on(role, &mut ledger, &mut link, &facts).await;
+                    hand_on(role, &mut ledger, &mut link, &mut told, &facts).await;
                 }
             }
         }
         ledger.advance(clock.now());
-        hand_on(role, &mut ledger, &mut link, &facts).await;
+        hand_on(role, &mut ledger, &mut link, &mut told, &facts).await;
         link.stop().await;
     }
 }
@@ -416,13 +417,19 @@ pub(super) async fn state_backlog(
     }
 }
 
+/// Hands on what is new. Whoever says that nothing has changed since `told` only takes time.
 async fn hand_on(
     role: ClusterRole,
     ledger: &mut Ledger,
     link: &mut Link,
+    told: &mut Option<(u64, u64, u64)>,
     facts: &mpsc::Sender<Fact>,
 ) {
     let report = WitnessReport { traffic: link.take_traffic(), ..ledger.take_report() };
+    let open = (report.pending, report.overdue, report.unexplained);
+    if told.replace(open) == Some(open) && report.is_empty() {
+        return;
+    }
     // The collector outlives every witness; if it is gone, the run has failed already.
     let _ = facts.send(Fact::Witness(role, Box::new(report))).await;
 }

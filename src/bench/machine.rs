@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::agent::vitals::{bytes, of_key};
 use crate::report::bench::{ByScheme, Machine, Possible, Scarce};
 
 /// Files that are open beside connections: standard streams, the runtime's own, reports.
@@ -44,18 +45,6 @@ pub(super) fn resident_bytes() -> Option<u64> {
     bytes(&of_key(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS")?)
 }
 
-/// The value of the first line `key : value`.
-fn of_key(text: &str, key: &str) -> Option<String> {
-    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = pairs.find(|(name, _)| name.trim() == key)?;
-    Some(value.trim().to_owned())
-}
-
-/// A size as Linux writes it: `123 kB`.
-fn bytes(text: &str) -> Option<u64> {
-    text.strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1_024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,12 +63,5 @@ mod tests {
         assert_eq!(few, Possible { ws: 1_000, wss: 1_000, limit: Scarce::Files });
         let small = possible(&machine(None, 1_000_000), bytes);
         assert_eq!(small, Possible { ws: 750, wss: 375, limit: Scarce::Memory });
-    }
-
-    #[test]
-    fn a_size_is_read_as_linux_writes_it() {
-        let text = "Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n";
-        assert_eq!(of_key(text, "VmRSS").and_then(|text| bytes(&text)), Some(2 << 20));
-        assert_eq!(of_key(text, "MemTotal"), None);
     }
 }

@@ -8,7 +8,7 @@ pub(super) use crate::cli::CheckArgs as Args;
 use crate::exit::Exit;
 use crate::model::{ChannelKind, Clock, Member};
 use crate::scenario::file::Clusters;
-use crate::scenario::plan::{HandoverPlan, MoverPlan, Plan, SamplePlan};
+use crate::scenario::plan::{HandoverPlan, Memory, MoverPlan, Plan, SamplePlan};
 use crate::verify::checks::{Looks, Phase, Requirements, percent};
 use crate::verify::occupancy::Watching;
 
@@ -137,7 +137,11 @@ fn describe_load(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "load           {clients} simulated clients on each cluster, all of them within {ramp}"
-    )
+    )?;
+    match plan.cannot_come() {
+        Some(why) => writeln!(out, "               {why}: the verdict CANNOT be GO"),
+        None => Ok(()),
+    }
 }
 
 /// In what the apps are compared, and where their webhooks arrive.
@@ -229,7 +233,25 @@ fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
         bill.messages,
         bill.messages * plan.clusters.len() as u64,
         bill.control_messages
-    )
+    )?;
+    let Memory { books, ledgers, histograms, connections, mirror } = plan.memory();
+    let parts = [
+        (books, "publications"),
+        (ledgers, "what witnesses are owed"),
+        (histograms, "latencies"),
+        (connections, "connections"),
+        (mirror, "real events"),
+    ];
+    let parts = parts.iter().filter(|(bytes, _)| *bytes > 0);
+    let parts: Vec<_> =
+        parts.map(|(bytes, what)| format!("{} {what}", mebibytes(*bytes))).collect();
+    let total = mebibytes(plan.memory().total());
+    writeln!(out, "memory         {total} MiB at most: {}", parts.join(", "))
+}
+
+/// Whole mebibytes, and never less than it is.
+const fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// What the asked proof takes, and whether the run has it.

@@ -27,6 +27,11 @@ use std::panic;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
 use crate::cli::{Cli, Command, LogArgs, LogFormat, OverrideArgs};
@@ -111,21 +116,21 @@ fn print(text: &str) -> Result<(), Stop> {
 
 fn start_log(args: &LogArgs) {
     let level = match args.verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
     };
     // Libraries log the frames that they see, which may carry signatures: only our own are shown.
-    let filter = tracing_subscriber::EnvFilter::new(format!("off,pusher_canary={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = Targets::new().with_target("pusher_canary", level);
+    let shown = tracing_subscriber::registry().with(filter);
     // Where nobody hears the log any more, nobody must panic for it.
-    let log = log.log_internal_errors(false);
+    let log = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         && io::IsTerminal::is_terminal(&io::stderr());
     // A second subscriber can only be refused, and there is none.
     let _ = match args.log_format {
-        LogFormat::Text => log.with_ansi(coloured).with_target(false).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => shown.with(log.with_ansi(coloured).with_target(false)).try_init(),
+        LogFormat::Json => shown.with(log.json()).try_init(),
     };
 }
 

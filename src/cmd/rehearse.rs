@@ -6,6 +6,7 @@ use std::path::Path;
 
 use url::Url;
 
+use crate::agent::vitals;
 pub(super) use crate::cli::RehearseArgs as Args;
 use crate::exit::Exit;
 use crate::model::fault;
@@ -137,6 +138,7 @@ fn counts(pair: &Pair) -> Result<RehearsalCounts, Stop> {
 
 /// Keeps the pair up until a signal.
 fn hold(pair: &mut Pair, ca_file: Option<&Path>) -> Result<Exit, Stop> {
+    vitals::raise_descriptors();
     if let Some(path) = ca_file {
         let mut sink = open_sink(path)?;
         let written = sink.write_all(pair.ca_pem().as_bytes()).and_then(|()| sink.flush());

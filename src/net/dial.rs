@@ -26,7 +26,7 @@ use crate::model::{Clock, RunTime};
 /// Longest message that is taken from a cluster: a hundred times the largest event.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes read from a socket at once: so few at least, and so many at most.
-const READ_BYTES: std::ops::RangeInclusive<usize> = (16 << 10)..=(128 << 10);
+const READ_BYTES: std::ops::RangeInclusive<usize> = (4 << 10)..=(128 << 10);
 /// What all sockets of a process may have together beyond the least.
 const READ_BYTES_TOGETHER: usize = 16 << 20;
 

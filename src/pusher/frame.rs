@@ -132,28 +132,28 @@ impl<'a> Simple<'a> {
             } else {
                 break;
             };
-            let (value, behind) = value.split_once('"')?;
-            if name.replace(simple(value)?).is_some() {
+            let (value, behind) = value.split_at_checked(simple_length(value))?;
+            if name.replace(value).is_some() {
                 return None;
             }
-            rest = behind.strip_prefix(',')?;
+            rest = behind.strip_prefix("\",")?;
         }
         let data = rest.strip_prefix(r#""data":""#)?.strip_suffix(r#""}"#)?;
         let (data, channel) = match channel {
             Some(channel) => (data, channel),
             None => {
                 let (data, channel) = data.rsplit_once(r#"","channel":""#)?;
-                (data, simple(channel)?)
+                (data, Some(channel).filter(|text| simple_length(text) == text.len())?)
             }
         };
         Some(Self { event: event?, channel, data })
     }
 }
 
-/// A string's content that stands for itself in JSON.
-fn simple(text: &str) -> Option<&str> {
-    let is_simple = |byte: u8| byte >= b' ' && !matches!(byte, b'"' | b'\\');
-    text.bytes().all(is_simple).then_some(text)
+/// How many bytes of a text stand for themselves in a JSON string, up to the first that does not.
+fn simple_length(text: &str) -> usize {
+    let is_simple = |byte: &u8| *byte >= b' ' && !matches!(byte, b'"' | b'\\');
+    text.as_bytes().iter().take_while(|byte| is_simple(byte)).count()
 }
 
 /// The content of `pusher:connection_established`.

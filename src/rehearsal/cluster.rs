@@ -36,6 +36,8 @@ use super::hub::{App, Conn, Publication};
 use super::rest::{self, Reply};
 use super::socket::{self, End, Item, Patience};
 
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
 /// Most connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long a client may take over the TLS handshake.
@@ -546,6 +548,9 @@ pub fn bind() -> io::Result<std::net::TcpListener> {
 /// The address is taken, or is none of this machine's.
 pub fn bind_at(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
+    // Whoever finds no place among those that wait tries again a second later, and that is what a
+    // client would measure.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -5,6 +5,7 @@ mod bill;
 mod channels;
 mod handover;
 mod load;
+mod memory;
 mod meter;
 mod schedule;
 
@@ -41,10 +42,12 @@ use super::webhooks::Webhooks;
 use channels::{
     plan_channels, plan_controls, plan_markers, plan_senders, plan_streams, plan_witnesses,
 };
+use memory::book_events;
 
 pub use bill::{Bill, OverBudget};
 pub use handover::{HandoverPlan, MoverPlan};
 pub use load::{ClientPlan, LoadPlan};
+pub use memory::Memory;
 pub use meter::Meter;
 pub use schedule::{Due, Schedule};
 
@@ -633,6 +636,7 @@ impl Plan {
         plan.status_pages.clear();
         plan.sample = None;
         plan.handover = None;
+        plan.load = None;
         plan.parity = None;
         plan.webhooks = None;
         plan
@@ -643,15 +647,6 @@ impl Plan {
     pub fn settled_at(&self, end: RunTime) -> RunTime {
         end.after(self.publish_timeout.max(self.horizon))
     }
-}
-
-/// How many events of a stream may be published until the last obligation of one of them has ended:
-/// past the horizon a connection must first prove alive or dead, which takes no longer than another
-/// deadline and horizon; unknown publications wait one tally more.
-fn book_events(schedule: &Schedule, stream: StreamIx, times: Duration) -> usize {
-    let span = times + Duration::from_secs(10);
-    // Half as much again, for what a paused schedule may catch up.
-    (schedule.rate_of(stream) * span.as_secs_f64() * 1.5).ceil() as usize + 64
 }
 
 /// The key of encrypted channels where a scenario names none. It need not be secret: the run's own

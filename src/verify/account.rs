@@ -11,10 +11,10 @@ use crate::model::{ChannelName, ClusterRole, RunTime, StreamIx, WitnessIx};
 use super::checks::Requirements;
 use super::coverage::{ClusterTrials, Events};
 use super::endpoint::EndpointFigures;
-use super::fact::{Sight, SightChange};
+use super::fact::{ConnectStep, Sight, SightChange};
 use super::figures::{Anomalies, ClusterFigures, Figures, Windows, add_all};
 use super::handover::{HandoverFigures, Move};
-use super::latency::Latencies;
+use super::latency::{Latencies, sparse_bytes_max};
 use super::load::{LoadFaults, LoadFigures};
 use super::occupancy::Readings;
 use super::parity::ParityFigures;
@@ -25,7 +25,7 @@ use super::status_page::PageFigures;
 use super::taint::{TaintReason, Tainted};
 use super::tally::{BlindCause, Stratum};
 use super::thinned::Thinned;
-use super::timeline::{Slot, Timeline};
+use super::timeline::{self, Slot, Timeline};
 use super::webhook::WebhookFigures;
 
 /// Seconds for which anomalies are kept apart, so that a taint of their second finds them.
@@ -37,6 +37,16 @@ const TAINT_KNOWN_AFTER_SECONDS: u64 = 2;
 const HANDED_ON_WITHIN: Duration = Duration::from_millis(500);
 /// Most blind windows that are remembered one by one; the others are only counted.
 pub const WINDOWS_MAX: usize = 1_000;
+
+/// Most bytes that the latencies of a cluster take, if it has so many strata and none is longer
+/// than the horizon.
+pub fn bytes_max(strata: u64, horizon: Duration) -> u64 {
+    // Those that figures have beside the strata's: eight of deliveries and requests, and those of
+    // connecting, as a whole and by step.
+    let histograms = strata + 8 + 1 + ConnectStep::ALL.len() as u64;
+    let timeline = timeline::SLOTS_MAX as u64 * sparse_bytes_max(horizon);
+    histograms * Latencies::bytes_max(horizon) + timeline
+}
 
 /// One blind window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

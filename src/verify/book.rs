@@ -70,22 +70,34 @@ struct Slot {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Book {
+    publications: usize,
     slots: Box<[Slot]>,
     mask: u64,
     head: AtomicU64,
     first: AtomicU64,
 }
 
+/// Slots of a book that remembers at least so many.
+fn capacity(publications: usize) -> usize {
+    publications.max(16).next_power_of_two()
+}
+
 impl Book {
     /// A book that remembers at least the last `publications` of its stream.
     pub fn new(publications: usize) -> Self {
-        let capacity = publications.max(16).next_power_of_two();
+        let capacity = capacity(publications);
         Self {
+            publications,
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             mask: capacity as u64 - 1,
             head: AtomicU64::new(0),
             first: AtomicU64::new(0),
         }
+    }
+
+    /// Bytes of a book that remembers so many.
+    pub fn bytes(publications: usize) -> u64 {
+        (capacity(publications) * size_of::<Slot>()) as u64
     }
 
     /// Lets an empty book begin at a later seq than 0: what was before is nobody's. Called by the
@@ -98,6 +110,11 @@ impl Book {
     /// The seq of the first publication that was ever in the book, or will be.
     pub fn first(&self) -> Seq {
         Seq(self.first.load(Ordering::Acquire))
+    }
+
+    /// How many publications it was asked to remember.
+    pub const fn publications(&self) -> usize {
+        self.publications
     }
 
     /// How many publications the book remembers.

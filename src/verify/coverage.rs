@@ -382,7 +382,6 @@ impl Coverage {
 
     /// Takes in how far a witness has settled, and what did not reach it.
     pub fn handle_witness(&mut self, role: ClusterRole, report: &WitnessReport) {
-        self.begin();
         for (stream, seq) in &report.owed_from {
             if let Some(witness) = self.assigned(*stream, role, report.witness) {
                 witness.owed_from = seq.0;
@@ -396,6 +395,7 @@ impl Coverage {
         for (stream, seq, shortfall) in &report.shortfalls {
             let witness = self.assigned(*stream, role, report.witness).copied();
             let again = witness.and_then(|w| w.again_from).is_some_and(|from| from <= seq.0);
+            self.begin(stream.0 as usize);
             let Some(stream) = self.streams.get_mut(stream.0 as usize) else { continue };
             let Some(offset) = seq.0.checked_sub(stream.base) else { continue };
             let Some(side) = stream.sides.iter_mut().find(|s| s.role == role) else { continue };
@@ -441,7 +441,7 @@ impl Coverage {
     /// Joins every event that is settled on all clusters. `tainted` tells whether a second of the
     /// run cannot be relied on; at the end of a run nothing is waited for.
     pub fn settle(&mut self, now: RunTime, is_end: bool, tainted: impl Fn(u64) -> bool) {
-        self.begin();
+        (0..self.streams.len()).for_each(|at| self.begin(at));
         for at in 0..self.streams.len() {
             while let Some((index, scheduled, joined)) = self.settle_next(at, now, is_end, &tainted)
             {
@@ -467,18 +467,17 @@ impl Coverage {
         }
     }
 
-    /// Goes to where the books begin: what was published before is nobody's, and the watermark
-    /// begins behind it.
-    fn begin(&mut self) {
-        for first in self.streams.iter_mut().filter_map(Stream::begin) {
-            let gone = first.saturating_sub(self.index_base);
-            let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.order.len());
-            let is_uncovered = |of: &Option<_>| matches!(of, Some((_, Joined::Uncovered)));
-            if self.order.drain(..gone).any(|of| is_uncovered(&of)) {
-                self.events.covered_since = None;
-            }
-            self.index_base = self.index_base.max(first);
+    /// Goes to where a stream's books begin: what was published before is nobody's, and the
+    /// watermark begins behind it.
+    fn begin(&mut self, stream: usize) {
+        let Some(first) = self.streams.get_mut(stream).and_then(Stream::begin) else { return };
+        let gone = first.saturating_sub(self.index_base);
+        let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.order.len());
+        let is_uncovered = |of: &Option<_>| matches!(of, Some((_, Joined::Uncovered)));
+        if self.order.drain(..gone).any(|of| is_uncovered(&of)) {
+            self.events.covered_since = None;
         }
+        self.index_base = self.index_base.max(first);
     }
 
     fn note_joined(&mut self, index: u64, scheduled: RunTime, joined: Joined) {

@@ -165,7 +165,7 @@ impl Reader {
             sum.update(pad);
             sum.update(b"\"");
         }
-        (sum.finalize() == lower_hex(written)?).then_some(Envelope {
+        (written == hex(sum.finalize())).then_some(Envelope {
             run: self.run,
             cluster: self.cluster,
             stream: StreamIx(stream),
@@ -201,28 +201,26 @@ impl Head {
 
     /// Takes a number from the front of `rest`, in the one form that JSON has for it.
     fn number(&mut self, rest: &mut &[u8]) -> Option<u64> {
-        let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-        let (digits, behind) = rest.split_at_checked(digits)?;
-        if digits.is_empty() || digits.len() > 1 && digits.starts_with(b"0") {
+        let (mut number, mut length) = (0_u64, 0);
+        for digit in rest.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|d| *d < 10) {
+            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+            length += 1;
+        }
+        let (digits, behind) = rest.split_at_checked(length)?;
+        if digits.is_empty() || length > 1 && digits.starts_with(b"0") {
             return None;
         }
         *rest = behind;
         self.put(digits)?;
-        digits.iter().try_fold(0_u64, |number, digit| {
-            number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
+        Some(number)
     }
 }
 
-/// A number of eight hexadecimal digits, of which no letter is a capital.
-fn lower_hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u32::from(value))
+/// A checksum as it is written: eight hexadecimal digits, of which no letter is a capital.
+fn hex(sum: u32) -> [u8; 8] {
+    std::array::from_fn(|place| {
+        let value = (sum >> (28 - 4 * place)) as u8 & 0xF;
+        value + if value < 10 { b'0' } else { b'a' - 10 }
     })
 }
 

@@ -61,6 +61,15 @@ pub struct WitnessReport {
     pub traffic: Traffic,
 }
 
+impl WitnessReport {
+    /// Whether nothing has happened; what is open is a state, and left out.
+    pub fn is_empty(&self) -> bool {
+        let Self { tally, owed_from, again_from, settled_below, shortfalls, traffic, .. } = self;
+        let is_settled = owed_from.is_empty() && again_from.is_empty() && settled_below.is_empty();
+        is_settled && shortfalls.is_empty() && traffic.is_none() && *tally == Tally::default()
+    }
+}
+
 /// Bytes by direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {

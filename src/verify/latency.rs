@@ -138,6 +138,13 @@ impl Sparse {
     }
 }
 
+/// Most bytes of sparse counts of latencies up to the longest one.
+pub fn sparse_bytes_max(longest: Duration) -> u64 {
+    let buckets = u64::from(bucket(u64::try_from(longest.as_micros()).unwrap_or(u64::MAX))) + 1;
+    // A list that grows has room for twice as many.
+    2 * buckets * size_of::<(u16, u32)>() as u64
+}
+
 /// A dense histogram over microseconds, with three significant digits.
 #[derive(Clone)]
 pub struct Latencies(Histogram<u64>);
@@ -169,6 +176,13 @@ impl Default for Latencies {
 }
 
 impl Latencies {
+    /// Most bytes of one whose longest latency is this.
+    pub fn bytes_max(longest: Duration) -> u64 {
+        let mut full = Self::default();
+        full.record(longest);
+        (full.0.distinct_values() * size_of::<u64>()) as u64
+    }
+
     /// Adds what a ledger handed on.
     pub fn add(&mut self, sparse: &Sparse) {
         for (bucket, count) in &sparse.buckets {

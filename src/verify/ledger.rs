@@ -117,16 +117,27 @@ impl Channel {
     }
 }
 
-/// One obligation. Its flags stay after it ended, to tell a further copy from a first one.
-#[derive(Clone, Copy, Debug, Default)]
+/// One obligation. Its flags stay after it ended, to tell a further copy from a first one. Each
+/// witness has as many as its books remember publications: they are kept small.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// When a first intact copy came, if by the horizon; [`RunTime::NEVER`] before.
+    received: RunTime,
     /// On which of its connections the witness was when the obligation opened.
     epoch: Epoch,
     settled: bool,
-    /// When a first intact copy came, if by the horizon.
-    received: Option<RunTime>,
     /// A first copy came after the horizon.
     came_after_horizon: bool,
+}
+
+impl Entry {
+    const fn new(epoch: Epoch, settled: bool) -> Self {
+        Self { received: RunTime::NEVER, epoch, settled, came_after_horizon: false }
+    }
+
+    fn received(&self) -> Option<RunTime> {
+        Some(self.received).filter(|at| *at != RunTime::NEVER)
+    }
 }
 
 /// An intact copy of a publication of which the book does not know yet.
@@ -172,9 +183,31 @@ impl Stream {
         self.owed_from = Some(seq);
     }
 
+    /// Adds the next obligation. The oldest goes for it, if it has ended and a copy of it would be
+    /// none that anybody waits for.
+    fn push(&mut self, entry: Entry) {
+        let most = self.spec.book.publications();
+        if self.entries.capacity() == 0 {
+            // A list that doubles would have room for twice as many, and use all of it in turn.
+            self.entries.reserve_exact(most);
+        }
+        while self.entries.len() >= most && self.first < self.cursor {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.entries.push_back(entry);
+    }
+
     /// Whether a copy waits for the book.
     fn is_ahead(&self, seq: Seq) -> bool {
         self.ahead.iter().any(|copy| copy.seq == seq)
+    }
+
+    /// Moves the cursor past what has ended: of most there is nothing more to look at.
+    fn pass_settled(&mut self) {
+        let below = usize::try_from(self.cursor - self.first).unwrap_or(usize::MAX);
+        let ended = self.entries.iter().skip(below).take_while(|entry| entry.settled);
+        self.cursor += ended.count() as u64;
     }
 
     const fn stratum(&self, epoch: Epoch) -> Stratum {
@@ -191,7 +224,7 @@ impl Stream {
         let Some((answered, newest)) = answered.zip(self.newest) else { return false };
         let at = |seq: u64| self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?);
         (seq.saturating_add(1)..=newest)
-            .filter(|later| at(*later).is_some_and(|e| e.received.is_some()))
+            .filter(|later| at(*later).is_some_and(|e| e.received().is_some()))
             .filter_map(|later| self.spec.book.read(Seq(later)))
             .any(|later| later.sent > answered)
     }
@@ -247,6 +280,11 @@ impl Ledger {
             overdue: 0,
             unexplained: 0,
         }
+    }
+
+    /// Most bytes that it keeps of a stream whose book remembers so many publications.
+    pub fn bytes(publications: usize) -> u64 {
+        (publications * size_of::<Entry>()) as u64
     }
 
     // Getters.
@@ -400,7 +438,7 @@ impl Ledger {
         // By another clock it may seem to have been sent after it was replayed.
         let may_be_replay = replay_of.is_some() && self.config.follows;
         let is_known =
-            may_be_replay && stream.entry(seq.0).is_some_and(|entry| entry.received.is_some());
+            may_be_replay && stream.entry(seq.0).is_some_and(|entry| entry.received().is_some());
         let slack = if is_known { self.config.slack() } else { Duration::ZERO };
         match stream.spec.book.read(seq) {
             // Whatever else such a copy is: the cluster said that it would not exist.
@@ -427,7 +465,7 @@ impl Ledger {
             self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             return;
         };
-        if entry.received.is_some() || entry.came_after_horizon {
+        if entry.received().is_some() || entry.came_after_horizon {
             self.beside(now, IncidentKind::Duplicate, which, |b| &mut b.duplicates);
             return;
         }
@@ -437,7 +475,7 @@ impl Ledger {
             self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             return;
         }
-        entry.received = Some(now);
+        entry.received = now;
         // A copy of what is not answered yet is held: the answer may be that it was rejected.
         let owed = publication.outcome != Outcome::InFlight;
         entry.settled = owed;
@@ -488,6 +526,7 @@ impl Ledger {
             }
             open(stream, channel, &self.config, &mut self.tally);
             let judge = Judge { config: &self.config, channel, last_heard: self.last_heard, now };
+            stream.pass_settled();
             for seq in stream.cursor..stream.next() {
                 settle(stream, Seq(seq), &judge, &mut self.tally, &mut self.shortfalls);
                 let Some(entry) = stream.entry(seq).copied() else { continue };
@@ -499,16 +538,11 @@ impl Ledger {
                 }
                 let Some(sent) = stream.spec.book.read(Seq(seq)).map(|p| p.sent) else { continue };
                 let due = sent.after(self.config.deadline + slack);
-                if now > due && entry.received.is_none() {
+                if now > due && entry.received().is_none() {
                     self.overdue += 1;
                     let is_ours = channel.blind_during(sent, due) == Some(BlindCause::Agent);
                     self.unexplained += u64::from(!is_ours);
                 }
-            }
-            while stream.entries.len() > stream.spec.book.capacity() && stream.first < stream.cursor
-            {
-                stream.entries.pop_front();
-                stream.first += 1;
             }
         }
         self.forget_old_windows(now);
@@ -574,7 +608,7 @@ fn open(stream: &mut Stream, channel: &Channel, config: &Config, tally: &mut Tal
         if epoch == Epoch::Again && !std::mem::replace(&mut stream.is_again, true) {
             stream.again_from = Some(Seq(seq));
         }
-        stream.entries.push_back(Entry { epoch, settled: unsent, ..Entry::default() });
+        stream.push(Entry::new(epoch, unsent));
         if !unsent {
             obligations(tally, stream.stratum(epoch)).total += 1;
         }

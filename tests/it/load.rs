@@ -112,3 +112,17 @@ fn clients_are_billed_before_they_connect() {
     let said = "connections per app where budget.connections_max allows";
     assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
 }
+
+#[test]
+fn who_cannot_come_in_time_is_said_beforehand() {
+    let folder = Folder::new();
+    let clusters = Clusters::with(PairConfig { seed: 7, ..PairConfig::default() }, None);
+    let slow = clusters.scenario(&[("duration", "\"4s\"")]) + LOAD;
+    let slow = slow.replace("[canary]\n", "[canary]\nconnect_rate = 2.0\n");
+    let path = folder.write("scenario.toml", &slow);
+    let said = "by canary.connect_rate the clients of [load] need 20s to connect, and publishing \
+                takes 4s";
+    let outcome = canary(["check", path.to_str().unwrap()]).envs(clusters.variables()).run();
+    outcome.assert_code(0);
+    assert!(outcome.stdout.contains(&format!("{said}: the verdict CANNOT be GO")));
+}

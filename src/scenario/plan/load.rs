@@ -6,7 +6,7 @@ use crate::model::Shard;
 use crate::verify::load;
 
 use super::super::load::{Load, is_for};
-use super::{ChannelPlan, Schedule};
+use super::{ChannelPlan, Plan, Schedule};
 
 /// The simulated clients of each cluster.
 #[derive(Clone, Debug)]
@@ -24,6 +24,19 @@ pub struct ClientPlan {
     pub channel: usize,
     /// When it connects, counted from the start of publishing.
     pub after: Duration,
+}
+
+impl Plan {
+    /// Why some of the simulated clients cannot connect in time, if that is so.
+    pub fn cannot_come(&self) -> Option<String> {
+        let (duration, show) = (self.schedule.duration(), humantime::format_duration);
+        let takes = self.load.as_ref()?.takes(self.connect_rate);
+        (takes > duration).then(|| {
+            let (takes, duration) = (show(takes), show(duration));
+            let why = "by canary.connect_rate the clients of [load] need";
+            format!("{why} {takes} to connect, and publishing takes {duration}")
+        })
+    }
 }
 
 impl LoadPlan {

@@ -124,8 +124,9 @@ impl Schedule {
     pub fn pop(&mut self) -> Option<Due> {
         let at = self.next_at()?;
         let lane = self.lanes.iter_mut().find(|l| l.at(l.next) == at)?;
+        let all = lane.streams.len();
         let first = lane.next as usize * lane.burst;
-        let streams = lane.streams.iter().cycle().skip(first % lane.streams.len()).take(lane.burst);
+        let streams = (first..first + lane.burst).filter_map(|at| lane.streams.get(at % all));
         let streams = streams.copied().collect();
         lane.next += 1;
         Some(Due { at, route: lane.route, streams })

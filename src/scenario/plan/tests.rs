@@ -18,6 +18,26 @@ impl Surroundings for Nothing {
 
 const RUN: RunId = RunId(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_dead_beef));
 
+/// What a run of this keeps in memory at most.
+fn memory(canary: &str, duration: Option<Duration>) -> Memory {
+    let overrides = Overrides { duration, ..Overrides::default() };
+    Plan::unbilled(&scenario(&format!("[canary]\n{canary}")), overrides, RUN, 7).memory()
+}
+
+#[test]
+fn memory_follows_from_the_rate_and_who_listens_and_never_from_the_duration() {
+    let lasting = |days: u64| Some(Duration::from_secs(days * 24 * 3_600));
+    assert_eq!(memory("rate = 100.0", lasting(1)), memory("rate = 100.0", lasting(7)));
+    let least = memory("rate = 100.0", None);
+    let faster = memory("rate = 1000.0", None);
+    assert!(faster.books > least.books && faster.ledgers > least.ledgers);
+    let more = memory("rate = 100.0\nwitnesses = 4", None);
+    assert_eq!((more.books, more.ledgers), (least.books, 2 * least.ledgers));
+    assert!(more.connections > least.connections);
+    let shorter = memory("rate = 100.0\ndeadline = \"100ms\"\nhorizon = \"200ms\"", None);
+    assert!(shorter.books < least.books && shorter.histograms < least.histograms);
+}
+
 fn scenario(canary: &str) -> Scenario {
     let source = format!(
         "[scenario]\nduration = \"10s\"\n[clusters.old]\nws_url = \"ws://a:1\"\nhttp_url = \

@@ -67,7 +67,7 @@ pub(super) fn settle(
         mark_settled(stream, seq);
         return;
     };
-    if let Some(received) = entry.received {
+    if let Some(received) = entry.received() {
         match publication.outcome {
             Outcome::InFlight => return,
             // Void: the publisher gave it up in the very moment in which this witness got it.

@@ -92,7 +92,7 @@ fn what_comes_too_late_or_not_at_all_is_held_to_its_limits() {
         ended(with(LoadFaults { late: 7, missed_offline: 4, ..Default::default() }));
     assert_eq!(status, Fail);
     let said =
-        "; 9989 of 10000 deliveries in time (99.89 %, 99.90 % needed), 7 late, 4 missed offline";
+        "; 9989 of 10000 deliveries in time (99.89 %, 99.9 % needed), 7 late, 4 missed offline";
     assert!(detail.contains(said), "{detail}");
     // A loss is held to what witnesses may lose as well.
     assert_eq!(ended(with(LoadFaults { lost: 5, ..Default::default() })).0, Pass);
