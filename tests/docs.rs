@@ -80,6 +80,8 @@ const COMMANDS: &[(&str, Tested)] = &[
     ("benches/instructions", By(".ci/run", "\nbenches/instructions\n")),
     ("cargo bench", By(".ci/run", "cargo test --locked --bench hot_path")),
     ("grafana/up", By("tests/interop/prometheus.rs", "grafana(\"up\")")),
+    ("benches/measure accuracy", By(".ci/full", "benches/measure \"$what\" --brief")),
+    ("benches/compare/compare", By(".ci/full", "benches/compare/compare --brief")),
     (
         "pusher-canary run scenarios/preflight.toml --pushgateway http://127.0.0.1:9091",
         By("tests/interop/prometheus.rs", "\"--pushgateway\""),

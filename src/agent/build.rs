@@ -150,7 +150,8 @@ impl Builder<'_> {
         let (plan, cluster, role) = (self.plan, self.cluster, self.cluster.role);
         let tls = tls::client_config(cluster.ca_pem.as_deref());
         let tls = tls.map_err(|error| RunError::Tls(role, error))?;
-        let gate = Arc::new(ConnectGate::new(self.clock, plan.connect_rate));
+        let gate = || Arc::new(ConnectGate::new(self.clock, plan.connect_rate));
+        let (gate, of_clients) = (gate(), gate());
         let books = self.books.get(&role).cloned().unwrap_or_default();
         let wire = Arc::new(Wire {
             clock: self.clock,
@@ -169,19 +170,19 @@ impl Builder<'_> {
         let socket = Target::new(cluster.socket_url.clone(), &tls);
         let socket = socket.shared_by(plan.bill().connections);
         let endpoints = Endpoint::all(plan, cluster, self.clock, tracker)?;
-        let link_by = |names, user, config, endpoint| {
+        let link_by = |gate: &Arc<ConnectGate>, names, user, config, endpoint| {
             let target = LinkTarget {
                 endpoint,
                 target: socket.clone(),
                 signer: cluster.signer.clone(),
-                gate: Arc::clone(&gate),
+                gate: Arc::clone(gate),
                 user_id: user,
                 dial_timeout: CONNECT_TIMEOUT,
             };
             Link::new(self.clock, Arc::new(target), config, names)
         };
         let link_to = |names: Vec<ChannelName>, user: String, config: session::Config| {
-            link_by(names, user, config, None)
+            link_by(&gate, names, user, config, None)
         };
         let link = |channels: &[usize], user: String, seed: u64| {
             let names = channels.iter().filter_map(|at| Some(plan.channels.get(*at)?.name.clone()));
@@ -198,8 +199,11 @@ impl Builder<'_> {
             .collect();
         let planned = plan.load.iter().flat_map(|load| &load.clients);
         let client = |(at, planned): (u32, &ClientPlan)| {
-            let link = link(&[planned.channel], String::new(), 6 << 32 | u64::from(at));
-            self.client(at, planned, (link, &gate), &books)
+            let names = plan.channels.get(planned.channel).map(|c| c.name.clone());
+            let config = self.session_config(6 << 32 | u64::from(at));
+            let names = names.into_iter().collect();
+            let link = link_by(&of_clients, names, String::new(), config, None);
+            self.client(at, planned, (link, &of_clients), &books)
         };
         let clients = (0..).zip(planned).map(client).collect();
         let mut senders = Vec::new();
@@ -232,7 +236,7 @@ impl Builder<'_> {
                 session::Config { tolerates_refusals: true, ..self.session_config(3 << 32 | at) };
             let mut by = endpoints.iter();
             let by = by.find(|endpoint| endpoint.kind() == EndpointKind::AuthEndpoint).cloned();
-            self.watcher(link_by(Vec::new(), user, config, by))
+            self.watcher(link_by(&gate, Vec::new(), user, config, by))
         };
         let connections = plan.sample.as_ref().map_or(0, |sample| sample.connections as u64);
         let real = (0..connections).map(watcher).collect();

@@ -12,7 +12,7 @@ use crate::verify::book::Book;
 use crate::verify::fact::{Fact, Shortfall};
 use crate::verify::latency::Sparse;
 use crate::verify::ledger::Ledger;
-use crate::verify::load::{LoadConnections, LoadReport};
+use crate::verify::load::{LoadConnections, LoadFaults, LoadReport};
 
 use super::link::{ConnectGate, Link, LinkEvent};
 use super::witness::{Eyes, RunChannels, describe, note_sight, state_backlog};
@@ -43,6 +43,7 @@ pub struct Client {
 struct Counts {
     connections: LoadConnections,
     connect: Sparse,
+    faults: BTreeMap<u64, LoadFaults>,
     has_joined: bool,
     is_connected: bool,
 }
@@ -59,6 +60,7 @@ impl Client {
         let until = async |at: RunTime| {
             tokio::select! {
                 () = phases.published.cancelled() => false,
+                () = phases.leave.cancelled() => false,
                 () = tokio::time::sleep_until(self.clock.instant(at).into()) => true,
             }
         };
@@ -77,7 +79,7 @@ impl Client {
                 () = phases.leave.cancelled() => break,
                 event = self.link.next_for(eyes) => {
                     note_sight(&mut self.ledger, &event, self.link.session().last_heard());
-                    counts.note(&event, &self.link);
+                    counts.note(&event, &self.link, self.clock.now());
                 }
                 () = tick => {
                     let now = self.clock.now();
@@ -96,12 +98,11 @@ impl Client {
     async fn hand_on(&mut self, counts: &mut Counts) {
         self.ledger.advance(self.clock.now());
         let ledger = self.ledger.take_report();
-        let mut lost = BTreeMap::new();
         for (stream, seq, shortfall) in &ledger.shortfalls {
             if *shortfall == Shortfall::Lost {
                 let publication = self.books.get(stream).and_then(|book| book.read(*seq));
-                let sent = publication.map_or(RunTime::ZERO, |publication| publication.sent);
-                *lost.entry(sent.second()).or_default() += 1;
+                let sent = publication.map_or_else(|| self.clock.now(), |of| of.sent);
+                counts.at(sent).lost += 1;
             }
         }
         let report = LoadReport {
@@ -109,8 +110,8 @@ impl Client {
             connections: std::mem::take(&mut counts.connections),
             connect: std::mem::take(&mut counts.connect),
             is_connected: counts.is_connected,
+            faults: std::mem::take(&mut counts.faults),
             ledger,
-            lost,
         };
         // The collector outlives every connection; if it is gone, the run has failed already.
         let _ = self.facts.send(Fact::Load(self.role, Box::new(report))).await;
@@ -118,7 +119,11 @@ impl Client {
 }
 
 impl Counts {
-    fn note(&mut self, event: &LinkEvent, link: &Link) {
+    fn at(&mut self, instant: RunTime) -> &mut LoadFaults {
+        self.faults.entry(instant.second()).or_default()
+    }
+
+    fn note(&mut self, event: &LinkEvent, link: &Link, now: RunTime) {
         match event {
             LinkEvent::Session(Event::Subscribed(_)) if link.session().is_ready() => {
                 self.connections.opened += 1;
@@ -130,8 +135,9 @@ impl Counts {
             }
             LinkEvent::Session(Event::Disconnected(lost)) => {
                 let was_connected = std::mem::take(&mut self.is_connected);
-                self.connections.lost += u64::from(was_connected);
-                self.connections.failed += u64::from(!was_connected);
+                let faults = self.at(now);
+                faults.connections_lost += u64::from(was_connected);
+                faults.tries_failed += u64::from(!was_connected);
                 let why = describe(&lost.cause, None);
                 tracing::debug!(was_connected, why, "a simulated client lost its connection");
             }

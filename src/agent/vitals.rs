@@ -41,10 +41,23 @@ pub fn descriptors_open() -> Option<u64> {
 /// group if that is less. `None` where the system does not tell.
 pub fn memory_available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let number = |path| read(path)?.trim().parse::<u64>().ok();
     let machine = of_key(&read("/proc/meminfo")?, "MemAvailable").and_then(|text| bytes(&text))?;
-    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
-    Some(group.map_or(machine, |(max, current)| machine.min(max.saturating_sub(current))))
+    let group = || {
+        let groups = read("/proc/self/cgroup")?;
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
+        let file = |name: &str| read(&format!("/sys/fs/cgroup{own}/{name}"));
+        left_of_group(&file("memory.max")?, &file("memory.current")?, &file("memory.stat")?)
+    };
+    Some(group().map_or(machine, |group| machine.min(group)))
+}
+
+/// What a control group has left, by the files in which Linux says so. What it keeps of files is
+/// given up when it is needed. `None` where it has no bound.
+fn left_of_group(max: &str, current: &str, stat: &str) -> Option<u64> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let files = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
+    let used = number(current)?.saturating_sub(files.and_then(number).unwrap_or(0));
+    Some(number(max)?.saturating_sub(used))
 }
 
 /// The value of the first line `key : value`, as Linux writes what it knows.
@@ -121,5 +134,13 @@ mod tests {
         let text = "Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n";
         assert_eq!(of_key(text, "VmRSS").and_then(|text| bytes(&text)), Some(2 << 20));
         assert_eq!(of_key(text, "MemTotal"), None);
+    }
+
+    #[test]
+    fn what_a_group_keeps_of_files_is_left_to_be_taken() {
+        let stat = "anon 300\nfile 650\ninactive_file 600\nactive_file 50\n";
+        assert_eq!(left_of_group("1000\n", "950\n", stat), Some(650));
+        assert_eq!(left_of_group("1000\n", "950\n", ""), Some(50));
+        assert_eq!(left_of_group("max\n", "950\n", stat), None);
     }
 }

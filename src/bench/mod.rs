@@ -7,7 +7,8 @@ mod publish;
 mod receive;
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -61,6 +62,8 @@ impl Extent {
     };
 }
 
+/// Longest that another process, or a measurement with it, may take: many times what it does.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Channels of a flood.
 const CHANNELS: usize = 10;
 /// Bytes of an event, as scenarios have them by default.
@@ -87,6 +90,9 @@ pub enum BenchError {
     /// The peer did not send what it was told to, or something else.
     #[error("the peer did not send what it was told to")]
     Peer,
+    /// Whoever was to answer or to send says nothing any more.
+    #[error("a helper process has said nothing for {} seconds", SILENCE_MAX.as_secs())]
+    Silent,
     /// The agent did not see each event exactly once.
     #[error("of {sent} events that were sent {delivered} were counted; please report this")]
     Miscounted {
@@ -125,11 +131,35 @@ impl Helper {
         if let Some(stdin) = &mut helper.0.stdin {
             stdin.write_all(line.as_bytes())?;
         }
-        let mut answer = String::new();
-        BufReader::new(told).read_line(&mut answer)?;
+        let answer = next_line(&lines(told))?;
         let answer = serde_json::from_str(&answer).map_err(|_| BenchError::Peer)?;
         Ok((helper, answer))
     }
+}
+
+/// What a process writes, line by line; they end with it.
+fn lines(told: ChildStdout) -> mpsc::Receiver<io::Result<String>> {
+    let (tell, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody reads on after the last line that matters.
+        let _ = BufReader::new(told).lines().try_for_each(|line| tell.send(line));
+    });
+    lines
+}
+
+fn next_line(lines: &mpsc::Receiver<io::Result<String>>) -> Result<String, BenchError> {
+    match lines.recv_timeout(SILENCE_MAX) {
+        Ok(line) => Ok(line?),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(BenchError::Silent),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(BenchError::Peer),
+    }
+}
+
+/// A measurement that ends, whatever its peer does.
+async fn within<T>(
+    measurement: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, BenchError> {
+    tokio::time::timeout(SILENCE_MAX, measurement).await.map_err(|_| BenchError::Silent)?
 }
 
 impl Drop for Helper {
@@ -194,10 +224,11 @@ pub fn measure(
     // One core for each end: figures are those of a core.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     progress("floods of deliveries");
-    let Rates { raw, borrowed, owned, verified } = runtime.block_on(floods(clock, extent))?;
+    let Rates { raw, borrowed, owned, verified } =
+        runtime.block_on(within(floods(clock, extent)))?;
     progress("deliveries at a pace");
-    let quiet = runtime.block_on(paced(clock, extent, QUIET_RATE))?;
-    let busy = runtime.block_on(paced(clock, extent, BUSY_RATE))?;
+    let quiet = runtime.block_on(within(paced(clock, extent, QUIET_RATE)))?;
+    let busy = runtime.block_on(within(paced(clock, extent, BUSY_RATE)))?;
     progress("connections");
     let (bytes, opened) = match (connections(extent, false)?, connections(extent, true)?) {
         (Some(ws), Some(wss)) => {
@@ -208,7 +239,7 @@ pub fn measure(
     progress("publishing");
     let pair = Pair::start()?;
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let rate = |route| runtime.block_on(pair.per_second(clock, route, extent.publishing));
+    let rate = |route| runtime.block_on(within(pair.per_second(clock, route, extent.publishing)));
     let machine = machine::here(descriptors_max);
     Ok(Bench {
         schema: SCHEMA,

@@ -1,7 +1,6 @@
 //! How many events a second the agent publishes to each of two clusters.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use crate::pusher::rest::{BATCH_EVENTS_MAX, Signer};
 use crate::verify::book::Book;
 use crate::verify::tally::Route;
 
-use super::{BenchError, PAYLOAD_BYTES};
+use super::{BenchError, PAYLOAD_BYTES, lines, next_line};
 
 /// Requests that are open at a time, to each cluster.
 const OPEN: usize = 32;
@@ -42,8 +41,9 @@ impl Pair {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let told = child.stdout.take().ok_or(BenchError::Peer)?;
         let mut pair = Self { child, variables: BTreeMap::new() };
-        for line in BufReader::new(told).lines() {
-            let line = line?;
+        let lines = lines(told);
+        loop {
+            let line = next_line(&lines)?;
             let Some((name, value)) =
                 line.strip_prefix("export ").and_then(|of| of.split_once('='))
             else {
@@ -54,7 +54,6 @@ impl Pair {
                 return Ok(pair);
             }
         }
-        Err(BenchError::Peer)
     }
 
     fn wire(&self, clock: Clock, role: ClusterRole) -> Result<Arc<Wire>, BenchError> {

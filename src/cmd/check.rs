@@ -244,7 +244,7 @@ fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
     ];
     let parts = parts.iter().filter(|(bytes, _)| *bytes > 0);
     let parts: Vec<_> =
-        parts.map(|(bytes, what)| format!("{} {what}", mebibytes(*bytes))).collect();
+        parts.map(|(bytes, what)| format!("{} for {what}", mebibytes(*bytes))).collect();
     let total = mebibytes(plan.memory().total());
     writeln!(out, "memory         {total} MiB at most: {}", parts.join(", "))
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{FleetArgs, RunArgs};
 use crate::exit::Exit;
-use crate::model::{Member, RunId, Shard};
+use crate::model::{Member, MemberRole, RunId, Shard};
 use crate::scenario::file::Scenario;
 use crate::scenario::plan::Plan;
 
@@ -81,6 +81,16 @@ pub(super) fn check(plan: &Plan, scenario: &Scenario) -> Result<(), Stop> {
         // Clients move with channels of all kinds, and the events of all of them.
         let message =
             format!("--shard {shard}: a run with [handover] cannot be shared out; run it whole");
+        return Err(Stop::new(Exit::Usage, message));
+    }
+    if plan.member.role != MemberRole::Both && scenario.load.is_some() {
+        // What they are owed begins with their confirmation, and nobody knows in time what another
+        // process had published by then.
+        let role = plan.member.role.as_str();
+        let message = format!(
+            "--role {role}: the clients of [load] must be where events are published; run it \
+             without roles, or remove [load]"
+        );
         return Err(Stop::new(Exit::Usage, message));
     }
     if !plan.member.has_others() || plan.own_streams().next().is_some() {

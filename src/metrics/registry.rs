@@ -532,7 +532,6 @@ fn webhooks(page: &mut Page, clusters: &[Cluster<'_>], figures: &Figures) {
     }
 }
 
-/// The components of a page are at most as many as are watched, and each has a label of its own.
 fn load(page: &mut Page, clusters: &[Cluster<'_>]) {
     let load = || clusters.iter().filter_map(|(role, of, _)| Some((role, of.load.as_ref()?)));
     for (role, load) in load() {
@@ -548,6 +547,7 @@ fn load(page: &mut Page, clusters: &[Cluster<'_>]) {
     }
 }
 
+/// The components of a page are at most as many as are watched, and each has a label of its own.
 fn providers(page: &mut Page, clusters: &[Cluster<'_>]) {
     for (role, figures, _) in clusters {
         let Some(said) = &figures.status_page else { continue };

@@ -39,7 +39,7 @@ use super::socket::{self, End, Item, Patience};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
 /// Most connections at once; further ones wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 16_384;
+const CONNECTIONS_MAX: usize = 32_768;
 /// How long a client may take over the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an orderly stop waits for its clients.

@@ -12,7 +12,7 @@ use crate::verify::tally::Route;
 use super::file::{Canary, HOUR_MS, bounded, describe_excluded};
 use super::reader::Section;
 
-/// Most simulated clients on each cluster: a process may open no more files than for twice as many.
+/// Most simulated clients on each cluster.
 const CONNECTIONS_MAX: u64 = 20_000;
 
 /// `[load]`.

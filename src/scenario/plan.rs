@@ -217,7 +217,7 @@ pub struct Plan {
     pub publish_timeout: Duration,
     /// From one reconnect on purpose to the next.
     pub recycle: Option<Duration>,
-    /// New connections per second and cluster.
+    /// New connections per second and cluster; as many more are the simulated clients'.
     pub connect_rate: f64,
     /// Most open publish requests per cluster.
     pub open_requests_max: usize,
@@ -311,8 +311,13 @@ impl Plan {
         run: RunId,
         fallback_seed: u64,
     ) -> Self {
-        let canary = &scenario.canary;
         let is_endless = overrides.window.is_some();
+        let mut canary = scenario.canary.clone();
+        if scenario.load.is_some() && !is_endless {
+            // The other half is the simulated clients': nobody waits behind thousands of them.
+            canary.connect_rate /= 2.0;
+        }
+        let canary = &canary;
         let duration = match is_endless {
             true => ENDLESS,
             false => overrides.duration.unwrap_or(scenario.duration),

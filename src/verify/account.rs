@@ -41,9 +41,9 @@ pub const WINDOWS_MAX: usize = 1_000;
 /// Most bytes that the latencies of a cluster take, if it has so many strata and none is longer
 /// than the horizon.
 pub fn bytes_max(strata: u64, horizon: Duration) -> u64 {
-    // Those that figures have beside the strata's: eight of deliveries and requests, and those of
-    // connecting, as a whole and by step.
-    let histograms = strata + 8 + 1 + ConnectStep::ALL.len() as u64;
+    // Those that figures have beside the strata's: eight of deliveries and requests, two of
+    // simulated clients, and those of connecting, as a whole and by step.
+    let histograms = strata + 8 + 2 + 1 + ConnectStep::ALL.len() as u64;
     let timeline = timeline::SLOTS_MAX as u64 * sparse_bytes_max(horizon);
     histograms * Latencies::bytes_max(horizon) + timeline
 }

@@ -451,3 +451,28 @@ impl From<ControlStatus> for super::verdict::Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_empty_if_nothing_at_all_has_happened() {
+        assert!(WitnessReport { pending: 3, ..WitnessReport::default() }.is_empty());
+        let place = vec![(StreamIx(0), Seq(1))];
+        let shortfalls = vec![(StreamIx(0), Seq(1), Shortfall::Lost)];
+        for report in [
+            WitnessReport { owed_from: place.clone(), ..WitnessReport::default() },
+            WitnessReport { again_from: place.clone(), ..WitnessReport::default() },
+            WitnessReport { settled_below: place, ..WitnessReport::default() },
+            WitnessReport { shortfalls, ..WitnessReport::default() },
+            WitnessReport { traffic: Traffic { received: 1, sent: 0 }, ..WitnessReport::default() },
+            WitnessReport {
+                tally: Tally { lapped: 1, ..Tally::default() },
+                ..WitnessReport::default()
+            },
+        ] {
+            assert!(!report.is_empty(), "{report:?}");
+        }
+    }
+}

@@ -461,7 +461,8 @@ impl Ledger {
         let Some(stream) = self.streams.get_mut(at) else { return };
         let which = Some((stream.spec.stream, seq));
         let Some(entry) = stream.entry(seq.0) else {
-            // Published before the witness's first confirmation: not owed.
+            // Published before the witness's first confirmation, and not owed; or ended so long
+            // ago that it is not kept any more.
             self.tally.beside.entry(now.second()).or_default().after_horizon += 1;
             return;
         };

@@ -37,10 +37,6 @@ pub struct LoadConnections {
     pub joined: u64,
     /// Connections that became ready, again ones included.
     pub opened: u64,
-    /// Tries to connect that failed.
-    pub failed: u64,
-    /// Connections that were ready and were lost.
-    pub lost: u64,
 }
 
 impl AddAssign for LoadConnections {
@@ -48,12 +44,10 @@ impl AddAssign for LoadConnections {
         self.asked += other.asked;
         self.joined += other.joined;
         self.opened += other.opened;
-        self.failed += other.failed;
-        self.lost += other.lost;
     }
 }
 
-/// What a client should have seen and did not, or should not have seen and did.
+/// What a client should have met and did not, or should not have met and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LoadFaults {
@@ -69,13 +63,22 @@ pub struct LoadFaults {
     pub reordered: u64,
     /// Copies that are damaged, came where they do not belong, or should not exist.
     pub wrong: u64,
+    /// Connections that were ready and were lost.
+    pub connections_lost: u64,
+    /// Tries to connect that failed.
+    pub tries_failed: u64,
 }
 
 impl LoadFaults {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        let Self { lost, missed_offline, late, duplicates, reordered, wrong } = *self;
-        lost + missed_offline + late + duplicates + reordered + wrong
+        let of_connections = self.connections_lost + self.tries_failed;
+        self.short() + self.duplicates + self.reordered + self.wrong + of_connections
+    }
+
+    /// Obligations that did not end as delivered in time.
+    pub const fn short(&self) -> u64 {
+        self.lost + self.missed_offline + self.late
     }
 
     /// Those that remain without `excused` ones.
@@ -88,6 +91,8 @@ impl LoadFaults {
             duplicates: self.duplicates.saturating_sub(excused.duplicates),
             reordered: self.reordered.saturating_sub(excused.reordered),
             wrong: self.wrong.saturating_sub(excused.wrong),
+            connections_lost: self.connections_lost.saturating_sub(excused.connections_lost),
+            tries_failed: self.tries_failed.saturating_sub(excused.tries_failed),
         }
     }
 
@@ -106,6 +111,8 @@ impl AddAssign for LoadFaults {
         self.duplicates += other.duplicates;
         self.reordered += other.reordered;
         self.wrong += other.wrong;
+        self.connections_lost += other.connections_lost;
+        self.tries_failed += other.tries_failed;
     }
 }
 
@@ -122,8 +129,9 @@ pub struct LoadReport {
     pub is_connected: bool,
     /// What its ledger says.
     pub ledger: WitnessReport,
-    /// Obligations since its last report that ended as lost, by the run's second of sending.
-    pub lost: BTreeMap<u64, u64>,
+    /// What its ledger does not count by seconds: obligations that ended as lost, by that of their
+    /// sending, and what happened to its connection, by that of happening.
+    pub faults: BTreeMap<u64, LoadFaults>,
 }
 
 /// What a second added.
@@ -169,8 +177,8 @@ impl LoadSecond {
         for ((second, _), missed) in &tally.missed {
             faults.entry(*second).or_default().missed_offline += missed;
         }
-        for (second, lost) in &report.lost {
-            faults.entry(*second).or_default().lost += lost;
+        for (second, others) in &report.faults {
+            *faults.entry(*second).or_default() += *others;
         }
         faults.retain(|_, faults| faults.total() > 0);
     }

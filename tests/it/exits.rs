@@ -198,9 +198,9 @@ fn a_server_that_upgrades_and_says_nothing_is_named() {
 fn a_plan_that_needs_more_memory_than_there_is_is_refused_before_it_is_taken() {
     let folder = Folder::new();
     let clusters = Clusters::start();
-    let long = [("rate", "100000.0"), ("deadline", "\"1s\""), ("horizon", "\"1h\"")];
+    let long = [("rate", "100000.0"), ("horizon", "\"1h\""), ("witnesses", "1000")];
     let text = clusters.scenario(&long)
-        + "[budget]\nmessages_max = 1_000_000_000\n\
+        + "[budget]\nconnections_max = 10_000\nmessages_max = 1_000_000_000\n\
                                            account_messages_max = 2_000_000_000\n";
     let path = folder.write("scenario.toml", &text);
     let outcome = canary(["run", path.to_str().unwrap()]).envs(clusters.variables()).run();
@@ -226,7 +226,7 @@ fn a_live_pair_passes_the_check() {
         "channels       8 public, 8 private, 4 presence, 8 encrypted",
         "events         400 in 2s 500ms, 160.0 per second, to each cluster",
         "messages       1242 billed to each app, 2484 together",
-        "memory         23 MiB at most: 1 publications, 1 what witnesses are owed, ",
+        "MiB at most: 1 for publications, 1 for what witnesses are owed, ",
         "proof          a loss rate below 1.0 % at 95 % confidence, if nothing is lost, takes",
         "this run as planned: 299 events, 939 messages to each app, 2s; the duration suffices",
         "--until-proven:      377 events, 1173 messages to each app, 3s; the duration suffices",

@@ -32,9 +32,26 @@ fn rehearsed(folder: &Folder, faults: &[&str], more: &[&str], seed: u64) -> Repo
 fn clients_that_nothing_happens_to_get_everything_and_the_run_is_go() {
     let folder = Folder::new();
     let _turn = turn();
-    let report = rehearsed(&folder, &[], &[], 7);
+    let page = folder.path().join("page.prom");
+    let clusters = Clusters::start();
+    let path = folder.write("scenario.toml", &(clusters.scenario(&[]) + LOAD));
+    let (path, to) = (path.to_str().unwrap(), page.to_str().unwrap());
+    let args = ["run", path, "--report-json", "-", "--metrics-file", to];
+    let run = || canary(args).envs(clusters.variables()).run();
+    let report = in_order(Held::None, run).judged();
     assert_eq!(report.verdict(), "GO");
+    let page = fs::read_to_string(&page).unwrap();
     for cluster in ["old", "new"] {
+        let total = report.figure(cluster, "load.obligations.total");
+        for (name, value) in [
+            ("load_clients{cluster=\"CLUSTER\",state=\"planned\"}", CLIENTS),
+            ("load_clients{cluster=\"CLUSTER\",state=\"connected\"}", CLIENTS),
+            ("load_deliveries_total{cluster=\"CLUSTER\",outcome=\"delivered\"}", total),
+            ("load_deliveries_total{cluster=\"CLUSTER\",outcome=\"lost\"}", 0),
+        ] {
+            let line = format!("\npusher_canary_{} {value}\n", name.replace("CLUSTER", cluster));
+            assert!(page.contains(&line), "{line} is missing");
+        }
         let of = |name: &str| report.figure(cluster, &format!("load.{name}"));
         assert_eq!(of("connections.joined"), CLIENTS);
         assert_eq!((of("connected"), of("connected_max")), (CLIENTS, CLIENTS));
@@ -78,8 +95,8 @@ fn clients_whose_connections_are_closed_come_again_and_are_counted() {
     let folder = Folder::new();
     let _turn = turn();
     let report = rehearsed(&folder, &["new:close=0.3@4200"], &[], 7);
-    let lost = of_load(&report, "connections.lost");
-    let closed = report.closed("new") + lost + of_load(&report, "connections.failed");
+    let lost = faults(&report, "connections_lost");
+    let closed = report.closed("new") + lost + faults(&report, "tries_failed");
     assert_eq!(closed, report.done("new", "closed"));
     assert!(lost > 0);
     assert_eq!(of_load(&report, "connections.joined"), CLIENTS);
@@ -120,9 +137,25 @@ fn who_cannot_come_in_time_is_said_beforehand() {
     let slow = clusters.scenario(&[("duration", "\"4s\"")]) + LOAD;
     let slow = slow.replace("[canary]\n", "[canary]\nconnect_rate = 2.0\n");
     let path = folder.write("scenario.toml", &slow);
-    let said = "by canary.connect_rate the clients of [load] need 20s to connect, and publishing \
+    let said = "by canary.connect_rate the clients of [load] need 40s to connect, and publishing \
                 takes 4s";
     let outcome = canary(["check", path.to_str().unwrap()]).envs(clusters.variables()).run();
     outcome.assert_code(0);
     assert!(outcome.stdout.contains(&format!("{said}: the verdict CANNOT be GO")));
+}
+
+#[test]
+fn clients_are_where_events_are_published_and_roles_refuse_them() {
+    let folder = Folder::new();
+    let clusters = Clusters::start();
+    let path = folder.write("scenario.toml", &(clusters.scenario(&[]) + LOAD));
+    let run = "01a2177f-0000-7000-8000-000000000000";
+    for role in ["publish", "witness"] {
+        let args = ["run", path.to_str().unwrap(), "--role", role, "--run", run];
+        let outcome = canary(args).envs(clusters.variables()).run();
+        outcome.assert_code(2);
+        let said =
+            format!("--role {role}: the clients of [load] must be where events are published");
+        assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    }
 }

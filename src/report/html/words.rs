@@ -207,8 +207,9 @@ pub(super) const CHECKS: &[(&str, &str)] = &[
     (
         "load",
         "where the scenario has a [load]: at least gate.load_connected_min of the simulated clients \
-         connected, and of their connections stayed; they got gate.load_delivered_min of what they \
-         are owed in time, and lost no more than gate.loss_rate_max",
+         connected, of their tries succeeded and of their connections stayed; they got \
+         gate.load_delivered_min of what they are owed in time, and lost no more than \
+         gate.loss_rate_max",
     ),
     ("budget", "in a watch, and there alone: what may be billed today is not used up"),
     (

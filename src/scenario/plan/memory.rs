@@ -11,8 +11,12 @@ use super::{Plan, Schedule};
 
 /// A connection with its buffers, over `wss` and rounded up: `bench` measures what it is.
 const CONNECTION_BYTES: u64 = 60 << 10;
-/// What few connections may take beside that for reading more at a time, all together.
+/// What few connections to a cluster may take beside that for reading more at a time, all together.
 const READ_BUFFERS_BYTES: u64 = 16 << 20;
+/// A connection for requests.
+const REQUEST_BYTES: u64 = 24 << 10;
+/// Accounts that a watch keeps: the parts of its window, the one that grows, and their sum.
+const WATCH_ACCOUNTS: u64 = 12;
 /// Real events that are kept in mind, where they are matched.
 const MIRROR_BYTES: u64 = 60 << 20;
 
@@ -60,12 +64,15 @@ impl Plan {
         let clients = self.load.iter().flat_map(|load| &load.clients).map(|client| client.channel);
         let watched = self.witnesses.iter().flat_map(|witness| witness.channels.iter().copied());
         let ledgers = watched.chain(clients).filter_map(|channel| of_channels.get(channel));
-        let connections = self.bill().connections * CONNECTION_BYTES;
+        let requests = (self.open_requests_max + self.open_requests_max / 4) as u64 * REQUEST_BYTES;
+        let connections = self.bill().connections * CONNECTION_BYTES + requests;
+        let accounts = if self.window.is_some() { WATCH_ACCOUNTS } else { 1 };
+        let histograms = account::bytes_max(self.strata().len() as u64, self.horizon) * accounts;
         Memory {
             books: books.sum::<u64>() * clusters,
             ledgers: ledgers.sum::<u64>() * clusters,
-            histograms: account::bytes_max(self.strata().len() as u64, self.horizon) * clusters,
-            connections: connections * clusters + READ_BUFFERS_BYTES,
+            histograms: histograms * clusters,
+            connections: (connections + READ_BUFFERS_BYTES) * clusters,
             mirror: self.sample.as_ref().map_or(0, |_| MIRROR_BYTES),
         }
     }

@@ -452,3 +452,56 @@ fn a_window_that_is_joined_keeps_a_cause_that_is_not_the_agent_s_doing() {
     world.finish();
     assert_eq!(world.shortfalls, [(0, 0, Shortfall::Missed(BlindCause::Close))]);
 }
+
+/// A ledger whose book was asked for 20 publications and has room for 32, after so many of them, of
+/// which the first one came or did not.
+fn after(publications: u64, has_first: bool) -> Ledger {
+    let book = Arc::new(Book::new(20));
+    let (stream, route) = (StreamIx(0), Route::Trigger);
+    let spec = StreamSpec { stream, channel: 0, route, book: Arc::clone(&book) };
+    let config = Config {
+        run: RUN,
+        cluster: ClusterRole::New,
+        witness: WitnessIx(0),
+        deadline: DEADLINE,
+        horizon: HORIZON,
+        follows: false,
+    };
+    let mut ledger = Ledger::new(config, &[ChannelKind::Private], vec![spec]);
+    ledger.handle_subscribed(0, ms(0));
+    for n in 0..publications {
+        let at = ms(100 + n);
+        let seq = book.reserve(n, at, false);
+        book.stamp_sent(seq, at, false);
+        book.settle(seq, Outcome::Accepted, Some(at));
+        if n > 0 || has_first {
+            ledger.handle_envelope(0, Some(copy_of(n)), at);
+        }
+        ledger.advance(at);
+    }
+    ledger
+}
+
+fn copy_of(seq: u64) -> Envelope {
+    let (cluster, stream) = (ClusterRole::New, StreamIx(0));
+    Envelope { run: RUN, cluster, stream, seq: Seq(seq), at_us: 0 }
+}
+
+#[test]
+fn of_what_has_ended_as_much_is_kept_as_the_book_was_asked_for_and_no_more_room_is_taken() {
+    let mut ledger = after(50, true);
+    let entries = &ledger.streams[0].entries;
+    assert_eq!((entries.len(), entries.capacity()), (20, 20));
+    assert_eq!(Ledger::bytes(20), 20 * 16);
+    // A further copy is one as long as the entry is kept; of what is gone it came past everything.
+    ledger.handle_envelope(0, Some(copy_of(30)), ms(200));
+    ledger.handle_envelope(0, Some(copy_of(29)), ms(200));
+    let beside = ledger.take_report().tally.beside[&0];
+    assert_eq!((beside.duplicates, beside.after_horizon), (1, 1));
+}
+
+#[test]
+fn what_is_open_is_kept_with_all_that_came_after_it() {
+    let ledger = after(30, false);
+    assert_eq!((ledger.streams[0].entries.len(), ledger.pending()), (30, 1));
+}
