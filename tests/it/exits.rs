@@ -198,7 +198,7 @@ fn a_server_that_upgrades_and_says_nothing_is_named() {
 fn a_plan_that_needs_more_memory_than_there_is_is_refused_before_it_is_taken() {
     let folder = Folder::new();
     let clusters = Clusters::start();
-    let long = [("rate", "100000.0"), ("horizon", "\"1h\""), ("witnesses", "1000")];
+    let long = [("rate", "100000.0"), ("horizon", "\"1h\""), ("witnesses", "90")];
     let text = clusters.scenario(&long)
         + "[budget]\nconnections_max = 10_000\nmessages_max = 1_000_000_000\n\
                                            account_messages_max = 2_000_000_000\n";

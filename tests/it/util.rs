@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -748,9 +749,18 @@ pub fn request_as(address: SocketAddr, path: &str, user: &str) -> (u16, String) 
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that the system gives to nobody: those that it gives away lie
+/// above, and a test beside this one opens hundreds of connections.
 pub fn deserted() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const PORTS: u16 = 12_000;
+    let start = (std::process::id() % u32::from(PORTS)) as u16;
+    loop {
+        let place = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start) % PORTS;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", 20_000 + place)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 /// A port that notices whoever comes.

@@ -158,7 +158,7 @@ pub struct Limits {
     /// overlaps, and any number where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover_missed_max: Option<f64>,
-    /// Least share of simulated clients that are taken in, of their tries that succeed, and of their
+    /// Least share of simulated clients that are taken in, of their tries that succeed and of their
     /// connections that stay (ratio). Reports of the first versions lack it.
     #[serde(default = "load::share_min", skip_serializing_if = "is_default_share")]
     pub load_connected_min: f64,
