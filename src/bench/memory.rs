@@ -13,6 +13,7 @@ use super::receive::{self, Parts};
 use super::{BenchError, Order};
 
 /// Connections that are opened before anything is measured: what all share is there by then.
+/// `benches/compare` reckons with them.
 const WARM: u32 = 100;
 
 /// As many connections as the one that is measured is thought to be among.
