@@ -1,5 +1,6 @@
-// A client on pusher-js. Reads COMPARE_JOB: {"sdk": folder, "port", "channels", "connections"}. Prints
-// a line once everything is subscribed to, and what it counted once the server has closed.
+// A client on pusher-js. Reads COMPARE_JOB: {"sdk": folder, "port", "channels", "connections",
+// "at_once"}. Prints a line once everything is subscribed to, and what it counted once the server has
+// closed.
 
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -9,12 +10,15 @@ const job = JSON.parse(process.env.COMPARE_JOB);
 const Pusher = createRequire(path.join(job.sdk, 'package.json'))('pusher-js');
 
 const count = new Count(job.channels.length);
-let awaited = job.connections * job.channels.length;
+let opened = 0;
+let awaited = 0;
 
 function subscribed() {
   awaited -= 1;
-  if (awaited === 0) {
+  if (awaited === 0 && opened === job.connections) {
     console.log('{"subscribed":true}');
+  } else if (awaited === 0) {
+    openMore();
   }
 }
 
@@ -41,6 +45,13 @@ function open() {
   });
 }
 
-for (let opened = 0; opened < job.connections; opened += 1) {
-  open();
+function openMore() {
+  const more = Math.min(job.at_once, job.connections - opened);
+  opened += more;
+  awaited = more * job.channels.length;
+  for (let at = 0; at < more; at += 1) {
+    open();
+  }
 }
+
+openMore();

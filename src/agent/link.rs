@@ -134,7 +134,7 @@ pub struct Link {
     session: Session,
     socket: Option<(Socket, Arc<ReadStamps>)>,
     /// A socket whose close frame came, and was not answered yet.
-    leaving: Option<Socket>,
+    leaving: Option<Box<Socket>>,
     dial: Option<Dial>,
     outgoing: VecDeque<String>,
     needs_flush: bool,
@@ -476,9 +476,10 @@ impl Link {
         self.dial = None;
         self.outgoing.clear();
         self.needs_flush = false;
-        if let Some(mut socket) = self.take_socket() {
+        if let Some(mut socket) = self.take_socket().map(Box::new) {
+            let closing = Socket::close(&mut socket, Some(normal_close()));
             // A peer that takes nothing any more must not hold the agent up.
-            let _ = tokio::time::timeout(CLOSE_WAIT, socket.close(Some(normal_close()))).await;
+            let _ = tokio::time::timeout(CLOSE_WAIT, closing).await;
         }
     }
 
@@ -539,7 +540,7 @@ impl Link {
                 }
             },
             Some(Ok(Message::Close(frame))) => {
-                self.leaving = self.take_socket();
+                self.leaving = self.take_socket().map(Box::new);
                 // A close frame without a code is seen as 1005 by a browser.
                 let code = frame.map_or(1005, |frame| u16::from(frame.code));
                 ear.hear(None, at);

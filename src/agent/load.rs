@@ -50,7 +50,9 @@ struct Counts {
 
 impl Client {
     /// Waits for its time, then stays until `phases.leave`.
-    pub async fn run(mut self, phases: Phases) {
+    ///
+    /// It is boxed since a future that is given something by value keeps room for it twice.
+    pub async fn run(mut self: Box<Self>, phases: Phases) {
         tokio::select! {
             () = phases.leave.cancelled() => return,
             () = phases.publishing.cancelled() => {}

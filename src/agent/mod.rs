@@ -440,14 +440,14 @@ where
         let (part, watchers) = builder.build(&tracker, arrivals.remove(&cluster.role))?;
         connections += watchers.witnesses.len() + watchers.senders.len();
         for witness in watchers.witnesses {
-            let run = witness.run(started.clone(), phases.clone());
+            let run = Box::new(witness).run(started.clone(), phases.clone());
             tasks.spawn(Task::Witness, run);
         }
         for (sender, jobs) in watchers.senders {
             tasks.spawn(Task::Sender, sender.run(jobs, started.clone(), phases.leave.clone()));
         }
         for client in watchers.clients {
-            tasks.spawn(Task::Client, client.run(phases.clone()));
+            tasks.spawn(Task::Client, Box::new(client).run(phases.clone()));
         }
         if plan.has_controls_on(cluster.role) {
             connections += 1;

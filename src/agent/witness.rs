@@ -351,54 +351,65 @@ pub struct Witness {
 
 impl Witness {
     /// Watches until `phases.leave`, then hands on the rest and leaves.
-    pub async fn run(self, started: mpsc::Sender<Started>, phases: Phases) {
-        let Phases { publishing, published, leave: stop } = phases;
-        let Self { role, clock, mut link, mut ledger, channels, recycle, backlog_max, facts } =
-            self;
-        let mut log = ConnectionLog::new(
-            role,
-            facts.clone(),
-            Readiness::new(started),
-            Some(ledger.witness()),
-        );
-        let place = ledger.witness();
+    ///
+    /// It is boxed since a future that is given something by value keeps room for it twice.
+    pub async fn run(mut self: Box<Self>, started: mpsc::Sender<Started>, phases: Phases) {
+        let clock = self.clock;
+        let place = self.ledger.witness();
+        let readiness = Readiness::new(started);
+        let mut log = ConnectionLog::new(self.role, self.facts.clone(), readiness, Some(place));
         let mut next_report = next_tally_of(place, clock.now());
         let mut recycle_next = RunTime::NEVER;
-        let mut scheduled = recycle.is_none();
+        let mut scheduled = self.recycle.is_none();
         // When the backlog was last looked at, and what was last said to be open.
         let (mut looked, mut told) = (clock.now(), None);
-        link.start();
+        self.link.start();
         loop {
             let tick = tokio::time::sleep_until(clock.instant(next_report).into());
             let recycle_due = tokio::time::sleep_until(clock.instant(recycle_next).into());
+            let eyes = Eyes { ledger: &mut self.ledger, channels: &self.channels };
             tokio::select! {
-                () = stop.cancelled() => break,
-                () = publishing.cancelled(), if !scheduled => {
+                () = phases.leave.cancelled() => break,
+                () = phases.publishing.cancelled(), if !scheduled => {
                     scheduled = true;
-                    recycle_next = recycle_at(clock.now(), recycle.map(|(first, _)| first));
+                    let first = self.recycle.map(|(first, _)| first);
+                    recycle_next = recycle_at(clock.now(), first);
                 }
                 // Once nothing is published any more, a reconnect could show nothing.
-                () = recycle_due, if !published.is_cancelled() => {
-                    recycle_next = recycle_at(clock.now(), recycle.map(|(_, period)| period));
-                    link.recycle();
+                () = recycle_due, if !phases.published.is_cancelled() => {
+                    let period = self.recycle.map(|(_, period)| period);
+                    recycle_next = recycle_at(clock.now(), period);
+                    self.link.recycle();
                 }
-                event = link.next_for(Eyes { ledger: &mut ledger, channels: &channels }) => {
-                    note_sight(&mut ledger, &event, link.session().last_heard());
-                    log.note(&event, &mut link, clock.now()).await;
+                event = self.link.next_for(eyes) => {
+                    note_sight(&mut self.ledger, &event, self.link.session().last_heard());
+                    log.note(&event, &mut self.link, clock.now()).await;
                 }
                 () = tick => {
                     let now = clock.now();
                     next_report = next_tally_of(place, now);
-                    state_backlog(&mut link, backlog_max, (looked, now), &facts).await;
+                    let looks = (looked, now);
+                    state_backlog(&mut self.link, self.backlog_max, looks, &self.facts).await;
                     looked = now;
-                    ledger.advance(now);
-                    hand_on(role, &mut ledger, &mut link, &mut told, &facts).await;
+                    self.hand_on(&mut told).await;
                 }
             }
         }
-        ledger.advance(clock.now());
-        hand_on(role, &mut ledger, &mut link, &mut told, &facts).await;
-        link.stop().await;
+        self.hand_on(&mut told).await;
+        self.link.stop().await;
+    }
+
+    /// Hands on what is new. Whoever says that nothing has changed since `told` only takes time.
+    async fn hand_on(&mut self, told: &mut Option<(u64, u64, u64)>) {
+        self.ledger.advance(self.clock.now());
+        let traffic = self.link.take_traffic();
+        let report = WitnessReport { traffic, ..self.ledger.take_report() };
+        let open = (report.pending, report.overdue, report.unexplained);
+        if told.replace(open) == Some(open) && report.is_empty() {
+            return;
+        }
+        // The collector outlives every witness; if it is gone, the run has failed already.
+        let _ = self.facts.send(Fact::Witness(self.role, Box::new(report))).await;
     }
 }
 
@@ -415,23 +426,6 @@ pub(super) async fn state_backlog(
             let _ = facts.send(taint).await;
         }
     }
-}
-
-/// Hands on what is new. Whoever says that nothing has changed since `told` only takes time.
-async fn hand_on(
-    role: ClusterRole,
-    ledger: &mut Ledger,
-    link: &mut Link,
-    told: &mut Option<(u64, u64, u64)>,
-    facts: &mpsc::Sender<Fact>,
-) {
-    let report = WitnessReport { traffic: link.take_traffic(), ..ledger.take_report() };
-    let open = (report.pending, report.overdue, report.unexplained);
-    if told.replace(open) == Some(open) && report.is_empty() {
-        return;
-    }
-    // The collector outlives every witness; if it is gone, the run has failed already.
-    let _ = facts.send(Fact::Witness(role, Box::new(report))).await;
 }
 
 /// `heard` is the instant of the last frame: that of the confirmation, where it is one.

@@ -1,5 +1,7 @@
 //! What an open connection of a witness takes.
 
+use std::ops::Range;
+
 use tokio::sync::mpsc;
 
 use crate::agent::Phases;
@@ -12,9 +14,9 @@ use super::peer::Place;
 use super::receive::{self, Parts};
 use super::{BenchError, Order};
 
-/// Connections that are opened before anything is measured: what all share is there by then.
-/// `benches/compare` reckons with them.
-const WARM: u32 = 100;
+/// Connections that are opened at once: a run spreads its own by `connect_rate`. So many are there
+/// before anything is measured, and with them what all share. `benches/compare` reckons with both.
+const AT_ONCE: u32 = 100;
 
 /// As many connections as the one that is measured is thought to be among.
 const MANY: u64 = 10_000;
@@ -28,13 +30,14 @@ pub(super) async fn per_connection(
     connections: u32,
 ) -> Result<Option<(f64, f64)>, BenchError> {
     let target = receive::target(clock, order, place, MANY)?;
+    let books = receive::books(order);
     let phases = Phases::default();
     let (facts, mut stated) = mpsc::channel(1_024);
     let (started, mut ready) = mpsc::channel(1_024);
     let drain = tokio::spawn(async move { while stated.recv().await.is_some() {} });
-    let mut open = async |from: u32, until: u32| {
-        for index in from..until {
-            let parts = receive::witness(clock, order, &target, WitnessIx(index))?;
+    let mut open = async |connections: Range<u32>| {
+        for index in connections.clone() {
+            let parts = receive::witness(clock, order, &target, &books, WitnessIx(index))?;
             let Parts { link, ledger, channels } = parts;
             let witness = Witness {
                 role: ClusterRole::New,
@@ -46,9 +49,9 @@ pub(super) async fn per_connection(
                 backlog_max: receive::HORIZON,
                 facts: facts.clone(),
             };
-            tokio::spawn(witness.run(started.clone(), phases.clone()));
+            tokio::spawn(Box::new(witness).run(started.clone(), phases.clone()));
         }
-        for _ in from..until {
+        for _ in connections {
             match ready.recv().await {
                 Some(Started::Ready(_)) => {}
                 Some(Started::Failed(..)) | None => return Err(BenchError::Peer),
@@ -56,9 +59,12 @@ pub(super) async fn per_connection(
         }
         Ok(resident_bytes())
     };
-    let before = open(0, WARM).await?;
+    let before = open(0..AT_ONCE).await?;
     let begun = clock.now();
-    let after = open(WARM, WARM + connections).await?;
+    let (mut after, until) = (before, AT_ONCE + connections);
+    for from in (AT_ONCE..until).step_by(AT_ONCE as usize) {
+        after = open(from..until.min(from + AT_ONCE)).await?;
+    }
     let took = clock.now().since(begun).as_secs_f64();
     phases.leave.cancel();
     drop((facts, started));

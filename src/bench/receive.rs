@@ -134,11 +134,11 @@ pub(super) struct Cost {
 /// Receives a flood on all the connections that it is meant for.
 pub(super) async fn cost(clock: Clock, order: &Order, place: &Place) -> Result<Cost, BenchError> {
     let target = target(clock, order, place, order.connections.into())?;
-    let one = |index| {
-        let parts = witness(clock, order, &target, WitnessIx(index));
-        async move { receive(clock, order, parts?).await }
-    };
-    let all = try_join_all((0..order.connections).map(one)).await?;
+    let books = books(order);
+    let one = |index| witness(clock, order, &target, &books, WitnessIx(index));
+    let parts = (0..order.connections).map(one).collect::<Result<Vec<_>, _>>()?;
+    fill(clock, order, &books);
+    let all = try_join_all(parts.into_iter().map(|parts| receive(clock, order, parts))).await?;
     let ended = cpu_time();
     let begun = all.iter().map(|one| one.begun).max().ok_or(BenchError::Peer)?;
     let last = all.iter().map(|one| one.last).max().ok_or(BenchError::Peer)?;
@@ -156,7 +156,10 @@ pub(super) async fn verified(
     place: &Place,
 ) -> Result<Verified, BenchError> {
     let target = target(clock, order, place, 1)?;
-    receive(clock, order, witness(clock, order, &target, WitnessIx(0))?).await
+    let books = books(order);
+    let parts = witness(clock, order, &target, &books, WitnessIx(0))?;
+    fill(clock, order, &books);
+    receive(clock, order, parts).await
 }
 
 async fn receive(clock: Clock, order: &Order, parts: Parts) -> Result<Verified, BenchError> {
@@ -259,11 +262,37 @@ pub(super) fn target(
     }))
 }
 
-/// A witness of all that the peer will send, whose books know of all of it.
+/// A book for each channel, with nothing in it: what is in one before a witness has subscribed is
+/// not owed to it.
+pub(super) fn books(order: &Order) -> Vec<Arc<Book>> {
+    let room = |at| usize::try_from(events_of(order, at)).unwrap_or(usize::MAX);
+    (0..order.channels.len() as u64).map(|at| Arc::new(Book::new(room(at)))).collect()
+}
+
+/// Of these events the peer sends so many on a channel.
+fn events_of(order: &Order, at: u64) -> u64 {
+    let channels = order.channels.len() as u64;
+    (order.events + channels - 1 - at) / channels.max(1)
+}
+
+/// Lets books know of all that the peer will send.
+fn fill(clock: Clock, order: &Order, books: &[Arc<Book>]) {
+    let now = clock.now();
+    for (at, book) in (0..).zip(books) {
+        for event in 0..events_of(order, at) {
+            let seq = book.reserve(event * books.len() as u64 + at, now, false);
+            book.stamp_sent(seq, now, false);
+            book.settle(seq, Outcome::Accepted, Some(now));
+        }
+    }
+}
+
+/// A witness to which is owed what will be in `books`.
 pub(super) fn witness(
     clock: Clock,
     order: &Order,
     target: &Arc<LinkTarget>,
+    books: &[Arc<Book>],
     witness: WitnessIx,
 ) -> Result<Parts, BenchError> {
     let config = session::Config {
@@ -278,11 +307,6 @@ pub(super) fn witness(
     let names = order.channels.iter().map(ChannelName::new);
     let names = names.collect::<Result<Vec<_>, _>>().map_err(|_| BenchError::Peer)?;
     let link = Link::new(clock, Arc::clone(target), config, names);
-    let streams = order.channels.len() as u64;
-    let events_of = |at: u64| (order.events + streams - 1 - at) / streams.max(1);
-    let books: Vec<_> = (0..streams)
-        .map(|at| Arc::new(Book::new(usize::try_from(events_of(at)).unwrap_or(usize::MAX))))
-        .collect();
     let stream = |(at, book): (usize, &Arc<Book>)| {
         let stream = StreamIx(u32::try_from(at).unwrap_or(u32::MAX));
         StreamSpec { stream, channel: at, route: Route::Trigger, book: Arc::clone(book) }
@@ -299,14 +323,6 @@ pub(super) fn witness(
     let mut ledger = Ledger::new(config, &kinds, books.iter().enumerate().map(stream).collect());
     // What was in the books before would be owed to nobody.
     (0..kinds.len()).for_each(|channel| ledger.handle_subscribed(channel, RunTime::ZERO));
-    let now = clock.now();
-    for (at, book) in (0..).zip(&books) {
-        for event in 0..events_of(at) {
-            let seq = book.reserve(event * streams + at, now, false);
-            book.stamp_sent(seq, now, false);
-            book.settle(seq, Outcome::Accepted, Some(now));
-        }
-    }
     let channel = |name: &String| RunChannel { name: name.clone(), shared_secret: None };
     let channels = order.channels.iter().map(channel).collect();
     let channels = RunChannels::new(channels, Reader::new(order.run, ClusterRole::New));

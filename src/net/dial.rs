@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,15 +19,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::header::{HeaderValue, ORIGIN};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use url::Url;
 
 use crate::model::{Clock, RunTime};
 
+use super::head::Head;
+
 /// Longest message that is taken from a cluster: a hundred times the largest event.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes read from a socket at once: so few at least, and so many at most.
-const READ_BYTES: std::ops::RangeInclusive<usize> = (4 << 10)..=(128 << 10);
+const READ_BYTES: std::ops::RangeInclusive<usize> = (1 << 10)..=(128 << 10);
 /// What all sockets of a process may have together beyond the least.
 const READ_BYTES_TOGETHER: usize = 16 << 20;
 
@@ -388,12 +391,16 @@ pub async fn websocket(
     if let Some(origin) = &target.origin {
         request.headers_mut().insert(ORIGIN, origin.clone());
     }
-    let upgrade = tokio_tungstenite::client_async_with_config(request, transport, Some(config));
-    let (socket, _) = attempt
+    // As a WebSocket it would keep the buffer in which the answer is read: 4 KiB.
+    let head = Head::new(transport);
+    let upgrade = tokio_tungstenite::client_async_with_config(request, head, Some(config));
+    let (upgraded, _) = attempt
         .within(Phase::Upgrade, upgrade)
         .await?
         .map_err(|error| upgrade_error(target, &error))?;
     phases.upgrade = clock.now().since(start);
+    let (transport, frames) = upgraded.into_inner().into_parts();
+    let socket = Socket::from_partially_read(transport, frames, Role::Client, Some(config)).await;
     Ok((socket, stamps, phases))
 }
 
@@ -406,9 +413,14 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn within<T>(&self, phase: Phase, step: impl Future<Output = T>) -> Result<T, DialError> {
+    /// It is no `async fn`, which would keep room for the step twice.
+    fn within<T>(
+        &self,
+        phase: Phase,
+        step: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, DialError>> {
         let end = self.clock.instant(self.end).into();
-        tokio::time::timeout_at(end, step).await.map_err(|_| {
+        let is_late = move |_| {
             let doing = match phase {
                 Phase::Resolve => "the name was not resolved",
                 Phase::Connect => "the TCP connection was not answered",
@@ -421,7 +433,8 @@ impl Attempt<'_> {
                 humantime::format_duration(self.bound)
             );
             DialError { phase, may_pass: true, is_late: true, message }
-        })
+        };
+        tokio::time::timeout_at(end, step).map(move |step| step.map_err(is_late))
     }
 }
 
