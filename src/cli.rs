@@ -28,7 +28,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  GO; check: sound; parity: no difference, or accepted ones only; history: shown, but for
-     `history show`, which ends as the run did; schema, completions: printed
+     `history show`, which ends as the run did; schema, completions: printed; bench: measured
   1  NO-GO; parity: differs
   2  something must be changed: command line, scenario, key or secret, budget; nothing was measured
   3  INCONCLUSIVE: too little or tainted evidence, or a cluster that cannot be reached;
@@ -199,7 +199,7 @@ pub struct RehearseArgs {
 const FAULT_HELP: &str = "\
 Break a cluster on purpose; repeatable. CLUSTER is old or new, P a chance from 0 to 1.
 
-  Each delivery to a witness:  drop=P  duplicate=P  delay=P[@DURATION]  reorder=P  corrupt=P
+  Each delivery to a client:   drop=P  duplicate=P  delay=P[@DURATION]  reorder=P  corrupt=P
   Each publish request:        refuse=P  lose-answer=P  error-after=P
   Each event of a webhook:     lose-webhook=P
   Each connection:             close[=P][@CODE]  silent[=P][@DURATION]

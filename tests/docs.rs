@@ -119,6 +119,13 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["rehearse", "short/load.toml", "--duration", "10s"], &[3]),
     ),
     (
+        "pusher-canary rehearse scenarios/load.toml --fault new:close=0.05@4100",
+        Here(
+            &["rehearse", "short/load.toml", "--fault", "new:close=0.05@4100", "--duration", "2s"],
+            &[1, 3],
+        ),
+    ),
+    (
         "pusher-canary run scenarios/load.toml",
         Here(&["run", "short/load.toml", "--duration", "2s"], &[3]),
     ),

@@ -44,6 +44,7 @@ struct Counts {
     connections: LoadConnections,
     connect: Sparse,
     faults: BTreeMap<u64, LoadFaults>,
+    failures: BTreeMap<String, u64>,
     has_joined: bool,
     is_connected: bool,
 }
@@ -81,7 +82,7 @@ impl Client {
                 () = phases.leave.cancelled() => break,
                 event = self.link.next_for(eyes) => {
                     note_sight(&mut self.ledger, &event, self.link.session().last_heard());
-                    counts.note(&event, &self.link, self.clock.now());
+                    counts.note(self.role, &event, &self.link, self.clock.now());
                 }
                 () = tick => {
                     let now = self.clock.now();
@@ -113,6 +114,7 @@ impl Client {
             connect: std::mem::take(&mut counts.connect),
             is_connected: counts.is_connected,
             faults: std::mem::take(&mut counts.faults),
+            failures: std::mem::take(&mut counts.failures),
             ledger,
         };
         // The collector outlives every connection; if it is gone, the run has failed already.
@@ -125,7 +127,7 @@ impl Counts {
         self.faults.entry(instant.second()).or_default()
     }
 
-    fn note(&mut self, event: &LinkEvent, link: &Link, now: RunTime) {
+    fn note(&mut self, role: ClusterRole, event: &LinkEvent, link: &Link, now: RunTime) {
         match event {
             LinkEvent::Session(Event::Subscribed(_)) if link.session().is_ready() => {
                 self.connections.opened += 1;
@@ -141,7 +143,11 @@ impl Counts {
                 faults.connections_lost += u64::from(was_connected);
                 faults.tries_failed += u64::from(!was_connected);
                 let why = describe(&lost.cause, None);
-                tracing::debug!(was_connected, why, "a simulated client lost its connection");
+                match was_connected {
+                    true => tracing::debug!(cluster = %role, why, "a client's connection lost"),
+                    false => tracing::debug!(cluster = %role, why, "a client did not connect"),
+                }
+                *self.failures.entry(why).or_default() += 1;
             }
             LinkEvent::Session(_)
             | LinkEvent::DialFailed(_)

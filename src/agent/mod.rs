@@ -387,8 +387,7 @@ where
 {
     let Hooks { clusters_within, stop, observe, digest_key, keeper, sabotage, .. } = hooks;
     let is_resumed = hooks.is_resumed;
-    check_descriptors(plan, clusters_within)?;
-    check_memory(plan, clusters_within)?;
+    check_machine(plan, clusters_within)?;
     let (facts, facts_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (started, mut started_in) = mpsc::channel(collector::FACTS_QUEUED_MAX);
     let (standing_out, standing) = watch::channel(Standing::default());
@@ -584,7 +583,12 @@ async fn finish(tasks: &mut Tasks, mut panicked: Option<Task>) -> Option<Task> {
     panicked
 }
 
-fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError> {
+/// What this machine has too little of for a plan.
+pub fn lacks(plan: &Plan) -> impl Iterator<Item = RunError> {
+    [lacks_descriptors(plan, false), lacks_memory(plan, false)].into_iter().flatten()
+}
+
+fn lacks_descriptors(plan: &Plan, clusters_within: bool) -> Option<RunError> {
     let http = plan.open_requests_max + plan.open_requests_max / 4;
     let ends = if clusters_within { 2 } else { 1 };
     // Standard streams, reports, the runtime's own. The bound on open requests is far above what
@@ -593,28 +597,34 @@ fn check_descriptors(plan: &Plan, clusters_within: bool) -> Result<(), RunError>
     // Beyond that part of the limit each second would be tainted.
     let part = plan.instrument.file_descriptors_max;
     let needed = ((sockets as f64 + 64.0) / part).ceil() as u64;
-    match vitals::descriptors_max() {
-        Some(limit) if needed > limit => Err(RunError::Descriptors { needed, limit }),
-        _ => Ok(()),
-    }
+    let limit = vitals::descriptors_max()?;
+    (needed > limit).then_some(RunError::Descriptors { needed, limit })
 }
 
-fn check_memory(plan: &Plan, clusters_within: bool) -> Result<(), RunError> {
+fn lacks_memory(plan: &Plan, clusters_within: bool) -> Option<RunError> {
     let memory = plan.memory();
     let other_ends = if clusters_within { memory.connections } else { 0 };
     let needed = memory.total() + other_ends;
-    match vitals::memory_available() {
-        Some(available) if needed > available => {
-            let (needed, available) = (needed >> 20, available >> 20);
-            let error = RunError::Memory { needed, available };
-            // What is short now may be there again, long before a watch is over.
-            if plan.window.is_none() {
-                return Err(error);
-            }
+    let available = vitals::memory_available()?;
+    let (needed_mib, available_mib) = (needed >> 20, available >> 20);
+    let error = RunError::Memory { needed: needed_mib, available: available_mib };
+    (needed > available).then_some(error)
+}
+
+/// # Errors
+/// The first thing of which there is too little.
+fn check_machine(plan: &Plan, clusters_within: bool) -> Result<(), RunError> {
+    if let Some(error) = lacks_descriptors(plan, clusters_within) {
+        return Err(error);
+    }
+    match lacks_memory(plan, clusters_within) {
+        // What is short now may be there again, long before a watch is over.
+        Some(error) if plan.window.is_some() => {
             tracing::warn!("{error}; watching nevertheless");
             Ok(())
         }
-        _ => Ok(()),
+        Some(error) => Err(error),
+        None => Ok(()),
     }
 }
 

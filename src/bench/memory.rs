@@ -16,7 +16,7 @@ use super::{BenchError, Order};
 
 /// Connections that are opened at once: a run spreads its own by `connect_rate`. So many are there
 /// before anything is measured, and with them what all share. `benches/compare` reckons with both.
-const AT_ONCE: u32 = 100;
+pub(super) const AT_ONCE: u32 = 100;
 
 /// As many connections as the one that is measured is thought to be among.
 const MANY: u64 = 10_000;

@@ -40,6 +40,8 @@ pub struct Extent {
     connections: u32,
     /// How long is published.
     publishing: Duration,
+    /// Whether it only shows that it works.
+    is_brief: bool,
 }
 
 impl Extent {
@@ -50,6 +52,7 @@ impl Extent {
         paced: Duration::from_secs(3),
         connections: 1_000,
         publishing: Duration::from_secs(2),
+        is_brief: false,
     };
     /// Enough to see that it works.
     pub const BRIEF: Self = Self {
@@ -59,11 +62,14 @@ impl Extent {
         paced: Duration::from_millis(500),
         connections: 50,
         publishing: Duration::from_millis(200),
+        is_brief: true,
     };
 }
 
 /// Longest that another process, or a measurement with it, may take: many times what it does.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// Files that it opens beside connections.
+const OTHER_FILES: u64 = 64;
 /// Channels of a flood.
 const CHANNELS: usize = 10;
 /// Bytes of an event, as scenarios have them by default.
@@ -93,6 +99,17 @@ pub enum BenchError {
     /// Whoever was to answer or to send says nothing any more.
     #[error("a helper process has said nothing for {} seconds", SILENCE_MAX.as_secs())]
     Silent,
+    /// More files must be opened than the system allows.
+    #[error(
+        "it takes a limit of {needed} open files and this process has one of {limit}; raise it \
+         (ulimit -n {needed})"
+    )]
+    Descriptors {
+        /// What the limit must be.
+        needed: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
     /// The agent did not see each event exactly once.
     #[error("of {sent} events that were sent {delivered} were counted; please report this")]
     Miscounted {
@@ -222,6 +239,11 @@ pub fn measure(
     progress: impl Fn(&str),
 ) -> Result<Bench, BenchError> {
     // One core for each end: figures are those of a core.
+    let needed = u64::from(extent.connections + memory::AT_ONCE) + OTHER_FILES;
+    match descriptors_max {
+        Some(limit) if limit < needed => return Err(BenchError::Descriptors { needed, limit }),
+        _ => {}
+    }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     progress("floods of deliveries");
     let Rates { raw, borrowed, owned, verified } =
@@ -243,6 +265,7 @@ pub fn measure(
     let machine = machine::here(descriptors_max);
     Ok(Bench {
         schema: SCHEMA,
+        brief: extent.is_brief,
         tool: Tool::of(env!("CARGO_PKG_VERSION").to_owned()),
         ratio_to_raw: verified / raw,
         ratio_to_borrowed: verified / borrowed,

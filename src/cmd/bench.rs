@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::agent::vitals;
-use crate::bench::{self, Extent};
+use crate::bench::{self, BenchError, Extent};
 pub(super) use crate::cli::BenchArgs as Args;
 use crate::exit::Exit;
 use crate::model::Clock;
@@ -13,7 +13,13 @@ use super::{Stop, print};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     vitals::raise_descriptors();
-    let failed = |error| Stop::new(Exit::Failed, format!("bench: {error}"));
+    let failed = |error: BenchError| {
+        let exit = match error {
+            BenchError::Descriptors { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Stop::new(exit, format!("bench: {error}"))
+    };
     if args.part {
         bench::do_part().map_err(failed)?;
         return Ok(Exit::Go);

@@ -13,7 +13,7 @@ use crate::verify::checks::{Looks, Phase, Requirements, percent};
 use crate::verify::occupancy::Watching;
 
 use super::live::runtime;
-use super::{Stop, make_plan, new_run, print, read_scenario};
+use super::{Stop, complain, make_plan, new_run, print, read_scenario};
 
 pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let scenario = read_scenario(&args.scenario, Clusters::Read)?;
@@ -23,9 +23,12 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     // Writing to a String cannot fail.
     let _ = describe(&plan, &mut text);
     print(&text)?;
+    vitals::raise_descriptors();
+    for lack in agent::lacks(&plan) {
+        complain(&format!("warning: here {lack}"));
+    }
     if args.connect {
         let one = plan.with_one_connection();
-        vitals::raise_descriptors();
         let runtime = runtime()?;
         let tried = runtime.block_on(async {
             agent::connect(&one, Clock::start()).await?;
@@ -132,12 +135,14 @@ fn describe_handover(plan: &Plan, out: &mut String) -> std::fmt::Result {
 /// How many simulated clients come, and when.
 fn describe_load(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let Some(load) = &plan.load else { return Ok(()) };
-    let takes = load.takes(plan.connect_rate);
-    let (clients, ramp) = (load.clients.len(), humantime::format_duration(takes));
+    let (clients, ramp) = (load.clients.len(), humantime::format_duration(load.load.ramp));
     writeln!(
         out,
         "load           {clients} simulated clients on each cluster, all of them within {ramp}"
     )?;
+    if let Some(how) = plan.ramps_otherwise() {
+        writeln!(out, "               {how}")?;
+    }
     match plan.cannot_come() {
         Some(why) => writeln!(out, "               {why}: the verdict CANNOT be GO"),
         None => Ok(()),
@@ -245,7 +250,9 @@ fn describe_bill(plan: &Plan, out: &mut String) -> std::fmt::Result {
     let parts = parts.iter().filter(|(bytes, _)| *bytes > 0);
     let parts: Vec<_> =
         parts.map(|(bytes, what)| format!("{} for {what}", mebibytes(*bytes))).collect();
-    let total = mebibytes(plan.memory().total());
+    // Each is rounded up, and what is shown adds up.
+    let total: u64 =
+        [books, ledgers, histograms, connections, mirror].map(mebibytes).into_iter().sum();
     writeln!(out, "memory         {total} MiB at most: {}", parts.join(", "))
 }
 

@@ -142,6 +142,9 @@ impl Live<'_> {
         if let Some(why) = plan.cannot_lose() {
             complain(&format!("warning: {why}; one that does not come leaves the verdict open"));
         }
+        if let Some(how) = plan.ramps_otherwise() {
+            complain(&format!("warning: {how}"));
+        }
         if let Some(why) = plan.cannot_come() {
             complain(&format!("warning: {why}; who has not come by then leaves the verdict open"));
         }

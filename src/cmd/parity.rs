@@ -30,7 +30,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     let run = new_run();
     let plan = Plan::unbilled(&scenario, Overrides::default(), run, 0);
     Bill::of_probes(&probes, comparison::AT_ONCE)
-        .check(&scenario.budget, plan.clusters.len(), "leave probes out or raise the budget")
+        .check(&scenario.budget, plan.clusters.len(), ["leave probes out or raise the budget"; 2])
         .map_err(|error| Stop::new(Exit::Usage, error))?;
     let baselines = args.baseline.iter().map(|path| baseline(path));
     let baselines: Vec<_> = baselines.collect::<Result<_, _>>()?;

@@ -14,6 +14,9 @@ pub struct Bench {
     /// The version of this form.
     #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
+    /// Whether it was measured too briefly to be of use.
+    #[serde(default)]
+    pub brief: bool,
     /// What measured itself.
     pub tool: Tool,
     /// Verified deliveries a second over the frames of a loop that only reads and counts them.
@@ -126,6 +129,9 @@ impl Bench {
         let memory = *memory_bytes as f64 / f64::from(1 << 30);
         writeln!(out, "{} {} on {system}", tool.name, tool.version)?;
         writeln!(out, "{processor}, {cores} cores, {memory:.0} GiB")?;
+        if self.brief {
+            writeln!(out, "\nmeasured briefly, to see that it works: these figures are of no use")?;
+        }
         writeln!(out, "\nreceiving, on one core")?;
         row(out, "verified deliveries", &per_second(self.verified_per_second))?;
         row(out, "frames only read", &per_second(self.raw_per_second))?;

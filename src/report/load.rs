@@ -1,5 +1,7 @@
 //! What simulated clients saw of a cluster.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,10 @@ pub struct LoadReport {
     pub faults: LoadFaults,
     /// That of it which tainted seconds excuse.
     pub excused: LoadFaults,
+    /// Connections that were lost and tries that failed, by the reason, tainted seconds included.
+    /// Of many reasons eight are told apart. Reports of the first versions lack it.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
     /// From sending to receipt.
     pub latency_ms: Summary,
     /// From the dial to the last confirmation.
@@ -48,6 +54,7 @@ impl LoadReport {
             pending: figures.pending,
             faults: figures.faults,
             excused: figures.excused,
+            failures: figures.failures.clone(),
             latency_ms: Summary::of(&figures.latencies),
             connect_ms: Summary::of(&figures.connect),
         }
@@ -65,6 +72,7 @@ impl LoadReport {
             pending: self.pending,
             faults: self.faults,
             excused: self.excused,
+            failures: self.failures.clone(),
             latencies: self.latency_ms.latencies("load.latency_ms")?,
             connect: self.connect_ms.latencies("load.connect_ms")?,
         })

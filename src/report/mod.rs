@@ -23,6 +23,7 @@ mod parity;
 mod pool;
 pub mod providers;
 mod reason;
+mod rows;
 pub mod runs;
 pub mod schema;
 mod text;

@@ -295,12 +295,11 @@ impl Plan {
         let plan = Self::unbilled(scenario, overrides, run, fallback_seed);
         let mut bill = plan.bill();
         others.iter().for_each(|other| bill.add(other));
-        let cure = "shorten the run, lower the rate or raise the budget";
         if plan.window.is_some() {
             // What is billed each day is counted as it goes, and spared in time.
             bill.messages = 0;
         }
-        bill.check(&scenario.budget, plan.clusters.len(), cure)?;
+        bill.check(&scenario.budget, plan.clusters.len(), bill::CURES)?;
         Ok(plan)
     }
 
@@ -354,7 +353,9 @@ impl Plan {
                 HandoverPlan::new(handover, canary, (&channels, &streams), &schedule)
             });
         let load = scenario.load.as_ref().filter(|_| !is_endless && role.witnesses());
-        let load = load.map(|load| LoadPlan::new(load, &channels, &schedule, shard));
+        let connect_rate = canary.connect_rate / f64::from(shard.of);
+        let at_rate = (shard, connect_rate);
+        let load = load.map(|load| LoadPlan::new(load, &channels, &schedule, at_rate));
         Self {
             run,
             controls: plan_controls(run, &member),
@@ -381,7 +382,7 @@ impl Plan {
             publish_timeout,
             recycle: canary.recycle,
             // All shards together connect no faster than one process would.
-            connect_rate: canary.connect_rate / f64::from(shard.of),
+            connect_rate,
             open_requests_max: canary.open_requests_max,
             slow_down: canary.slow_down,
             sample,

@@ -468,6 +468,12 @@ impl Account {
         self.count_tainted();
     }
 
+    /// How long simulated clients were to come, from the start of publishing: until then there are
+    /// more to bring each event to with each second.
+    fn ramp(&self) -> Duration {
+        self.begin.load.map_or(Duration::ZERO, |load| load.ramp)
+    }
+
     fn count_tainted(&mut self) {
         let Some((first, last)) = self.publishing else { return };
         let (from, until) = (first.second().max(self.counted_from), last.second());
@@ -521,6 +527,7 @@ impl Account {
             handover.recount(&self.moves, &self.tainted);
         }
         let (begun, end) = self.publishing.unwrap_or_default();
+        let ramp = self.ramp();
         for (role, figures) in &mut self.figures.clusters {
             let Some(cluster) = self.clusters.get_mut(role) else { continue };
             cluster.fold_seconds_before(before, &self.tainted);
@@ -533,7 +540,7 @@ impl Account {
             figures.is_slowest_connect_tainted =
                 slowest.into_iter().flatten().any(|second| self.tainted.excuses(second));
             (figures.opening_latencies, figures.closing_latencies) =
-                self.timeline.thirds(*role, end);
+                self.timeline.thirds(*role, ramp, end);
             if let Some(webhooks) = &mut figures.webhooks {
                 webhooks.settle(begun, end);
             }

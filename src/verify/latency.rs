@@ -234,6 +234,13 @@ impl Latencies {
         upper.map(|_| self.0.value_at_quantile(q) as f64 / 1e3)
     }
 
+    /// The 99th percentile, or the next of the 90th and the median that so few samples tell, and
+    /// the name of it; `None` where they tell none of these.
+    pub fn highest_told_ms(&self) -> Option<(&'static str, f64)> {
+        let told = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)].into_iter();
+        told.filter_map(|(name, q)| Some((name, self.quantile_ms(q)?))).next()
+    }
+
     /// The value of the `rank`-th smallest sample, counted from 1, in milliseconds; `None` if there
     /// are fewer samples.
     pub fn rank_ms(&self, rank: u64) -> Option<f64> {

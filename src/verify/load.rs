@@ -27,6 +27,19 @@ pub struct Load {
     pub ramp: Duration,
 }
 
+/// Reasons that are told apart; what else there is counts as [`OTHER_REASONS`].
+const REASONS_MAX: usize = 8;
+/// Stands for the reasons beyond those.
+const OTHER_REASONS: &str = "other reasons";
+
+fn add_failures(mine: &mut BTreeMap<String, u64>, others: &BTreeMap<String, u64>) {
+    for (why, count) in others {
+        let has_room = mine.contains_key(why) || mine.len() < REASONS_MAX;
+        let why = if has_room { why } else { OTHER_REASONS };
+        *mine.entry(why.to_owned()).or_default() += count;
+    }
+}
+
 /// What became of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -132,6 +145,8 @@ pub struct LoadReport {
     /// What its ledger does not count by seconds: obligations that ended as lost, by that of their
     /// sending, and what happened to its connection, by that of happening.
     pub faults: BTreeMap<u64, LoadFaults>,
+    /// Connections that were lost and tries that failed, by the reason.
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// What a second added.
@@ -151,6 +166,9 @@ pub struct LoadSecond {
     /// Faults by the run's second: of late and needless copies that of their arrival, of what did
     /// not come that of its sending.
     pub faults: BTreeMap<u64, LoadFaults>,
+    /// Connections that were lost and tries that failed, by the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<String, u64>,
     /// From sending to receipt.
     pub latencies: Sparse,
     /// From the dial to the last confirmation.
@@ -181,6 +199,7 @@ impl LoadSecond {
             *faults.entry(*second).or_default() += *others;
         }
         faults.retain(|_, faults| faults.total() > 0);
+        add_failures(&mut self.failures, &report.failures);
     }
 }
 
@@ -203,6 +222,8 @@ pub struct LoadFigures {
     pub faults: LoadFaults,
     /// That of it which tainted seconds excuse.
     pub excused: LoadFaults,
+    /// Connections that were lost and tries that failed, by the reason, tainted seconds included.
+    pub failures: BTreeMap<String, u64>,
     /// From sending to receipt.
     pub latencies: Latencies,
     /// From the dial to the last confirmation.
@@ -222,6 +243,7 @@ impl LoadFigures {
         self.connected_max = self.connected_max.max(second.connected);
         self.obligations += second.obligations;
         second.faults.values().for_each(|faults| self.faults += *faults);
+        add_failures(&mut self.failures, &second.failures);
         self.latencies.add(&second.latencies);
         self.connect.add(&second.connect);
     }
@@ -237,6 +259,7 @@ impl LoadFigures {
         self.pending += other.pending;
         self.faults += other.faults;
         self.excused += other.excused;
+        add_failures(&mut self.failures, &other.failures);
         self.latencies.merge(&other.latencies);
         self.connect.merge(&other.connect);
     }
@@ -245,5 +268,26 @@ impl LoadFigures {
     pub const fn owed(&self) -> u64 {
         let Obligations { delivered, late, lost, missed_offline, .. } = self.obligations;
         delivered + late + lost + missed_offline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_reasons_there_are_eight_are_told_apart_and_none_is_left_out() {
+        let mut figures = LoadFigures::default();
+        for reason in 0..20 {
+            let failures = [(format!("reason {reason:02}"), 2)].into();
+            figures.add(&LoadSecond { failures, ..LoadSecond::default() });
+        }
+        let mut sum = figures.clone();
+        sum.merge(&figures);
+        for (figures, times) in [(figures, 1), (sum, 2)] {
+            assert_eq!(figures.failures.len(), REASONS_MAX + 1);
+            assert_eq!(figures.failures.values().sum::<u64>(), 40 * times);
+            assert_eq!(figures.failures.get(OTHER_REASONS), Some(&(24 * times)));
+        }
     }
 }

@@ -129,18 +129,25 @@ impl Timeline {
         }
     }
 
-    /// The latencies of the first and of the last third of the time until `end`: of as few slots as
-    /// cover it. Nothing, where the two would share one.
-    pub fn thirds(&self, role: ClusterRole, end: RunTime) -> (Latencies, Latencies) {
+    /// The latencies of the first and of the last third of the time from so long after the start
+    /// until `end`: of as few slots as cover it. Nothing, where the two would share one.
+    pub fn thirds(
+        &self,
+        role: ClusterRole,
+        after: Duration,
+        end: RunTime,
+    ) -> (Latencies, Latencies) {
         let (mut opening, mut closing) = (Latencies::default(), Latencies::default());
-        let length = end.since(self.start);
+        let length = end.since(self.start.after(after));
         // The last slot is seldom a whole one: what covers a third is counted in time.
         let slots_in = |time: Duration| time.as_nanos() as f64 / self.width.as_nanos() as f64;
-        let opened = slots_in(length / 3).ceil() as usize;
-        let closed = slots_in(length - length / 3).floor() as usize;
-        if 0 < opened && opened <= closed {
+        let skipped = slots_in(after).ceil() as usize;
+        let opened = slots_in(after + length / 3).ceil() as usize;
+        let closed = slots_in(after + length - length / 3).floor() as usize;
+        if skipped < opened && opened <= closed {
             let slots = self.slots(role);
-            slots.iter().take(opened).for_each(|slot| opening.add(&slot.latencies));
+            let first = slots.iter().take(opened).skip(skipped);
+            first.for_each(|slot| opening.add(&slot.latencies));
             // What comes after the last event was sent in the last third as well.
             slots.iter().skip(closed).for_each(|slot| closing.add(&slot.latencies));
         }
@@ -217,7 +224,8 @@ mod tests {
         ]
             as [(u64, RangeInclusive<u64>, RangeInclusive<u64>); 8]
         {
-            let (first, last) = timeline.thirds(ClusterRole::New, RunTime::from_millis(end));
+            let (first, last) =
+                timeline.thirds(ClusterRole::New, Duration::ZERO, RunTime::from_millis(end));
             for (third, seconds) in [(first, opening), (last, closing)] {
                 assert_eq!(third.count(), seconds.clone().count() as u64, "{end} ms: {seconds:?}");
                 let (fastest, slowest) = (third.min_ms().unwrap(), third.max_ms().unwrap());
@@ -227,8 +235,31 @@ mod tests {
         }
         // In one slot there is nothing to compare.
         for end in [0, 1, 900, 1_000] {
-            let (opening, closing) = timeline.thirds(ClusterRole::New, RunTime::from_millis(end));
+            let (opening, closing) =
+                timeline.thirds(ClusterRole::New, Duration::ZERO, RunTime::from_millis(end));
             assert_eq!((opening.count(), closing.count()), (0, 0), "{end} ms");
         }
+    }
+
+    #[test]
+    fn thirds_of_what_comes_after_a_ramp_have_nothing_of_the_ramp() {
+        let mut timeline = Timeline::new(RunTime::ZERO);
+        for second in 0..9 {
+            let at = RunTime::from_millis(1_000 * second + 500);
+            timeline.add(ClusterRole::New, at, at, &slot(second + 1));
+        }
+        for (after, opening, closing) in [(3_000, 4..=5, 8..=9), (2_500, 4..=5, 7..=9)] {
+            let end = RunTime::from_millis(9_000);
+            let (first, last) =
+                timeline.thirds(ClusterRole::New, Duration::from_millis(after), end);
+            for (third, seconds) in [(first, opening), (last, closing)] {
+                let seen = (third.min_ms().unwrap().round(), third.max_ms().unwrap().round());
+                assert_eq!(seen, (f64::from(*seconds.start()), f64::from(*seconds.end())));
+            }
+        }
+        // A run that ended within it has nothing to compare.
+        let (opening, closing) =
+            timeline.thirds(ClusterRole::New, Duration::from_secs(5), RunTime::from_millis(4_000));
+        assert_eq!((opening.count(), closing.count()), (0, 0));
     }
 }

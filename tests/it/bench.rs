@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::util::{Folder, canary};
+use crate::util::{Folder, canary, canary_with_files};
 
 #[test]
 fn every_figure_is_measured_and_is_part_of_the_documented_form() {
@@ -31,7 +31,23 @@ fn every_figure_is_measured_and_is_part_of_the_documented_form() {
         let value = found.pointer(figure).and_then(Value::as_f64);
         assert!(value.is_some_and(|value| value > 0.0), "{figure}: {found:#}");
     }
-    for said in ["verified deliveries", "memory of each", "by trigger", "limit on open files"] {
+    assert_eq!(found["brief"], true);
+    for said in [
+        "these figures are of no use",
+        "verified deliveries",
+        "memory of each",
+        "by trigger",
+        "limit on open files",
+    ] {
         assert!(outcome.stdout.contains(said), "{said}: {outcome}");
     }
+}
+
+#[test]
+fn too_few_open_files_are_said_before_anything_is_measured() {
+    let outcome = canary_with_files(200, ["bench", "--brief"]).run();
+    outcome.assert_code(2);
+    let said = "bench: it takes a limit of 214 open files and this process has one of 200; raise it \
+                (ulimit -n 214)";
+    assert_eq!(outcome.sentence(), said);
 }

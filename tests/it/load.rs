@@ -3,9 +3,11 @@
 use std::fs;
 
 use pusher_canary::rehearsal::pair::PairConfig;
+use serde_json::Value;
 
 use crate::util::{
-    Clusters, Folder, Held, Report, canary, in_order, rehearse, scenario, seeds, turn,
+    Clusters, Folder, Held, Report, canary, canary_with_files, in_order, rehearse, scenario, seeds,
+    turn,
 };
 
 const CLIENTS: u64 = 40;
@@ -34,7 +36,9 @@ fn clients_that_nothing_happens_to_get_everything_and_the_run_is_go() {
     let _turn = turn();
     let page = folder.path().join("page.prom");
     let clusters = Clusters::start();
-    let path = folder.write("scenario.toml", &(clusters.scenario(&[]) + LOAD));
+    // After the ramp there must be something to compare.
+    let text = clusters.scenario(&[("duration", "\"4s\"")]) + LOAD;
+    let path = folder.write("scenario.toml", &text);
     let (path, to) = (path.to_str().unwrap(), page.to_str().unwrap());
     let args = ["run", path, "--report-json", "-", "--metrics-file", to];
     let run = || canary(args).envs(clusters.variables()).run();
@@ -99,6 +103,10 @@ fn clients_whose_connections_are_closed_come_again_and_are_counted() {
     let closed = report.closed("new") + lost + faults(&report, "tries_failed");
     assert_eq!(closed, report.done("new", "closed"));
     assert!(lost > 0);
+    let failures = report.0["clusters"]["new"]["load"]["failures"].as_object().unwrap();
+    let told: u64 = failures.values().filter_map(Value::as_u64).sum();
+    assert_eq!(told, lost + faults(&report, "tries_failed"));
+    assert!(failures.keys().any(|why| why.starts_with("closed with 4200")), "{failures:?}");
     assert_eq!(of_load(&report, "connections.joined"), CLIENTS);
     assert_eq!(of_load(&report, "connected") + lost, of_load(&report, "connections.opened"));
     let settled = ["delivered", "late", "lost", "missed_offline", "void"]
@@ -142,6 +150,26 @@ fn who_cannot_come_in_time_is_said_beforehand() {
     let outcome = canary(["check", path.to_str().unwrap()]).envs(clusters.variables()).run();
     outcome.assert_code(0);
     assert!(outcome.stdout.contains(&format!("{said}: the verdict CANNOT be GO")));
+}
+
+#[test]
+fn a_ramp_that_is_not_the_scenarios_and_too_few_open_files_are_said_beforehand() {
+    let folder = Folder::new();
+    let clusters = Clusters::with(PairConfig { seed: 7, ..PairConfig::default() }, None);
+    let text = clusters.scenario(&[("duration", "\"4s\"")]);
+    let path = folder.write("scenario.toml", &format!("{text}{}", LOAD.replace("1s", "1h")));
+    let said = "the ramp of the load takes 2s instead of 1h: half of the run is left to see whether \
+                they stay";
+    let scenario = path.to_str().unwrap();
+    let outcome = canary(["check", scenario]).envs(clusters.variables()).run();
+    outcome.assert_code(0);
+    assert!(outcome.stdout.contains(said) && outcome.stderr.is_empty(), "{outcome}");
+    let outcome = canary(["run", scenario]).envs(clusters.variables()).run();
+    assert!(outcome.stderr.contains(&format!("warning: {said}")), "{outcome}");
+    let outcome = canary_with_files(100, ["check", scenario]).envs(clusters.variables()).run();
+    outcome.assert_code(0);
+    let said = "warning: here the plan takes a limit of about ";
+    assert!(outcome.stderr.contains(said), "{outcome}");
 }
 
 #[test]

@@ -231,7 +231,18 @@ pub struct Canary {
 /// The binary with these arguments, in an environment of which it sees only what the test sets. Its
 /// folder for state is one that goes with its outcome: no test writes into the user's history.
 pub fn canary<I: AsRef<str>>(args: impl IntoIterator<Item = I>) -> Canary {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pusher-canary"));
+    started_by(Command::new(env!("CARGO_BIN_EXE_pusher-canary")), args)
+}
+
+/// The same, where no more than so many files may be open.
+pub fn canary_with_files<I: AsRef<str>>(most: u32, args: impl IntoIterator<Item = I>) -> Canary {
+    let mut shell = Command::new("sh");
+    let line = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+    shell.args(["-c", &line, env!("CARGO_BIN_EXE_pusher-canary")]);
+    started_by(shell, args)
+}
+
+fn started_by<I: AsRef<str>>(mut command: Command, args: impl IntoIterator<Item = I>) -> Canary {
     let state = Folder::new();
     command.env_clear().env("XDG_STATE_HOME", state.path()).stdin(Stdio::null());
     let mut shown = "pusher-canary".to_owned();

@@ -16,6 +16,12 @@ pub(super) const CONTROL_MESSAGES_MAX: u64 = 2 * control::ROUND_EVENTS * control
 /// The negative controls' connection, and one that is there for a moment.
 const OTHER_CONNECTIONS: usize = 2;
 
+/// What helps a run that costs too many messages, or connections.
+pub(super) const CURES: [&str; 2] = [
+    "shorten the run, lower the rate or raise the budget",
+    "plan fewer witnesses and clients or raise the budget",
+];
+
 /// What a run costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bill {
@@ -105,19 +111,41 @@ impl Bill {
     }
 
     /// # Errors
-    /// What exceeds the budget, on so many clusters; `cure` says what helps.
-    pub fn check(&self, budget: &Budget, clusters: usize, cure: &str) -> Result<(), OverBudget> {
+    /// What exceeds the budget, on so many clusters; the cures say what helps against too many
+    /// messages and against too many connections.
+    pub fn check(
+        &self,
+        budget: &Budget,
+        clusters: usize,
+        [fewer_messages, fewer_connections]: [&str; 2],
+    ) -> Result<(), OverBudget> {
         let Self { messages, connections, .. } = *self;
         let both = messages.saturating_mul(clusters.max(1) as u64);
         let mut over = Vec::new();
         let mut compare = |what: &str, plan: u64, limit: u64, key: &str| {
             if plan > limit {
-                over.push(format!("{plan} {what} where budget.{key} allows {limit}; {cure}"));
+                over.push(format!("{plan} {what} where budget.{key} allows {limit}"));
             }
+            plan > limit
         };
-        compare("messages per app", messages, budget.messages_max, "messages_max");
-        compare("messages together", both, budget.account_messages_max, "account_messages_max");
-        compare("connections per app", connections, budget.connections_max, "connections_max");
-        if over.is_empty() { Ok(()) } else { Err(OverBudget(over.join("; "))) }
+        let messages_max = budget.messages_max;
+        let is_over = [
+            compare("messages per app", messages, messages_max, "messages_max")
+                | compare(
+                    "messages together",
+                    both,
+                    budget.account_messages_max,
+                    "account_messages_max",
+                ),
+            compare("connections per app", connections, budget.connections_max, "connections_max"),
+        ];
+        let cures = [fewer_messages, fewer_connections].into_iter().zip(is_over);
+        let mut cures: Vec<_> =
+            cures.filter(|(_, is_over)| *is_over).map(|(cure, _)| cure).collect();
+        cures.dedup();
+        if over.is_empty() {
+            return Ok(());
+        }
+        Err(OverBudget(format!("{}; {}", over.join(", "), cures.join("; "))))
     }
 }

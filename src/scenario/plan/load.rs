@@ -1,5 +1,6 @@
 //! Which simulated clients there are, on which channels, and when they come.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::model::Shard;
@@ -13,6 +14,8 @@ use super::{ChannelPlan, Plan, Schedule};
 pub struct LoadPlan {
     /// How many of them are this process's, and how they come.
     pub load: load::Load,
+    /// The ramp that the scenario asks for.
+    pub asked: Duration,
     /// Each of these, in the order of their coming.
     pub clients: Vec<ClientPlan>,
 }
@@ -27,45 +30,64 @@ pub struct ClientPlan {
 }
 
 impl Plan {
+    /// Whether, and how, the clients come otherwise than the scenario asks for.
+    pub fn ramps_otherwise(&self) -> Option<String> {
+        let LoadPlan { load, asked, .. } = self.load.as_ref()?;
+        let show = humantime::format_duration;
+        let why = match load.ramp.cmp(asked) {
+            Ordering::Less => "half of the run is left to see whether they stay",
+            Ordering::Equal => return None,
+            Ordering::Greater => "half of canary.connect_rate is theirs",
+        };
+        let (ramp, asked) = (tenths(load.ramp), show(*asked));
+        Some(format!("the ramp of the load takes {} instead of {asked}: {why}", show(ramp)))
+    }
+
     /// Why some of the simulated clients cannot connect in time, if that is so.
     pub fn cannot_come(&self) -> Option<String> {
         let (duration, show) = (self.schedule.duration(), humantime::format_duration);
-        let takes = self.load.as_ref()?.takes(self.connect_rate);
+        let takes = self.load.as_ref()?.load.ramp;
         (takes > duration).then(|| {
-            let (takes, duration) = (show(takes), show(duration));
+            let (takes, duration) = (show(tenths(takes)), show(duration));
             let why = "by canary.connect_rate the clients of [load] need";
             format!("{why} {takes} to connect, and publishing takes {duration}")
         })
     }
 }
 
+/// Tenths of seconds, as people want them.
+fn tenths(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis() / 100 * 100).unwrap_or(u64::MAX))
+}
+
 impl LoadPlan {
-    /// Shares the clients out to the processes of a run, and each one's to its channels.
+    /// Shares the clients out to the processes of a run, and each one's to its channels. Of this
+    /// process's no more than `connect_rate` come in a second.
     pub(super) fn new(
         asked: &Load,
         channels: &[ChannelPlan],
         schedule: &Schedule,
-        shard: Shard,
+        (shard, connect_rate): (Shard, f64),
     ) -> Self {
         let is_heard = |(_, c): &(usize, &ChannelPlan)| is_for(c.kind) && !c.for_client_events;
         let heard = channels.iter().enumerate().filter(is_heard);
         let heard: Vec<_> = heard.map(|(at, _)| at).collect();
-        // There is time to see whether they stay.
-        let ramp = asked.ramp.min(schedule.duration() / 2);
         let client = |at: u32| {
-            let share = f64::from(at) / f64::from(asked.connections);
             let channel = *heard.get(at as usize % heard.len().max(1))?;
             // Whose channel it is has its client.
-            shard.has(channel).then(|| ClientPlan { channel, after: ramp.mul_f64(share) })
+            shard.has(channel).then_some((at, channel))
         };
-        let clients: Vec<_> = (0..asked.connections).filter_map(client).collect();
-        Self { load: load::Load { connections: clients.len() as u64, ramp }, clients }
-    }
-
-    /// How long it takes until the last of them may connect, where so many do a second.
-    pub fn takes(&self, connect_rate: f64) -> Duration {
-        let least = Duration::try_from_secs_f64(self.clients.len() as f64 / connect_rate);
-        self.load.ramp.max(least.unwrap_or(Duration::MAX))
+        let mine: Vec<_> = (0..asked.connections).filter_map(client).collect();
+        let least = Duration::try_from_secs_f64(mine.len() as f64 / connect_rate);
+        // There is time to see whether they stay.
+        let most = asked.ramp.min(schedule.duration() / 2);
+        let ramp = most.max(least.unwrap_or(Duration::MAX));
+        let after = |at: u32| ramp.mul_f64(f64::from(at) / f64::from(asked.connections));
+        let clients = mine.into_iter();
+        let clients: Vec<_> =
+            clients.map(|(at, channel)| ClientPlan { channel, after: after(at) }).collect();
+        let load = load::Load { connections: clients.len() as u64, ramp };
+        Self { load, asked: asked.ramp, clients }
     }
 
     /// Most messages that are delivered to them, of so many events on all channels.
@@ -99,10 +121,14 @@ mod tests {
     }
 
     fn plan(shard: Shard, seconds: u64) -> LoadPlan {
+        plan_at(shard, seconds, 100.0)
+    }
+
+    fn plan_at(shard: Shard, seconds: u64, connect_rate: f64) -> LoadPlan {
         let stream = StreamPlan { channel: 0, route: Route::Trigger, book_events: 0 };
         let duration = Duration::from_secs(seconds);
         let schedule = Schedule::new(&[stream], shard, 10.0, 1.0, duration);
-        LoadPlan::new(&ASKED, &channels(), &schedule, shard)
+        LoadPlan::new(&ASKED, &channels(), &schedule, (shard, connect_rate))
     }
 
     fn told(plan: &LoadPlan) -> Vec<(usize, u64)> {
@@ -114,8 +140,16 @@ mod tests {
         let plan = plan(Shard::default(), 600);
         assert_eq!(told(&plan), [(0, 0), (2, 10), (0, 20), (2, 30), (0, 40), (2, 50)]);
         assert_eq!((plan.load.connections, plan.load.ramp), (6, ASKED.ramp));
-        assert_eq!(plan.takes(100.0), ASKED.ramp);
-        assert_eq!(plan.takes(0.05), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn none_comes_faster_than_connections_may_be_opened() {
+        let plan = plan_at(Shard::default(), 600, 0.05);
+        assert_eq!(told(&plan), [(0, 0), (2, 20), (0, 40), (2, 60), (0, 80), (2, 100)]);
+        assert_eq!(plan.load.ramp, Duration::from_secs(120));
+        // Of two processes each opens so many.
+        let plan = plan_at(Shard { index: 0, of: 3 }, 600, 0.025);
+        assert_eq!(told(&plan), [(0, 0), (0, 40), (0, 80)]);
     }
 
     #[test]

@@ -122,12 +122,13 @@ impl Account {
         self.sums = later.sums.clone();
         self.at = later.at;
         let (begun, end) = self.publishing.unwrap_or_default();
+        let ramp = self.ramp();
         for (role, figures) in &mut self.figures.clusters {
             if let Some(webhooks) = &mut figures.webhooks {
                 webhooks.settle(begun, end);
             }
             (figures.opening_latencies, figures.closing_latencies) =
-                self.timeline.thirds(*role, end);
+                self.timeline.thirds(*role, ramp, end);
         }
     }
 

@@ -102,6 +102,39 @@ fn clients_that_are_let_in_after_many_tries_or_slowly_are_not_taken_in() {
 }
 
 #[test]
+fn few_clients_tell_by_a_lower_quantile_that_they_connect_slowly() {
+    let connecting = |clients: u64, ms: u64| {
+        let mut load = good();
+        (0..clients).for_each(|_| load.connect.record(Duration::from_millis(ms)));
+        finding(load, true)
+    };
+    for (clients, quantile) in [(200, "p90"), (20, "p50")] {
+        let found = connecting(clients, 501);
+        assert_eq!((found.status, found.evidence), (Fail, clients));
+        let said = format!("; connecting took 501.2 ms ({quantile}), 500 ms allowed; ");
+        assert!(found.detail.contains(&said), "{}", found.detail);
+        // What failed is what is compared.
+        assert_eq!((found.observed, found.limit), (Some(501.247), Some(500.0)));
+        assert_eq!(found.unit, "ms");
+        assert_eq!(connecting(clients, 499).status, Pass);
+    }
+    // Of three the slowest may be slow by our own doing.
+    assert_eq!(connecting(3, 501).status, Inconclusive);
+}
+
+#[test]
+fn why_clients_do_not_connect_or_stay_is_said() {
+    let failures = [("closed with 4004".to_owned(), 8), ("cut".to_owned(), 1)].into();
+    let faults = LoadFaults { tries_failed: 8, connections_lost: 1, ..LoadFaults::default() };
+    let found = finding(LoadFigures { failures, ..connected(100, faults) }, true);
+    let said = "8 of 108 tries to connect failed, 2 allowed, 1 of 100 connections lost, mostly: \
+                closed with 4004 (8 times); ";
+    assert!(found.detail.contains(said), "{}", found.detail);
+    let share = found.observed.unwrap();
+    assert!((share - 100.0 / 108.0).abs() < 1e-9 && found.limit == Some(0.99), "{share}");
+}
+
+#[test]
 fn what_comes_too_late_or_not_at_all_is_held_to_its_limits() {
     let (status, detail) =
         ended(with(LoadFaults { late: 6, missed_offline: 4, ..Default::default() }));
