@@ -116,6 +116,8 @@ pub(super) struct Builder<'a> {
     pub(super) cluster: &'a ClusterPlan,
     pub(super) clock: Clock,
     pub(super) books: &'a Books,
+    /// What is the same for all of the cluster's witnesses.
+    pub(super) reader: envelope::Reader,
     /// What real events are known by.
     pub(super) identifier: &'a Arc<Identifier>,
     pub(super) facts: &'a mpsc::Sender<Fact>,
@@ -344,8 +346,7 @@ impl Builder<'_> {
             let name = self.plan.channels.get(*at)?.name.as_str().to_owned();
             Some(RunChannel { name, shared_secret: self.shared_secret(*at) })
         });
-        let reader = envelope::Reader::new(self.plan.run, self.cluster.role);
-        RunChannels::new(channels.collect(), reader)
+        RunChannels::new(channels.collect(), self.reader.clone())
     }
 
     const fn ledger_config(&self, witness: WitnessIx, follows: bool) -> ledger::Config {

@@ -150,8 +150,8 @@ pub struct Link {
     shared_secrets: HashMap<usize, SharedSecret>,
     /// Places for which the auth endpoint gave no signature yet, or none.
     unsigned: HashSet<usize>,
-    /// Authorisations that are asked for.
-    authorising: FuturesUnordered<Authorisation>,
+    /// Authorisations that are asked for, if ever one was.
+    authorising: Option<FuturesUnordered<Authorisation>>,
     /// The backlog of a socket that is gone, until it is asked for.
     lost_backlog: Duration,
     /// What it carried and was not asked for yet.
@@ -185,7 +185,7 @@ impl Link {
             signing: HashMap::new(),
             shared_secrets: HashMap::new(),
             unsigned: HashSet::new(),
-            authorising: FuturesUnordered::new(),
+            authorising: None,
             lost_backlog: Duration::ZERO,
             lost_traffic: Traffic::default(),
             certificate_expires: None,
@@ -367,7 +367,9 @@ impl Link {
                 return Poll::Ready(event);
             }
         }
-        if let Poll::Ready(Some(authorised)) = self.authorising.poll_next_unpin(cx) {
+        if let Some(authorising) = &mut self.authorising
+            && let Poll::Ready(Some(authorised)) = authorising.poll_next_unpin(cx)
+        {
             return Poll::Ready(Some(LinkEvent::Asked(self.authorised(authorised))));
         }
         self.poll_deadline(cx).map(|()| None)
@@ -400,7 +402,9 @@ impl Link {
     async fn act(&mut self) {
         if let Some(mut socket) = self.leaving.take() {
             // The answer to a close frame is queued already; a dead peer must not hold us up.
-            let _ = tokio::time::timeout(CLOSE_WAIT, socket.flush()).await;
+            let flushed = tokio::time::timeout(CLOSE_WAIT, socket.flush());
+            // Every link has room for what it waits for, and this is rare.
+            let _ = Box::pin(flushed).await;
         }
         while let Some(action) = self.session.poll_action() {
             match action {
@@ -409,7 +413,7 @@ impl Link {
                 // One answer at a time: a peer that asks and never reads must not fill the queue.
                 Action::Send(frame) if frame == PONG && self.outgoing.contains(&frame) => {}
                 Action::Send(frame) => self.outgoing.push_back(frame),
-                Action::Close => self.close().await,
+                Action::Close => Box::pin(self.close()).await,
             }
         }
     }
@@ -433,7 +437,8 @@ impl Link {
         if let Some(endpoint) = self.target.endpoint.clone() {
             let socket_id = socket_id.clone();
             self.unsigned.insert(at);
-            self.authorising.push(Box::pin(async move {
+            let authorising = self.authorising.get_or_insert_default();
+            authorising.push(Box::pin(async move {
                 let (fact, signed) = endpoint.ask(&socket_id, Subject::Channel(&channel)).await;
                 (at, socket_id, fact, signed)
             }));

@@ -47,6 +47,7 @@ use crate::net::tls::TlsError;
 use crate::scenario::plan::{ClusterPlan, Meter, Plan, SamplePlan};
 use crate::verify::account::Account;
 use crate::verify::endpoint::EndpointKind;
+use crate::verify::envelope;
 use crate::verify::fact::Fact;
 use crate::verify::ledger::CLOCK_SLACK;
 use crate::verify::mirror::identity::Identifier;
@@ -432,6 +433,7 @@ where
             cluster,
             clock,
             books: &books,
+            reader: envelope::Reader::new(plan.run, cluster.role),
             identifier: &identifier,
             facts: &facts,
             bulletins: &heard,

@@ -1,6 +1,5 @@
 //! Drives one witness: a link, and the ledger that judges what comes over it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -254,15 +253,23 @@ pub struct RunChannel {
 /// Channels of the run on one connection, in the order of its subscriptions.
 pub struct RunChannels {
     channels: Vec<RunChannel>,
-    places: HashMap<String, usize>,
+    /// Their places, in the order of their names.
+    by_name: Vec<usize>,
     reader: envelope::Reader,
 }
 
 impl RunChannels {
     /// These, in the order of their subscriptions, with what `reader` reads.
     pub fn new(channels: Vec<RunChannel>, reader: envelope::Reader) -> Self {
-        let places = channels.iter().enumerate().map(|(at, c)| (c.name.clone(), at)).collect();
-        Self { channels, places, reader }
+        let mut by_name: Vec<_> = (0..channels.len()).collect();
+        by_name.sort_by_key(|at| channels.get(*at).map(|channel| &channel.name));
+        Self { channels, by_name, reader }
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        let name_of = |at: &usize| self.channels.get(*at).map(|channel| channel.name.as_str());
+        let found = self.by_name.binary_search_by(|at| name_of(at).cmp(&Some(name)));
+        self.by_name.get(found.ok()?).copied()
     }
 
     /// Reads what most frames are: an intact envelope of the run in a frame of the simplest form,
@@ -289,7 +296,7 @@ impl RunChannels {
         if !matches!(&*frame.event, envelope::EVENT | envelope::CLIENT_EVENT) {
             return;
         }
-        let place = frame.channel.as_deref().and_then(|name| self.places.get(name)).copied();
+        let place = frame.channel.as_deref().and_then(|name| self.place(name));
         let channel = place.and_then(|place| self.channels.get(place));
         let place = place.unwrap_or(usize::MAX);
         let data = frame.data();
@@ -383,7 +390,8 @@ impl Witness {
                 }
                 event = self.link.next_for(eyes) => {
                     note_sight(&mut self.ledger, &event, self.link.session().last_heard());
-                    log.note(&event, &mut self.link, clock.now()).await;
+                    // Every witness has room for what it waits for, and this is rare.
+                    Box::pin(log.note(&event, &mut self.link, clock.now())).await;
                 }
                 () = tick => {
                     let now = clock.now();

@@ -30,14 +30,14 @@ pub(super) async fn per_connection(
     connections: u32,
 ) -> Result<Option<(f64, f64)>, BenchError> {
     let target = receive::target(clock, order, place, MANY)?;
-    let books = receive::books(order);
+    let shared = receive::Shared::new(order);
     let phases = Phases::default();
     let (facts, mut stated) = mpsc::channel(1_024);
     let (started, mut ready) = mpsc::channel(1_024);
     let drain = tokio::spawn(async move { while stated.recv().await.is_some() {} });
     let mut open = async |connections: Range<u32>| {
         for index in connections.clone() {
-            let parts = receive::witness(clock, order, &target, &books, WitnessIx(index))?;
+            let parts = receive::witness(clock, order, &target, &shared, WitnessIx(index))?;
             let Parts { link, ledger, channels } = parts;
             let witness = Witness {
                 role: ClusterRole::New,

@@ -134,10 +134,10 @@ pub(super) struct Cost {
 /// Receives a flood on all the connections that it is meant for.
 pub(super) async fn cost(clock: Clock, order: &Order, place: &Place) -> Result<Cost, BenchError> {
     let target = target(clock, order, place, order.connections.into())?;
-    let books = books(order);
-    let one = |index| witness(clock, order, &target, &books, WitnessIx(index));
+    let shared = Shared::new(order);
+    let one = |index| witness(clock, order, &target, &shared, WitnessIx(index));
     let parts = (0..order.connections).map(one).collect::<Result<Vec<_>, _>>()?;
-    fill(clock, order, &books);
+    shared.fill(clock, order);
     let all = try_join_all(parts.into_iter().map(|parts| receive(clock, order, parts))).await?;
     let ended = cpu_time();
     let begun = all.iter().map(|one| one.begun).max().ok_or(BenchError::Peer)?;
@@ -156,9 +156,9 @@ pub(super) async fn verified(
     place: &Place,
 ) -> Result<Verified, BenchError> {
     let target = target(clock, order, place, 1)?;
-    let books = books(order);
-    let parts = witness(clock, order, &target, &books, WitnessIx(0))?;
-    fill(clock, order, &books);
+    let shared = Shared::new(order);
+    let parts = witness(clock, order, &target, &shared, WitnessIx(0))?;
+    shared.fill(clock, order);
     receive(clock, order, parts).await
 }
 
@@ -262,11 +262,34 @@ pub(super) fn target(
     }))
 }
 
-/// A book for each channel, with nothing in it: what is in one before a witness has subscribed is
-/// not owed to it.
-pub(super) fn books(order: &Order) -> Vec<Arc<Book>> {
-    let room = |at| usize::try_from(events_of(order, at)).unwrap_or(usize::MAX);
-    (0..order.channels.len() as u64).map(|at| Arc::new(Book::new(room(at)))).collect()
+/// What all witnesses have together.
+pub(super) struct Shared {
+    /// One for each channel.
+    books: Vec<Arc<Book>>,
+    reader: Reader,
+}
+
+impl Shared {
+    /// With books in which nothing is: what is in one before a witness has subscribed is not owed
+    /// to it.
+    pub(super) fn new(order: &Order) -> Self {
+        let room = |at| usize::try_from(events_of(order, at)).unwrap_or(usize::MAX);
+        let channels = 0..order.channels.len() as u64;
+        let books = channels.map(|at| Arc::new(Book::new(room(at)))).collect();
+        Self { books, reader: Reader::new(order.run, ClusterRole::New) }
+    }
+
+    /// Lets the books know of all that the peer will send.
+    fn fill(&self, clock: Clock, order: &Order) {
+        let now = clock.now();
+        for (at, book) in (0..).zip(&self.books) {
+            for event in 0..events_of(order, at) {
+                let seq = book.reserve(event * self.books.len() as u64 + at, now, false);
+                book.stamp_sent(seq, now, false);
+                book.settle(seq, Outcome::Accepted, Some(now));
+            }
+        }
+    }
 }
 
 /// Of these events the peer sends so many on a channel.
@@ -275,24 +298,12 @@ fn events_of(order: &Order, at: u64) -> u64 {
     (order.events + channels - 1 - at) / channels.max(1)
 }
 
-/// Lets books know of all that the peer will send.
-fn fill(clock: Clock, order: &Order, books: &[Arc<Book>]) {
-    let now = clock.now();
-    for (at, book) in (0..).zip(books) {
-        for event in 0..events_of(order, at) {
-            let seq = book.reserve(event * books.len() as u64 + at, now, false);
-            book.stamp_sent(seq, now, false);
-            book.settle(seq, Outcome::Accepted, Some(now));
-        }
-    }
-}
-
-/// A witness to which is owed what will be in `books`.
+/// A witness to which is owed what will be in the books.
 pub(super) fn witness(
     clock: Clock,
     order: &Order,
     target: &Arc<LinkTarget>,
-    books: &[Arc<Book>],
+    shared: &Shared,
     witness: WitnessIx,
 ) -> Result<Parts, BenchError> {
     let config = session::Config {
@@ -320,12 +331,13 @@ pub(super) fn witness(
         follows: false,
     };
     let kinds = vec![ChannelKind::Public; order.channels.len()];
-    let mut ledger = Ledger::new(config, &kinds, books.iter().enumerate().map(stream).collect());
+    let mut ledger =
+        Ledger::new(config, &kinds, shared.books.iter().enumerate().map(stream).collect());
     // What was in the books before would be owed to nobody.
     (0..kinds.len()).for_each(|channel| ledger.handle_subscribed(channel, RunTime::ZERO));
     let channel = |name: &String| RunChannel { name: name.clone(), shared_secret: None };
     let channels = order.channels.iter().map(channel).collect();
-    let channels = RunChannels::new(channels, Reader::new(order.run, ClusterRole::New));
+    let channels = RunChannels::new(channels, shared.reader.clone());
     Ok(Parts { link, ledger, channels })
 }
 

@@ -31,7 +31,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes read from a socket at once: so few at least, and so many at most.
 const READ_BYTES: std::ops::RangeInclusive<usize> = (1 << 10)..=(128 << 10);
 /// What all sockets of a process may have together beyond the least.
-const READ_BYTES_TOGETHER: usize = 16 << 20;
+const READ_BYTES_TOGETHER: usize = 8 << 20;
 
 /// A place to dial, with its TLS configuration where the scheme asks for TLS.
 #[derive(Clone, Debug)]

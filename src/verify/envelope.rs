@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -121,7 +122,7 @@ pub struct Reader {
     run: RunId,
     cluster: ClusterRole,
     /// What every envelope begins with, its quotes escaped.
-    start: String,
+    start: Arc<str>,
     /// The checksum of that, as it was before its quotes were escaped.
     sum: crc32fast::Hasher,
 }
@@ -134,7 +135,7 @@ impl Reader {
         let _ = write_start(&mut start, run, cluster);
         let mut sum = crc32fast::Hasher::new();
         sum.update(start.as_bytes());
-        Self { run, cluster, start: start.replace('"', "\\\""), sum }
+        Self { run, cluster, start: start.replace('"', "\\\"").into(), sum }
     }
 
     /// Reads an envelope. `None` for anything but an intact one of the run in the usual form: what

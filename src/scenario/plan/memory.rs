@@ -12,7 +12,7 @@ use super::{Plan, Schedule};
 /// A connection with its buffers, over `wss` and rounded up: `bench` measures what it is.
 const CONNECTION_BYTES: u64 = 60 << 10;
 /// What few connections to a cluster may take beside that for reading more at a time, all together.
-const READ_BUFFERS_BYTES: u64 = 16 << 20;
+const READ_BUFFERS_BYTES: u64 = 8 << 20;
 /// A connection for requests.
 const REQUEST_BYTES: u64 = 24 << 10;
 /// Accounts that a watch keeps: the parts of its window, the one that grows, and their sum.
