@@ -3,8 +3,8 @@
 use crate::model::{RunTime, Seq, StreamIx};
 
 use super::{
-    Channel, Config, Incident, IncidentKind, Outcome, Publication, Shortfall, Stream, Tally,
-    count_delivery, obligations,
+    BlindCause, Channel, Config, Incident, IncidentKind, Outcome, Publication, Shortfall, Stream,
+    Tally, count_delivery, obligations,
 };
 
 /// What an obligation is judged by.
@@ -35,7 +35,11 @@ impl Judge<'_> {
         // A copy that comes at the horizon itself still counts, so nothing is decided at it.
         if self.now <= publication.sent.after(self.config.horizon) {
             End::Pending
-        } else if let Some(cause) = self.channel.blind_during(from, due) {
+        } else if let Some(cause) = self.channel.blind_during(from, due)
+            // Until the connection has proved alive since, it may have been dead by then: then it is
+            // not the agent alone that is to blame.
+            && (cause != BlindCause::Agent || self.last_heard >= due)
+        {
             let surely = publication.sent.after(self.config.deadline);
             let is_sure = self.channel.blind_during(publication.sent, surely).is_some();
             End::Short(if is_sure { Shortfall::Missed(cause) } else { Shortfall::Unsure(cause) })

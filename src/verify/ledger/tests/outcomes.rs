@@ -236,6 +236,29 @@ fn of_several_breaks_one_that_is_not_the_agent_s_doing_is_the_cause() {
 }
 
 #[test]
+fn a_reconnect_on_purpose_explains_nothing_before_the_connection_has_proved_alive_since() {
+    let horizon = just_after(ms(1_000).after(HORIZON));
+    // The agent leaves, and is back long before the deadline; then nothing is heard any more.
+    let left = || {
+        let mut world = World::new();
+        world.accepted(ms(1_000));
+        world.lose(ms(1_100), BlindCause::Agent);
+        world.subscribe(0, ms(1_200));
+        world.advance(horizon);
+        assert_eq!(world.shortfalls, []);
+        world
+    };
+    let mut dead = left();
+    dead.lose(ms(1_200), BlindCause::Network);
+    dead.advance(just_after(horizon));
+    assert_eq!(dead.shortfalls, [(0, 0, Shortfall::Missed(BlindCause::Network))]);
+    let mut alive = left();
+    alive.heard(ms(6_000));
+    alive.advance(just_after(horizon));
+    assert_eq!(alive.shortfalls, [(0, 0, Shortfall::Missed(BlindCause::Agent))]);
+}
+
+#[test]
 fn a_rejected_publication_is_void_for_everyone() {
     let mut world = World::new();
     let seq = world.send(ms(1_000));

@@ -301,7 +301,10 @@ impl Oracle<'_> {
                 continue;
             }
             let cause = self.blind(before, (sent, due));
-            if cause.is_some() || before.iter().any(|(at, w)| is_frame(w) && *at >= due) {
+            // Nothing was lost, and nothing is the agent's own doing, before the connection has
+            // proved alive.
+            let is_alive = before.iter().any(|(at, w)| is_frame(w) && *at >= due);
+            if is_alive || cause.is_some_and(|cause| cause != BlindCause::Agent) {
                 return cause;
             }
         }
