@@ -436,8 +436,9 @@ pub(super) async fn state_backlog(
     }
 }
 
-/// `heard` is the instant of the last frame: that of the confirmation, where it is one.
-pub(super) fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
+/// Tells a ledger what its link told. `heard` is the instant of the last frame: that of the
+/// confirmation, where it is one.
+pub fn note_sight(ledger: &mut Ledger, event: &LinkEvent, heard: RunTime) {
     match event {
         LinkEvent::Session(Event::Subscribed(at)) => ledger.handle_subscribed(*at, heard),
         LinkEvent::Session(Event::Disconnected(lost)) => {
