@@ -77,6 +77,10 @@ const COMMANDS: &[(&str, Tested)] = &[
         Here(&["check", "--connect", "scenarios/dual-publish.toml"], &[0]),
     ),
     ("pusher-canary bench", Here(&["bench", "--brief"], &[0])),
+    (
+        "PUSHER_CANARY_WORLDS=10000 cargo test --test sim outcomes",
+        By(".ci/full", "PUSHER_CANARY_WORLDS:-10000"),
+    ),
     ("benches/instructions", By(".ci/run", "\nbenches/instructions\n")),
     ("cargo bench", By(".ci/run", "cargo test --locked --bench hot_path")),
     ("grafana/up", By("tests/interop/prometheus.rs", "grafana(\"up\")")),

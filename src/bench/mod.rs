@@ -238,12 +238,12 @@ pub fn measure(
     descriptors_max: Option<u64>,
     progress: impl Fn(&str),
 ) -> Result<Bench, BenchError> {
-    // One core for each end: figures are those of a core.
     let needed = u64::from(extent.connections + memory::AT_ONCE) + OTHER_FILES;
     match descriptors_max {
         Some(limit) if limit < needed => return Err(BenchError::Descriptors { needed, limit }),
         _ => {}
     }
+    // One core for each end: figures are those of a core.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     progress("floods of deliveries");
     let Rates { raw, borrowed, owned, verified } =
