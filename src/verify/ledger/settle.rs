@@ -36,8 +36,8 @@ impl Judge<'_> {
         if self.now <= publication.sent.after(self.config.horizon) {
             End::Pending
         } else if let Some(cause) = self.channel.blind_during(from, due)
-            // Until the connection has proved alive since, it may have been dead by then: then it is
-            // not the agent alone that is to blame.
+            // Until the connection has proved alive since, it may have been dead by then, and then
+            // it is not the agent alone that is to blame.
             && (cause != BlindCause::Agent || self.last_heard >= due)
         {
             let surely = publication.sent.after(self.config.deadline);
