@@ -18,6 +18,9 @@ use super::link::{ConnectGate, Link, LinkEvent};
 use super::witness::{Eyes, RunChannels, describe, note_sight, state_backlog};
 use super::{Phases, TALLY_PERIOD};
 
+/// Most of a reason that is kept.
+const REASON_CHARS: usize = 200;
+
 /// See the module's documentation.
 pub struct Client {
     pub(super) role: ClusterRole,
@@ -142,7 +145,8 @@ impl Counts {
                 let faults = self.at(now);
                 faults.connections_lost += u64::from(was_connected);
                 faults.tries_failed += u64::from(!was_connected);
-                let why = describe(&lost.cause, None);
+                // A cluster may have a say in it.
+                let why: String = describe(&lost.cause, None).chars().take(REASON_CHARS).collect();
                 match was_connected {
                     true => tracing::debug!(cluster = %role, why, "a client's connection lost"),
                     false => tracing::debug!(cluster = %role, why, "a client did not connect"),
