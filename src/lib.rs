@@ -1,5 +1,6 @@
 //! Proves that a live migration between two realtime clusters loses no message.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod agent;

@@ -49,9 +49,30 @@ const COMMANDS: &[(&str, Tested)] = &[
     ("cargo test --test sim -- --nocapture", By(".ci/run", "cargo test --locked")),
     (".ci/run", By(".ci/full", "\n.ci/run\n")),
     (
-        "tests/interop/install sdk browser prometheus sockudo soketi",
-        By(".ci/run", "tests/interop/install sdk browser prometheus sockudo soketi"),
+        "tests/interop/install sdk browser prometheus network sockudo soketi",
+        By(".ci/run", "tests/interop/install sdk browser prometheus network sockudo soketi"),
     ),
+    (
+        "tests/interop/install sockudo soketi",
+        By(".ci/run", "tests/interop/install sdk browser prometheus network sockudo soketi"),
+    ),
+    (
+        "tests/interop/install network",
+        By(".ci/run", "tests/interop/install sdk browser prometheus network sockudo soketi"),
+    ),
+    (
+        "PUSHER_CANARY_INTEROP=required cargo test --test interop sockudo",
+        By(".ci/run", "PUSHER_CANARY_INTEROP=required cargo test"),
+    ),
+    (
+        "PUSHER_CANARY_INTEROP=required cargo test --test it around",
+        By(".ci/run", "PUSHER_CANARY_INTEROP=required cargo test"),
+    ),
+    (
+        "PUSHER_CANARY_LONG=1 cargo test --test it hostile -- --nocapture",
+        By(".ci/full", "PUSHER_CANARY_LONG=1"),
+    ),
+    ("cargo test --test it known_bad -- --nocapture", By(".ci/run", "cargo test --locked")),
     (
         "PUSHER_CANARY_INTEROP=required cargo test --test interop",
         By(".ci/run", "PUSHER_CANARY_INTEROP=required cargo test"),

@@ -231,7 +231,15 @@ impl Builder<'_> {
         let (publisher, jobs) = mpsc::channel(plan.open_requests_max);
         let outbox = self.outbox(&books);
         let permits = Arc::new(Semaphore::new(plan.open_requests_max));
-        let outlet = Outlet { role, books, publisher, senders: sender_jobs, sender_of, permits };
+        let outlet = Outlet {
+            role,
+            books,
+            publisher,
+            senders: sender_jobs,
+            sender_of,
+            permits,
+            lag_max: plan.instrument.schedule_lag_max,
+        };
         let watcher = |at: u64| {
             let user = format!("{}{at}", watchers_user(plan));
             let config =
@@ -303,7 +311,7 @@ impl Builder<'_> {
             link,
             identifier: Arc::clone(self.identifier),
             redacts: plan.sample.as_ref().is_some_and(|sample| sample.sampling.redact_channels),
-            master_key: Some(cluster.master_key).filter(|_| cluster.knows_master_key),
+            master_key: Some(cluster.master_key.clone()).filter(|_| cluster.knows_master_key),
             backlog_max: plan.instrument.receive_backlog_max,
             orders,
             facts: self.facts.clone(),
@@ -362,7 +370,7 @@ impl Builder<'_> {
 
     fn shared_secret(&self, channel: usize) -> Option<SharedSecret> {
         let channel = self.plan.channels.get(channel)?;
-        let key = &self.cluster.master_key.0;
+        let key = self.cluster.master_key.expose();
         channel.kind.is_encrypted().then(|| SharedSecret::derive(channel.name.as_str(), key))
     }
 

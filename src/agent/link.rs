@@ -157,6 +157,9 @@ pub struct Link {
     /// What it carried and was not asked for yet.
     lost_traffic: Traffic,
     certificate_expires: Option<i64>,
+    /// Whether this machine was the reason that the last dial failed, and that one did since it was
+    /// asked for.
+    is_kept_here: (bool, bool),
     /// Whether the next dial has its place among all dials already.
     is_reserved: bool,
 }
@@ -189,6 +192,7 @@ impl Link {
             lost_backlog: Duration::ZERO,
             lost_traffic: Traffic::default(),
             certificate_expires: None,
+            is_kept_here: (false, false),
             is_reserved: false,
         }
     }
@@ -242,6 +246,14 @@ impl Link {
     pub fn take_backlog(&mut self) -> Duration {
         let here = self.socket.as_ref().map_or(Duration::ZERO, |(_, stamps)| stamps.take_backlog());
         std::mem::take(&mut self.lost_backlog).max(here)
+    }
+
+    /// Whether this machine, and not the cluster, kept it from connecting at any time since the
+    /// last call.
+    pub fn take_kept_here(&mut self) -> bool {
+        let (is, was) = self.is_kept_here;
+        self.is_kept_here.1 = is;
+        was
     }
 
     /// Bytes that its sockets carried since the last call.
@@ -494,6 +506,8 @@ impl Link {
     ) -> Option<LinkEvent> {
         self.dial = None;
         let now = self.clock.now();
+        let is_own = dialled.as_ref().is_err_and(|error| error.is_own);
+        self.is_kept_here = (is_own, is_own || self.is_kept_here.1);
         match dialled {
             Ok((socket, stamps, phases)) => {
                 self.phases = ConnectPhases {

@@ -15,7 +15,7 @@ use crate::verify::ledger::Ledger;
 use crate::verify::load::{LoadConnections, LoadFaults, LoadReport};
 
 use super::link::{ConnectGate, Link, LinkEvent};
-use super::witness::{Eyes, RunChannels, describe, note_sight, state_backlog};
+use super::witness::{Eyes, RunChannels, describe, note_sight, state_own_faults};
 use super::{Phases, TALLY_PERIOD};
 
 /// Most of a reason that is kept.
@@ -91,7 +91,7 @@ impl Client {
                     let now = self.clock.now();
                     next_report = now.after(TALLY_PERIOD);
                     let looks = (looked, now);
-                    state_backlog(&mut self.link, self.backlog_max, looks, &self.facts).await;
+                    state_own_faults(&mut self.link, self.backlog_max, looks, &self.facts).await;
                     looked = now;
                     self.hand_on(&mut counts).await;
                 }

@@ -16,7 +16,7 @@ use crate::verify::handover::{Crossed, Move, Way};
 
 use super::link::{ConnectGate, Link, LinkEvent, error_text};
 use super::start::Started;
-use super::witness::{ConnectionLog, Readiness, RunChannels, describe, state_backlog};
+use super::witness::{ConnectionLog, Readiness, RunChannels, describe, state_own_faults};
 use super::{Phases, TALLY_PERIOD};
 
 /// How often bytes that wait to be read are looked for.
@@ -281,7 +281,7 @@ impl Mover {
         let now = self.clock.now();
         let links = self.old.iter_mut().chain(Some(&mut self.new)).map(|side| &mut side.link);
         for link in links {
-            state_backlog(link, self.backlog_max, (*looked, now), &self.facts).await;
+            state_own_faults(link, self.backlog_max, (*looked, now), &self.facts).await;
         }
         *looked = now;
     }

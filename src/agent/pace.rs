@@ -23,6 +23,10 @@ use super::sender::ClientJob;
 /// they may last as long as publishing was to.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// After it was late, the agent sends at once what was due meanwhile. For so long, that no request
+/// may be opened any more is its own doing, and not that of a cluster that does not answer.
+const MAKES_UP_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often it is told how much of a day's budget is used up.
 const BILL_PERIOD: Duration = Duration::from_secs(1);
 
@@ -40,6 +44,8 @@ pub struct Outlet {
     pub sender_of: Vec<Option<usize>>,
     /// One permit for each request that may be open.
     pub permits: Arc<Semaphore>,
+    /// What is taken up later than this is late by the agent's own doing.
+    pub lag_max: Duration,
 }
 
 impl Outlet {
@@ -90,6 +96,8 @@ pub async fn run(
     let mut start = start;
     let mut next_bill = RunTime::ZERO;
     let mut index = 0;
+    // Until when what the agent makes up for fills the bound on open requests.
+    let mut makes_up = RunTime::ZERO;
     let mut pauses_left = schedule.duration();
     while let Some(at) = schedule.next_at() {
         let scheduled = start.after(at);
@@ -136,11 +144,19 @@ pub async fn run(
         let Some(due) = schedule.pop() else { break };
         let events = due.streams.len() as u64;
         let mut is_published = false;
+        let now = clock.now();
         for outlet in &outlets {
+            if now.since(scheduled) > outlet.lag_max {
+                makes_up = now.after(MAKES_UP_WITHIN);
+            }
             if outlet.publish(&due, scheduled, index) {
                 is_published = true;
-            } else {
-                tell_unsent(&facts, outlet.role, due.route, events, scheduled).await;
+                continue;
+            }
+            tell_unsent(&facts, outlet.role, due.route, events, scheduled).await;
+            if now < makes_up {
+                // The collector outlives the schedule; if it is gone, the run has failed already.
+                let _ = facts.send(Fact::Taint(scheduled.second(), TaintReason::ScheduleLag)).await;
             }
         }
         index += events;

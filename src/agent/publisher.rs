@@ -140,10 +140,15 @@ impl Wire {
         let now = self.clock.now();
         let lag = now.since(scheduled);
         if lag > self.lag_max {
-            // A full queue is a collector that does not run: a stall, which taints as well.
-            let _ = self.facts.try_send(Fact::Taint(now.second(), TaintReason::ScheduleLag));
+            self.taint(now, TaintReason::ScheduleLag);
         }
         lag
+    }
+
+    /// States that a second cannot be relied on.
+    pub(super) fn taint(&self, at: RunTime, reason: TaintReason) {
+        // A full queue is a collector that does not run: a stall, which taints as well.
+        let _ = self.facts.try_send(Fact::Taint(at.second(), reason));
     }
 
     /// Stamps events just before their first byte leaves.
@@ -194,6 +199,9 @@ pub async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> D
             None => match wire.dial().await {
                 Ok(open) => open,
                 Err(error) => {
+                    if error.is_own {
+                        wire.taint(sent, TaintReason::NoConnection);
+                    }
                     let result = Err((true, error.message));
                     return Done { job, lag, sent, answered: None, result, idle: None };
                 }
@@ -203,7 +211,14 @@ pub async fn publish(wire: &Wire, job: Job, connection: Option<Connection>) -> D
         let (result, idle) = open.send(&wire.target, &request, wire.timeout).await;
         let answered = Some(wire.clock.now());
         match result {
-            Ok(response) => return Done { job, lag, sent, answered, result: Ok(response), idle },
+            Ok(response) => {
+                // What is signed says when it was, and nobody takes what is of another hour.
+                if wire.clock.is_stepped() && rest::is_unauthorised(response.status, &response.body)
+                {
+                    wire.taint(sent, TaintReason::ClockStep);
+                }
+                return Done { job, lag, sent, answered, result: Ok(response), idle };
+            }
             Err(RequestError::NotSent) => {}
             Err(RequestError::Lost(why)) => {
                 let result = Err((false, why));

@@ -14,6 +14,7 @@ use crate::pusher::frame;
 use crate::pusher::session::Event;
 use crate::verify::envelope;
 use crate::verify::fact::Fact;
+use crate::verify::taint::TaintReason;
 use crate::verify::tally::Route;
 
 use super::link::{Link, LinkEvent, error_text};
@@ -90,6 +91,9 @@ impl Sender {
                 () = tick => {
                     let now = clock.now();
                     next_report = next_tally(now);
+                    if link.take_kept_here() {
+                        wire.taint(now, TaintReason::NoConnection);
+                    }
                     expire(now, wire.timeout, &mut waiting, &mut outbox);
                     outbox.decide(now);
                     outbox.hand_on().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Clock;
+use crate::model::{Clock, RunTime};
 use crate::scenario::file::InstrumentLimits;
 use crate::verify::fact::Fact;
 use crate::verify::taint::{TaintReason, taints};
@@ -81,7 +81,7 @@ pub async fn run(
 ) {
     let mut slow_last = clock.now();
     let mut slow_due = slow_last.after(SLOW_PERIOD);
-    let mut offset = wall_offset(&clock);
+    let mut lead = clock.wall_lead();
     loop {
         let due = clock.now().after(STALL_PERIOD);
         tokio::select! {
@@ -92,16 +92,18 @@ pub async fn run(
         let stall = now.since(due);
         let mut stated = Vec::new();
         if stall > limits.runtime_stall_max {
-            stated.extend(taints(due, now, TaintReason::RuntimeStall));
+            // What was under way when it began waits to be read as well.
+            let begun = RunTime(due.0.saturating_sub(stall.min(SLOW_PERIOD).as_nanos() as u64));
+            stated.extend(taints(begun, now, TaintReason::RuntimeStall));
         }
         if now >= slow_due {
             slow_due = now.after(SLOW_PERIOD);
             let since = std::mem::replace(&mut slow_last, now);
-            let moved = wall_offset(&clock);
-            if moved.abs_diff(offset) > limits.clock_step_max.as_nanos() {
+            let moved = clock.wall_lead();
+            if moved.abs_diff(lead) > limits.clock_step_max.as_nanos() {
                 stated.extend(taints(since, now, TaintReason::ClockStep));
             }
-            offset = moved;
+            lead = moved;
             // Thousands of open files take a while to count, which must be no stall of the runtime.
             let open = tokio::task::spawn_blocking(descriptors_open).await.unwrap_or_default();
             let share =
@@ -117,12 +119,6 @@ pub async fn run(
             let _ = facts.send(fact).await;
         }
     }
-}
-
-/// The wall clock's lead over the monotonic one, in nanoseconds.
-fn wall_offset(clock: &Clock) -> i128 {
-    let nanos = |d: Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX);
-    nanos(clock.wall_now()) - nanos(clock.wall(clock.now()))
 }
 
 #[cfg(test)]

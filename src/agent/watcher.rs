@@ -17,7 +17,7 @@ use crate::verify::mirror::identity::{Identifier, Identity};
 use crate::verify::sample::SampleNote;
 
 use super::link::{Link, LinkEvent, error_text};
-use super::witness::{ConnectionLog, Readiness, state_backlog};
+use super::witness::{ConnectionLog, Readiness, state_own_faults};
 use super::{Phases, next_tally};
 
 /// Most things that are seen before they are handed on, whatever the time.
@@ -129,7 +129,7 @@ impl Watcher {
                 () = tick => {
                     let now = clock.now();
                     next_report = next_tally(now);
-                    state_backlog(&mut link, backlog_max, (looked, now), &facts).await;
+                    state_own_faults(&mut link, backlog_max, (looked, now), &facts).await;
                     looked = now;
                     eyes.note_alive(&link);
                     hand_on(role, &mut eyes, &facts).await;
@@ -152,7 +152,7 @@ impl Eyes {
                 let name = channel.as_str();
                 let shown = self.shown_channel(name);
                 let key = master_key.filter(|_| channel.kind().is_encrypted());
-                let shared_secret = key.map(|key| SharedSecret::derive(name, &key.0));
+                let shared_secret = key.map(|key| SharedSecret::derive(name, key.expose()));
                 let name = name.to_owned();
                 let place = link.subscribe(channel);
                 let watched = Watched { place, shown, shared_secret, is_subscribed: false };

@@ -397,7 +397,7 @@ impl Witness {
                     let now = clock.now();
                     next_report = next_tally_of(place, now);
                     let looks = (looked, now);
-                    state_backlog(&mut self.link, self.backlog_max, looks, &self.facts).await;
+                    state_own_faults(&mut self.link, self.backlog_max, looks, &self.facts).await;
                     looked = now;
                     self.hand_on(&mut told).await;
                 }
@@ -421,18 +421,19 @@ impl Witness {
     }
 }
 
-/// States that bytes waited too long to be read, if they did, between two looks.
-pub(super) async fn state_backlog(
+/// States what this machine, and no cluster, was the reason of between two looks: bytes that waited
+/// too long to be read, and that there was no connection.
+pub(super) async fn state_own_faults(
     link: &mut Link,
     backlog_max: Duration,
     (looked, now): (RunTime, RunTime),
     facts: &mpsc::Sender<Fact>,
 ) {
-    if link.take_backlog() > backlog_max {
-        for taint in taints(looked, now, TaintReason::ReceiveBacklog) {
-            // The collector outlives every connection; if it is gone, the run has failed already.
-            let _ = facts.send(taint).await;
-        }
+    let backlog = (link.take_backlog() > backlog_max).then_some(TaintReason::ReceiveBacklog);
+    let kept = link.take_kept_here().then_some(TaintReason::NoConnection);
+    for taint in backlog.into_iter().chain(kept).flat_map(|reason| taints(looked, now, reason)) {
+        // The collector outlives every connection; if it is gone, the run has failed already.
+        let _ = facts.send(taint).await;
     }
 }
 

@@ -23,6 +23,7 @@ mod web;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::panic;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,6 +147,12 @@ impl Surroundings for Machine<'_> {
 
     fn file(&self, path: &str) -> Result<String, String> {
         std::fs::read_to_string(self.folder.join(path)).map_err(|error| error.to_string())
+    }
+
+    fn is_open_to_others(&self, path: &str) -> bool {
+        const READ_OR_WRITE: u32 = 0o006;
+        let metadata = std::fs::metadata(self.folder.join(path));
+        metadata.is_ok_and(|of| of.is_file() && of.permissions().mode() & READ_OR_WRITE != 0)
     }
 }
 

@@ -53,8 +53,8 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     overrides.seed = Some(seed);
     let application = scenario.application;
     // The run's encrypted canaries are sealed with the application's key, where there is one.
-    let master_key = application.map(|_| MasterKey(MASTER_KEY));
-    let peek_key = Some(master_key.unwrap_or_else(|| own_master_key(run)).0);
+    let master_key = application.map(|_| MasterKey::new(MASTER_KEY));
+    let peek_key = Some(*master_key.clone().unwrap_or_else(|| own_master_key(run)).expose());
     let habits = std::mem::take(&mut scenario.habits);
     let webhooks = scenario.webhooks.as_mut().map(receiver).transpose()?.unwrap_or_default();
     let config = PairConfig { seed, faults, fault_log, habits, webhooks, peek_key, application };
@@ -62,7 +62,7 @@ pub(super) fn execute(args: &Args) -> Result<Exit, Stop> {
     if args.hold {
         return hold(&mut pair, args.ca_file.as_deref());
     }
-    put_clusters(&mut scenario, &pair, master_key)?;
+    put_clusters(&mut scenario, &pair, master_key.as_ref())?;
     let plan = make_plan(&scenario, &overrides, (run, Member::default()))?;
     let listen = args.output.listen.map(|at| Web::new(at, &args.output.web)).transpose()?;
     let live = Live {
@@ -101,7 +101,7 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 fn put_clusters(
     scenario: &mut Scenario,
     pair: &Pair,
-    master_key: Option<MasterKey>,
+    master_key: Option<&MasterKey>,
 ) -> Result<(), Stop> {
     for role in ClusterRole::ALL {
         let Endpoint { wss_url, https_url, app_id, key, secret, .. } = pair.endpoint(role);
@@ -112,7 +112,7 @@ fn put_clusters(
             key,
             secret,
             ca_pem: Some(pair.ca_pem().to_owned()),
-            master_key,
+            master_key: master_key.cloned(),
             auth_endpoint: None,
             user_auth_endpoint: None,
         };

@@ -7,6 +7,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::model::number;
 use crate::verify::account::Account;
 use crate::verify::record::{End, Record};
 
@@ -98,6 +99,16 @@ pub enum JournalError {
         /// Why.
         why: String,
     },
+    /// A line holds a number to which nothing of a run comes.
+    #[error(
+        "line {line} holds {number}, to which nothing of a run comes: it was changed or damaged"
+    )]
+    Number {
+        /// Which, counted from 1.
+        line: usize,
+        /// The number, or how it begins.
+        number: String,
+    },
     /// A line stands where it cannot.
     #[error("line {0} is not in its place: a record begins once, and ends once")]
     Misplaced(usize),
@@ -131,6 +142,9 @@ pub fn read(text: &[u8]) -> Result<Recorded, JournalError> {
     let Some(lines) = lines.strip_suffix(b"\n") else { return Err(JournalError::Empty) };
     for (number, line) in (1..).zip(lines.split(|byte| *byte == b'\n')) {
         let record = unchain(line, &mut last).ok_or(JournalError::Broken(number))?;
+        if let Some(large) = number::too_large(record) {
+            return Err(JournalError::Number { line: number, number: large.to_owned() });
+        }
         let unreadable = |why: serde_json::Error| JournalError::Unreadable {
             line: number,
             why: why.to_string(),

@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod habit;
 pub mod id;
 pub mod known;
+pub mod number;
 pub mod secret;
 pub mod time;
 pub mod webhook;

@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-/// A secret: no `Display`, no `Serialize`, and a `Debug` that shows nothing of it.
+use zeroize::Zeroizing;
+
+/// A secret: no `Display`, no `Serialize`, and a `Debug` that shows nothing of it. Its memory is
+/// overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The secret itself, for signing only.
@@ -24,9 +27,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The master key of an app's encrypted channels. Its `Debug` shows nothing of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct MasterKey(pub [u8; 32]);
+/// The master key of an app's encrypted channels. Its `Debug` shows nothing of it, and its memory
+/// is overwritten when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    /// Wraps a key.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    /// The key itself, for deriving channels' keys only.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +74,7 @@ mod tests {
     #[test]
     fn debug_output_shows_nothing_of_a_secret() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "<secret>");
-        assert_eq!(format!("{:?}", MasterKey([7; 32])), "<secret>");
+        assert_eq!(format!("{:?}", MasterKey::new([7; 32])), "<secret>");
     }
 
     #[test]

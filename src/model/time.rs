@@ -73,6 +73,20 @@ impl Clock {
         self.wall_origin + at.since(RunTime::ZERO)
     }
 
+    /// The wall clock's lead over the time of day that the monotonic clock says it is, in
+    /// nanoseconds; it changes where the wall clock is stepped.
+    pub fn wall_lead(&self) -> i128 {
+        let nanos = |d: Duration| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX);
+        nanos(self.wall_now()) - nanos(self.wall(self.now()))
+    }
+
+    /// Whether the wall clock was stepped since the start by more than clusters and certificates
+    /// put up with.
+    pub fn is_stepped(&self) -> bool {
+        const PUT_UP_WITH: Duration = Duration::from_secs(60);
+        self.wall_lead().unsigned_abs() > PUT_UP_WITH.as_nanos()
+    }
+
     /// The instant at which a timer for `at` must fire.
     pub fn instant(&self, at: RunTime) -> Instant {
         // Of how far ahead is left to each system; nobody waits for a year at once.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use rustix::io::Errno;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -97,8 +98,32 @@ pub struct DialError {
     pub may_pass: bool,
     /// Whether nothing was heard in time.
     pub is_late: bool,
+    /// Whether this machine was the reason, whoever is at the other end: it has no file descriptor,
+    /// port, memory or route left, or its clock was stepped, by which it judges certificates.
+    pub is_own: bool,
     /// Cause and cure.
     pub message: String,
+}
+
+impl DialError {
+    /// What the peer, or what is between, is the reason of.
+    pub const fn new(phase: Phase, may_pass: bool, message: String) -> Self {
+        Self { phase, may_pass, is_late: false, is_own: false, message }
+    }
+}
+
+/// Whether it is for this machine's own lack that something failed.
+fn is_own(error: &io::Error) -> bool {
+    let lacks = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::NETUNREACH,
+        Errno::NETDOWN,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| lacks.contains(&errno))
 }
 
 /// How long each phase took.
@@ -432,7 +457,7 @@ impl Attempt<'_> {
                 self.target.authority(),
                 humantime::format_duration(self.bound)
             );
-            DialError { phase, may_pass: true, is_late: true, message }
+            DialError { is_late: true, ..DialError::new(phase, true, message) }
         };
         tokio::time::timeout_at(end, step).map(move |step| step.map_err(is_late))
     }
@@ -443,11 +468,10 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let mut phases = Phases::default();
     let start = clock.now();
     let lookup = lookup_host((target.host.as_str(), target.port));
-    let resolve_error = |error: io::Error| DialError {
-        phase: Phase::Resolve,
-        may_pass: true,
-        is_late: false,
-        message: format!("DNS does not resolve {} ({error}); check the host name", target.host),
+    let resolve_error = |error: io::Error| {
+        let message =
+            format!("DNS does not resolve {} ({error}); check the host name", target.host);
+        DialError { is_own: is_own(&error), ..DialError::new(Phase::Resolve, true, message) }
     };
     let addresses = attempt.within(Phase::Resolve, lookup).await?.map_err(resolve_error)?;
     let resolved = clock.now();
@@ -457,7 +481,7 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let addresses: Vec<_> = addresses.filter(is_meant).collect();
     if let (true, Some(family)) = (addresses.is_empty(), family) {
         let message = format!("{} has no {} address", target.host, family.as_str());
-        return Err(DialError { phase: Phase::Resolve, may_pass: false, is_late: false, message });
+        return Err(DialError::new(Phase::Resolve, false, message));
     }
     let each = attempt.end.since(resolved) / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let tcp = attempt.within(Phase::Connect, connect(target, &addresses, each)).await??;
@@ -471,15 +495,13 @@ async fn open(attempt: &Attempt<'_>) -> Result<(Transport, Arc<ReadStamps>, Phas
     let Some(config) = &target.tls else {
         return Ok((Transport::Plain(stamped), stamps, phases));
     };
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| DialError {
-        phase: Phase::Tls,
-        may_pass: false,
-        is_late: false,
-        message: format!("{} is no host name that a certificate can name", target.host),
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| {
+        let message = format!("{} is no host name that a certificate can name", target.host);
+        DialError::new(Phase::Tls, false, message)
     })?;
     let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stamped);
-    let tls =
-        attempt.within(Phase::Tls, handshake).await?.map_err(|error| tls_error(target, &error))?;
+    let tls = attempt.within(Phase::Tls, handshake).await?;
+    let tls = tls.map_err(|error| tls_error(target, &error, clock.is_stepped()))?;
     phases.tls = clock.now().since(connected);
     Ok((Transport::Tls(Box::new(tls)), stamps, phases))
 }
@@ -504,19 +526,14 @@ async fn connect(
             Err(error) => last = Some(error),
         }
     }
+    let is_own = last.as_ref().is_some_and(is_own);
     let why = last.map_or("no address".to_owned(), |error| error.to_string());
-    Err(DialError {
-        phase: Phase::Connect,
-        may_pass: true,
-        is_late: false,
-        message: format!(
-            "{} cannot be reached ({why}); check that the server runs there",
-            target.authority()
-        ),
-    })
+    let cure = if is_own { "this machine lacks it" } else { "check that the server runs there" };
+    let message = format!("{} cannot be reached ({why}); {cure}", target.authority());
+    Err(DialError { is_own, ..DialError::new(Phase::Connect, true, message) })
 }
 
-fn tls_error(target: &Target, error: &io::Error) -> DialError {
+fn tls_error(target: &Target, error: &io::Error, is_stepped: bool) -> DialError {
     let certificate = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
@@ -528,11 +545,13 @@ fn tls_error(target: &Target, error: &io::Error) -> DialError {
             target.authority()
         ),
         None => format!(
-            "TLS with {} failed ({error}); check that the port speaks TLS, or use ws:// and http://",
+            "TLS with {} failed ({error}); check that the port speaks TLS, or use ws:// and http:// \
+             with plaintext = true",
             target.authority()
         ),
     };
-    DialError { phase: Phase::Tls, may_pass: certificate.is_none(), is_late: false, message }
+    let is_own = is_stepped && certificate.is_some();
+    DialError { is_own, ..DialError::new(Phase::Tls, certificate.is_none(), message) }
 }
 
 fn upgrade_error(target: &Target, error: &WsError) -> DialError {
@@ -547,5 +566,5 @@ fn upgrade_error(target: &Target, error: &WsError) -> DialError {
             target.authority()
         ),
     };
-    DialError { phase: Phase::Upgrade, may_pass: true, is_late: false, message }
+    DialError::new(Phase::Upgrade, true, message)
 }

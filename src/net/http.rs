@@ -67,13 +67,10 @@ pub async fn connect(
     tasks: &TaskTracker,
 ) -> Result<Connection, DialError> {
     let (transport, _, phases) = dial::stream(target, clock, bound).await?;
-    let (sender, driver) =
-        http1::handshake(TokioIo::new(transport)).await.map_err(|error| DialError {
-            phase: dial::Phase::Connect,
-            may_pass: true,
-            is_late: false,
-            message: format!("{} closed the connection ({error})", target.authority()),
-        })?;
+    let (sender, driver) = http1::handshake(TokioIo::new(transport)).await.map_err(|error| {
+        let message = format!("{} closed the connection ({error})", target.authority());
+        DialError::new(dial::Phase::Connect, true, message)
+    })?;
     // What ends a connection is told by the request on it, or by `is_usable`.
     tasks.spawn(async move { drop(driver.await) });
     Ok(Connection { sender, phases })

@@ -7,15 +7,16 @@ use crypto_secretbox::aead::{Aead, KeyInit};
 use crypto_secretbox::{Key, Nonce, XSalsa20Poly1305};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// Bytes of a master key and of a shared secret.
 pub const KEY_BYTES: usize = 32;
 /// Bytes of a nonce, which must never be used twice under one key.
 pub const NONCE_BYTES: usize = 24;
 
-/// The key of one encrypted channel.
+/// The key of one encrypted channel. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SharedSecret([u8; KEY_BYTES]);
+pub struct SharedSecret(Zeroizing<[u8; KEY_BYTES]>);
 
 impl std::fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,22 +38,23 @@ impl SharedSecret {
         let mut hash = Sha256::new();
         hash.update(channel.as_bytes());
         hash.update(master_key);
-        Self(hash.finalize().into())
+        Self(Zeroizing::new(hash.finalize().into()))
     }
 
     /// Reads the base64 that an auth endpoint answers as `shared_secret`; `None` unless it holds
     /// [`KEY_BYTES`] bytes.
     pub fn from_base64(text: &str) -> Option<Self> {
-        BASE64.decode(text).ok()?.try_into().ok().map(Self)
+        let bytes = Zeroizing::new(BASE64.decode(text).ok()?);
+        bytes.as_slice().try_into().ok().map(|key| Self(Zeroizing::new(key)))
     }
 
     /// The base64 that an auth endpoint answers as `shared_secret`.
     pub fn to_base64(&self) -> String {
-        BASE64.encode(self.0)
+        BASE64.encode(*self.0)
     }
 
     fn cipher(&self) -> XSalsa20Poly1305 {
-        XSalsa20Poly1305::new(&Key::from(self.0))
+        XSalsa20Poly1305::new(&Key::from(*self.0))
     }
 
     /// The event `data` that carries `plaintext`: `{"nonce":…,"ciphertext":…}`.

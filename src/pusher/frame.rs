@@ -162,9 +162,16 @@ pub struct Established<'a> {
     /// The new connection's id.
     #[serde(borrow)]
     pub socket_id: Cow<'a, str>,
-    /// Seconds of silence after which a client should ping.
-    #[serde(default)]
+    /// Seconds of silence after which a client should ping; `None` where that is no number from 0
+    /// on, for such a server has an id all the same.
+    #[serde(default, deserialize_with = "whole_seconds")]
     pub activity_timeout: Option<u64>,
+}
+
+fn whole_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Value::deserialize(deserializer)?.as_f64().filter(|seconds| *seconds >= 0.0);
+    // What is longer than time is becomes the longest there is.
+    Ok(number.map(|seconds| seconds as u64))
 }
 
 /// The content of `pusher:error` and of soketi's `pusher:subscription_error`.
@@ -267,6 +274,23 @@ mod tests {
         let frame = ServerFrame::parse(text).unwrap();
         assert_eq!((&*frame.event, frame.channel.as_deref()), ("e", Some("\"")));
         assert_eq!(frame.data(), Data::Text("\\".into()));
+    }
+
+    #[test]
+    fn a_handshake_with_a_strange_timeout_has_an_id_all_the_same() {
+        for (written, seconds) in [
+            ("120", Some(120)),
+            ("30.5", Some(30)),
+            ("0", Some(0)),
+            ("-1", None),
+            ("1e300", Some(u64::MAX)),
+            ("\"soon\"", None),
+            ("null", None),
+        ] {
+            let text = format!(r#"{{"socket_id":"1.2","activity_timeout":{written}}}"#);
+            let read: Established<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!((&*read.socket_id, read.activity_timeout), ("1.2", seconds), "{written}");
+        }
     }
 
     #[test]

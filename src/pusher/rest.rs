@@ -262,6 +262,12 @@ pub fn is_throttled(status: u16, body: &str) -> bool {
     status == 429 || is_error(&value) && value.get("code").and_then(Value::as_u64) == Some(429)
 }
 
+/// Whether an API answer says that the request's signature is not taken, for whatever reason: its
+/// timestamp is one.
+pub fn is_unauthorised(status: u16, body: &str) -> bool {
+    matches!(status, 401 | 403) || matches!(error_in(body), Some(401 | 403))
+}
+
 /// What an answer to a first `GET /channels` says of whoever gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {

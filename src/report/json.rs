@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::number;
+
 use super::{Report, SCHEMA};
 
 /// Why a text is no report.
@@ -14,6 +16,9 @@ pub enum ReadError {
     /// It is a report of another kind.
     #[error("is another report of pusher-canary than this, or of another version: {0}")]
     Kind(serde_json::Error),
+    /// It holds a number to which nothing of a run comes.
+    #[error("holds {0}, to which nothing of a run comes: it was changed or damaged")]
+    Number(String),
     /// It is a report of another form.
     #[error("has schema {0}, and this version reads {SCHEMA}; use the version that wrote it")]
     Schema(u32),
@@ -56,6 +61,9 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ReadError> {
     let Head { schema } = serde_json::from_str(text)?;
     if schema != SCHEMA {
         return Err(ReadError::Schema(schema));
+    }
+    if let Some(number) = number::too_large(text) {
+        return Err(ReadError::Number(number.to_owned()));
     }
     // What is wrong may be the name of one among very many.
     serde_json::from_str(text).map_err(ReadError::Kind)

@@ -16,7 +16,7 @@ use crate::verify::verdict::{Finding, Verdict};
 
 use super::figures::BrokenHistogram;
 use super::reason::of_several;
-use super::text::{grouped, write_addresses, write_checks, write_verdict};
+use super::text::{grouped, shown, write_addresses, write_checks, write_verdict};
 use super::{AgentReport, Report, SCHEMA, form};
 
 /// A run may have ended so much later than now: clocks differ.
@@ -287,7 +287,7 @@ impl Pool {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "{} ({}), {}", self.scenario, self.phase.as_str(), self.counted())?;
+        writeln!(out, "{} ({}), {}", shown(&self.scenario), self.phase.as_str(), self.counted())?;
         write_addresses(out, &self.clusters)?;
         writeln!(out)?;
         for run in &self.runs {

@@ -145,10 +145,11 @@ impl Report {
     fn write_table(&self, out: &mut String) -> std::fmt::Result {
         let rehearsed = if self.is_rehearsed() { " rehearsed" } else { "" };
         let phase = self.phase.as_str();
-        writeln!(out, "{} ({phase}){rehearsed}, run {}", self.scenario, self.run)?;
+        writeln!(out, "{} ({phase}){rehearsed}, run {}", shown(&self.scenario), self.run)?;
         write_addresses(out, &self.addresses())?;
         if !self.proof {
-            let window = Duration::from_secs_f64(self.planned_seconds.max(0.0));
+            let window = Duration::try_from_secs_f64(self.planned_seconds.max(0.0));
+            let window = window.unwrap_or(Duration::MAX);
             let window = humantime::format_duration(window);
             writeln!(out, "the last {window} of a watch: an alarm, no proof")?;
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use serde_json::json;
-use url::Url;
+use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::model::{AppId, AppKey, ClusterRole, MasterKey, Secret};
 use crate::verify::checks::Phase;
@@ -152,10 +153,29 @@ fn identity<T, E: std::fmt::Display>(
     make(text).map_err(|error| table.problem(key, error.to_string())).ok()
 }
 
+/// Whether nobody in between can read along: TLS, or this machine.
+pub(super) fn is_private(url: &Url) -> bool {
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    is_here || matches!(url.scheme(), "https" | "wss")
+}
+
 fn read_urls(table: &mut Section<'_>) -> Option<(Url, Url)> {
     let name = table.text_like("cluster", "^[A-Za-z0-9-]+$", None);
     let ws = url(table, "ws_url", ["ws", "wss"]);
     let http = url(table, "http_url", ["http", "https"]);
+    let may_be_read = table.boolean("plaintext", false);
+    for (key, tls, url) in [("ws_url", "wss://", &ws), ("http_url", "https://", &http)] {
+        if !may_be_read && url.as_ref().is_some_and(|url| !is_private(url)) {
+            let message =
+                format!("leads to another machine without TLS; use {tls}, or set plaintext = true");
+            table.problem(key, message);
+        }
+    }
     match table.alternative(&[&["cluster"], &["ws_url", "http_url"]]) {
         Given::Several => {
             table.problem("cluster", "names a hosted cluster; drop it or the two URLs");
@@ -209,18 +229,11 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
         return None;
     }
     if let Some(path) = file {
-        return match table.context.surroundings.file(&path) {
-            Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
-            // The name is not quoted: it may be the secret itself, put into the wrong key.
-            Ok(_) => {
-                table.problem("secret_file", "names an empty file");
-                None
-            }
-            Err(why) => {
-                table.problem("secret_file", format!("cannot be read: {why}"));
-                None
-            }
-        };
+        let secret = read_secret_file(table, "secret_file", &path, warnings);
+        if secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
+            table.problem("secret_file", "names an empty file");
+        }
+        return secret;
     }
     if given == Given::Nothing {
         table.problem("secret", "is missing; give secret = \"${NAME}\", or secret_file");
@@ -239,12 +252,32 @@ fn read_secret(table: &mut Section<'_>, warnings: &mut Vec<Problem>) -> Option<S
     inline.map(Secret::new)
 }
 
+/// What a file holds that is nobody else's business, without the blanks around it.
+pub(super) fn read_secret_file(
+    table: &mut Section<'_>,
+    key: &'static str,
+    path: &str,
+    warnings: &mut Vec<Problem>,
+) -> Option<Secret> {
+    let surroundings = table.context.surroundings;
+    if surroundings.is_open_to_others(path) {
+        let message = "can be read or changed by every user of this machine; chmod 600 it";
+        let warning = Problem { line: 0, key: table.key(key), message: message.to_owned() };
+        warnings.push(warning);
+    }
+    // The name is not quoted: it may be the secret itself, put into the wrong key.
+    let text = surroundings.file(path).map(Zeroizing::new);
+    let text = text.map_err(|why| table.problem(key, format!("cannot be read: {why}"))).ok()?;
+    Some(Secret::new(text.trim()))
+}
+
 fn read_master_key(table: &mut Section<'_>) -> Option<MasterKey> {
     let text = table.text_like("encryption_master_key", MASTER_KEY, None)?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim());
-    let key = decoded.ok().and_then(|bytes| bytes.try_into().ok());
+    let key = decoded.map(Zeroizing::new).ok();
+    let key = key.and_then(|bytes| bytes.as_slice().try_into().ok());
     if key.is_none() {
         table.problem("encryption_master_key", "must be 32 bytes in base64");
     }
-    key.map(MasterKey)
+    key.map(MasterKey::new)
 }

@@ -53,6 +53,10 @@ pub trait Surroundings {
     /// # Errors
     /// Why it cannot be read, in a few words.
     fn file(&self, path: &str) -> Result<String, String>;
+    /// Whether every user of the machine may read or change a file.
+    fn is_open_to_others(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 /// The gathering place of one file's problems.

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use url::{Host, Url};
+use url::Url;
 
 use crate::model::{ChannelName, Secret};
 use crate::pusher::endpoint::BodyForm;
 use crate::verify::endpoint::{EndpointKind, EndpointTrial};
 
 use super::Problem;
-use super::clusters::{read_ca_file, url};
+use super::clusters::{is_private, read_ca_file, read_secret_file, url};
 use super::reader::{Given, Section};
 
 /// `Name: value`, both as HTTP has them.
@@ -57,13 +57,7 @@ impl Endpoint {
 
     /// Whether nobody in between can read along: HTTPS, or this machine.
     pub fn is_private(&self) -> bool {
-        let is_here = match self.url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        self.url.scheme() == "https" || is_here
+        is_private(&self.url)
     }
 }
 
@@ -90,7 +84,8 @@ pub(super) fn read(
         ("cookie", "cookie_file", "Cookie", ""),
     ] {
         if let Some(value) = read_credential(&mut table, key, file, warnings) {
-            headers.push((name.to_owned(), Secret::new(format!("{before}{value}"))));
+            let value = Secret::new(format!("{before}{}", value.expose()));
+            headers.push((name.to_owned(), value));
         }
     }
     let params = read_pairs(&mut table, "params", PARAM, '=', "\"name=value\"");
@@ -165,7 +160,7 @@ fn read_credential(
     key: &'static str,
     file_key: &'static str,
     warnings: &mut Vec<Problem>,
-) -> Option<String> {
+) -> Option<Secret> {
     let is_literal = table.is_literal(key);
     let (inline, file) = (table.text_like(key, VISIBLE, None), table.text(file_key));
     if table.at_most_one(&[&[key], &[file_key]]) == Given::Several {
@@ -176,16 +171,10 @@ fn read_credential(
         warnings.push(Problem { line: 0, key: table.key(key), message });
     }
     let text = match file {
-        Some(path) => match table.context.surroundings.file(&path) {
-            Ok(text) => Some(text.trim().to_owned()),
-            Err(why) => {
-                table.problem(file_key, format!("cannot be read: {why}"));
-                None
-            }
-        },
-        None => inline,
+        Some(path) => read_secret_file(table, file_key, &path, warnings),
+        None => inline.map(Secret::new),
     };
-    let is_visible = |text: &String| text.chars().all(|c| (' '..='~').contains(&c));
+    let is_visible = |text: &Secret| text.expose().chars().all(|c| (' '..='~').contains(&c));
     if text.as_ref().is_some_and(|text| !is_visible(text)) {
         table.problem(key, "must be one line of ASCII");
         return None;

@@ -42,6 +42,8 @@ const DEFAULT_CHANNELS: [(ChannelKind, u64); 5] = [
     (ChannelKind::Encrypted, 1),
     (ChannelKind::Cache, 1),
 ];
+/// Most subscriptions of a run's witnesses to one cluster: what they are takes memory.
+const SUBSCRIPTIONS_MAX: u64 = 1_000_000;
 /// Without control characters.
 const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 /// The same, and not blank.
@@ -491,6 +493,11 @@ fn check_canary(table: &Section<'_>, canary: &Canary) {
     let members = count(ChannelKind::Presence) + count(ChannelKind::PresenceCache);
     if members > 0 && canary.witnesses > 99 {
         table.problem("witnesses", "must be at most 99 where channels are presence channels");
+    }
+    let channels: u32 = canary.channels.values().sum();
+    let most = SUBSCRIPTIONS_MAX / u64::from(channels.max(1));
+    if u64::from(canary.witnesses) > most {
+        table.problem("witnesses", format!("must be at most {most} with {channels} channels"));
     }
     let has_client = canary.routes.contains(&Route::Client);
     let carries = ChannelKind::ALL.iter().any(|k| k.carries_client_events() && count(*k) > 0);

@@ -658,7 +658,7 @@ impl Plan {
 /// The key of encrypted channels where a scenario names none. It need not be secret: the run's own
 /// channels carry nothing but canaries.
 pub fn own_master_key(run: RunId) -> MasterKey {
-    MasterKey(Sha256::digest(format!("pusher-canary master key {run}")).into())
+    MasterKey::new(Sha256::digest(format!("pusher-canary master key {run}")).into())
 }
 
 fn plan_clusters(scenario: &Scenario, run: RunId) -> Vec<ClusterPlan> {
@@ -689,7 +689,7 @@ fn plan_clusters(scenario: &Scenario, run: RunId) -> Vec<ClusterPlan> {
             .filter(|_| scenario.phase.subscribes_on(*role))
             .filter_map(|(kind, endpoint)| Some((kind, endpoint.clone()?)))
             .collect(),
-            master_key: cluster.master_key.unwrap_or_else(|| own_master_key(run)),
+            master_key: cluster.master_key.clone().unwrap_or_else(|| own_master_key(run)),
         }
     };
     scenario.clusters.iter().map(plan).collect()

@@ -511,10 +511,11 @@ impl Account {
         let known = second.at.min(second.vouched).second();
         let before = if second.last { u64::MAX } else { known.saturating_sub(SECONDS_KEPT) };
         while let Some(next) = self.undecided.front() {
-            if next.seconds.end() + TAINT_KNOWN_AFTER_SECONDS > known && !second.last {
+            if next.seconds.end().saturating_add(TAINT_KNOWN_AFTER_SECONDS) > known && !second.last
+            {
                 break;
             }
-            let is_tainted = next.seconds.clone().any(|second| self.tainted.excuses(second));
+            let is_tainted = self.tainted.excused(next.seconds.clone()) > 0;
             let Some(Undecided { from, at, slots, .. }) = self.undecided.pop_front() else { break };
             for (role, mut slot) in slots {
                 if is_tainted && let Some(figures) = self.figures.clusters.get_mut(&role) {
@@ -538,7 +539,7 @@ impl Account {
             figures.blind = cluster.blind();
             let slowest = cluster.slowest_connect.clone().map(|(_, seconds)| seconds);
             figures.is_slowest_connect_tainted =
-                slowest.into_iter().flatten().any(|second| self.tainted.excuses(second));
+                slowest.is_some_and(|seconds| self.tainted.excused(seconds) > 0);
             (figures.opening_latencies, figures.closing_latencies) =
                 self.timeline.thirds(*role, ramp, end);
             if let Some(webhooks) = &mut figures.webhooks {

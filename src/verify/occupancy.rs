@@ -200,7 +200,7 @@ impl Readings {
 /// One reading may fail, and the time between those beside it still counts as seen; but never half
 /// of what is to be seen.
 fn gap_max(refresh: Duration, drained_for: Duration) -> Duration {
-    (refresh * 5 / 2 + GAP_SLACK).min(drained_for / 2)
+    (refresh.saturating_mul(5) / 2).saturating_add(GAP_SLACK).min(drained_for / 2)
 }
 
 /// How long it takes until nothing is left, if it goes on like this.

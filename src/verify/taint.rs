@@ -1,6 +1,7 @@
 //! Seconds that cannot be relied on: what happened in them accuses nobody, and acquits nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub enum TaintReason {
     FileDescriptors,
     /// The wall clock was stepped.
     ClockStep,
+    /// This machine, and no cluster, kept a connection from being made.
+    NoConnection,
     /// A publication was not sent, because too many requests were open.
     Unsent,
 }
@@ -38,6 +41,7 @@ impl TaintReason {
             Self::ReceiveBacklog => "receive backlog",
             Self::FileDescriptors => "file descriptors",
             Self::ClockStep => "clock step",
+            Self::NoConnection => "no connection by this machine's fault",
             Self::Unsent => "unsent publications",
         }
     }
@@ -84,16 +88,23 @@ impl Tainted {
     /// The reasons of each tainted second of a range.
     pub fn within(
         &self,
-        seconds: std::ops::RangeInclusive<u64>,
+        seconds: RangeInclusive<u64>,
     ) -> impl Iterator<Item = (u64, &BTreeSet<TaintReason>)> {
-        self.seconds.range(seconds).map(|(second, reasons)| (*second, reasons))
+        // One that ends before it begins has none, and must not be asked for.
+        let range = (!seconds.is_empty()).then(|| self.seconds.range(seconds));
+        range.into_iter().flatten().map(|(second, reasons)| (*second, reasons))
     }
 
     /// Whether what happened in this second may be our own doing. Where publications were not sent,
     /// and nothing else was wrong, the cluster had left too many unanswered: that excuses nothing
     /// of what it did to the others, though the second counts as tainted.
     pub fn excuses(&self, second: u64) -> bool {
-        let mut reasons = self.seconds.get(&second).into_iter().flatten();
-        reasons.any(|reason| *reason != TaintReason::Unsent)
+        self.excused(second..=second) > 0
+    }
+
+    /// How many seconds of a range excuse what happened in them.
+    pub fn excused(&self, seconds: RangeInclusive<u64>) -> usize {
+        let is_excuse = |reason: &TaintReason| *reason != TaintReason::Unsent;
+        self.within(seconds).filter(|(_, reasons)| reasons.iter().any(is_excuse)).count()
     }
 }

@@ -122,7 +122,8 @@ fn run() -> Result<std::collections::HashMap<String, Result<(), String>>, String
     let (status, lines) = execute(
         Command::new(SCRIPT.program)
             .arg(root.join("tests/interop").join(SCRIPT.name))
-            .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string()),
+            .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
+            .stderr(Stdio::piped()),
         SCRIPT_TIMEOUT,
     )?;
     if !status.success() {

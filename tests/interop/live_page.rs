@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::browser::{chromium, missing, modules};
 use super::servers::listen;
-use super::{MACHINE, Program, Report, Script, names, outcome, read, started};
+use super::{MACHINE, Program, Report, Script, names, outcome, pass_on, read, started};
 
 const SCRIPT: Script = Script {
     name: "live_page.mjs",
@@ -78,8 +78,10 @@ fn run() -> Report {
             .arg(root.join("tests/interop").join(SCRIPT.name))
             .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped()),
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
     )?;
+    pass_on(script.0.stderr.take());
     let mut answers = script.0.stdin.take().ok_or("no standard input")?;
     let said = listen(script.0.stdout.take().ok_or("no standard output")?);
     let (waiting, mut checks) = (started(), String::new());

@@ -14,9 +14,10 @@ mod fleet;
 mod live_page;
 mod prometheus;
 mod servers;
+mod valve;
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -182,7 +183,8 @@ fn run(script: &Script, sdk: &Path) -> Report {
             .env("NODE_EXTRA_CA_CERTS", ca.path())
             .env("NODE_NO_WARNINGS", "1")
             .env("PYTHONPATH", sdk.join("python"))
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stderr(Stdio::piped()),
         SCRIPT_TIMEOUT,
     )?;
     if !status.success() {
@@ -199,6 +201,17 @@ fn started() -> Instant {
     Instant::now()
 }
 
+/// Says what a program says to its standard error. Node must not have ours: it makes whatever pipe it
+/// gets one that takes no more than fits, for everybody who writes to it.
+fn pass_on(stderr: Option<impl Read + Send + 'static>) {
+    let Some(stderr) = stderr else { return };
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+        }
+    });
+}
+
 /// The status and the standard output of a command, which is killed where it takes too long.
 fn execute(command: &mut Command, timeout: Duration) -> Result<(ExitStatus, String), String> {
     let mut child = command
@@ -206,6 +219,7 @@ fn execute(command: &mut Command, timeout: Duration) -> Result<(ExitStatus, Stri
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| error.to_string())?;
+    pass_on(child.stderr.take());
     let mut stdout = child.stdout.take().ok_or("no standard output")?;
     let (heard, read) = channel();
     std::thread::spawn(move || {

@@ -11,15 +11,17 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{MACHINE, base, execute, started};
+use super::valve::Valve;
+use super::{MACHINE, base, execute, pass_on, started};
 
 /// How long a server may take to serve.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,6 +36,33 @@ const TIMING: [&str; 6] =
     ["connect", "coverage", "evidence", "instrument", "latency-new-vs-old", "loss"];
 /// How soon a user learns that a key or a secret is wrong.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server stands still: longer than the deadline of `dual-publish.toml`.
+const FROZEN: Duration = Duration::from_secs(7);
+/// How long nothing is read from a server: longer than it takes to fill what it keeps, and too short
+/// to be taken for dead.
+const UNREAD: Duration = Duration::from_secs(8);
+/// Two megabytes a second.
+const LARGE_EVENTS: &str = r#"
+[scenario]
+name = "slow-reader"
+phase = "steady"
+duration = "12s"
+
+[clusters.new]
+ws_url = "ws://127.0.0.1:VALVE"
+http_url = "${NEW_HTTP_URL}"
+app_id = "${NEW_APP_ID}"
+key = "${NEW_APP_KEY}"
+secret = "${NEW_APP_SECRET}"
+
+[canary]
+channels = { public = 1 }
+routes = ["trigger"]
+rate = 200.0
+payload_bytes = 10_000
+horizon = "15s"
+recycle = "off"
+"#;
 /// The version that `tests/interop/install` installs.
 const SOCKUDO: &str = "sockudo-5.2.0/bin/sockudo";
 
@@ -205,6 +234,8 @@ struct Server {
     kind: Kind,
     config: PathBuf,
     port: u16,
+    /// What it says once it serves.
+    said: Receiver<String>,
 }
 
 impl Drop for Server {
@@ -218,28 +249,41 @@ impl Drop for Server {
 impl Server {
     /// Where everything is turned on, webhooks are posted to this address.
     fn start(kind: Kind, app: &App, folder: &Path, webhooks: Option<&str>) -> Result<Self, String> {
+        Self::start_with(kind, app, folder, webhooks, |_| {})
+    }
+
+    /// The same, with its configuration changed.
+    fn start_with(
+        kind: Kind,
+        app: &App,
+        folder: &Path,
+        webhooks: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self, String> {
         // Both are held until both are known, so that they differ.
         let (first, second) = (free()?, free()?);
         let (port, spare_port) = (port_of(&first)?, port_of(&second)?);
         let config = folder.join(format!("{}-{}.json", kind.name(), app.id));
-        let text = match webhooks {
+        let mut text = match webhooks {
             Some(webhooks) => kind.full_config(app, (port, spare_port), webhooks),
             None => kind.config(app, port, spare_port),
         };
-        let text = text.to_string();
-        std::fs::write(&config, text).map_err(|error| error.to_string())?;
+        change(&mut text);
+        std::fs::write(&config, text.to_string()).map_err(to_text)?;
         drop((first, second));
-        Ok(Self { child: Self::spawn(kind, &config)?, kind, config, port })
+        let (child, said) = Self::spawn(kind, &config)?;
+        Ok(Self { child, kind, config, port, said })
     }
 
     /// Starts the process, and waits until it says that it serves.
-    fn spawn(kind: Kind, config: &Path) -> Result<Child, String> {
+    fn spawn(kind: Kind, config: &Path) -> Result<(Child, Receiver<String>), String> {
         let name = kind.name();
-        let child = kind.command(config).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+        let child = kind.command(config).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{name} does not start: {error}"))?;
         let heard = listen(child.stdout.take().ok_or("no standard output")?);
+        pass_on(child.stderr.take());
         match hear(&heard, kind.ready(), START_TIMEOUT) {
-            Ok(()) => Ok(child),
+            Ok(()) => Ok((child, heard)),
             Err(said) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -251,8 +295,8 @@ impl Server {
 
     /// Ends it as a power cut would, and starts it again in the same place.
     fn kill_and_restart(&mut self) -> Result<(), String> {
-        self.child.kill().and_then(|()| self.child.wait()).map_err(|error| error.to_string())?;
-        self.child = Self::spawn(self.kind, &self.config)?;
+        self.child.kill().and_then(|()| self.child.wait()).map_err(to_text)?;
+        (self.child, self.said) = Self::spawn(self.kind, &self.config)?;
         Ok(())
     }
 }
@@ -281,12 +325,16 @@ fn hear(lines: &Receiver<String>, words: &str, timeout: Duration) -> Result<(), 
     Err(said)
 }
 
+fn to_text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
 fn free() -> Result<TcpListener, String> {
-    TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())
+    TcpListener::bind(("127.0.0.1", 0)).map_err(to_text)
 }
 
 fn port_of(listener: &TcpListener) -> Result<u16, String> {
-    Ok(listener.local_addr().map_err(|error| error.to_string())?.port())
+    Ok(listener.local_addr().map_err(to_text)?.port())
 }
 
 /// Two servers, and what points a scenario at them.
@@ -303,7 +351,7 @@ impl Servers {
 
     /// The same with everything turned on, and webhooks posted to this port.
     fn start_posting(old: Kind, new: Kind, webhooks: Option<u16>) -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let folder = tempfile::tempdir().map_err(to_text)?;
         let url = |role: &str| webhooks.map(|port| format!("http://127.0.0.1:{port}/{role}"));
         let old = Server::start(old, &OLD, folder.path(), url("old").as_deref())?;
         let new = Server::start(new, &NEW, folder.path(), url("new").as_deref())?;
@@ -350,9 +398,9 @@ impl Servers {
         timeout: Duration,
     ) -> Result<(i32, String, String), String> {
         let path: PathBuf = self.folder.path().join("stderr");
-        let stderr = File::create(&path).map_err(|error| error.to_string())?;
+        let stderr = File::create(&path).map_err(to_text)?;
         let (status, stdout) = execute(command.stderr(stderr), timeout)?;
-        let stderr = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let stderr = std::fs::read_to_string(&path).map_err(to_text)?;
         let code = status.code().ok_or_else(|| format!("{status}; it said:\n{stderr}"))?;
         Ok((code, stdout, stderr))
     }
@@ -422,6 +470,12 @@ pub fn trials(required: bool) -> Vec<Trial> {
         let name = format!("{from} to {to}: a matrix finds what differs and nothing else");
         add(name, &[old, new], Box::new(move || apps_are_compared(old, new)));
     }
+    let name = "sockudo: what it drops for a slow reader in silence is lost, to the unit";
+    add(name.to_owned(), &[Sockudo], Box::new(silent_drops_are_counted));
+    for kind in is_long.then_some(Soketi).into_iter().chain([Sockudo]) {
+        let name = format!("{}: frozen and thawed it is slow, and loses nothing", kind.name());
+        add(name, &[kind], Box::new(move || frozen_and_thawed(kind)));
+    }
     for kind in kinds {
         let name = format!("{}: a preflight passes on every kind and route", kind.name());
         add(name, &[kind], Box::new(move || preflight_passes(kind)));
@@ -447,14 +501,13 @@ fn nothing_is_lost(old: Kind, new: Kind) -> Result<(), String> {
         ("70s", scenario("dual-publish.toml"))
     } else {
         let text = std::fs::read_to_string(scenario("dual-publish.toml"));
-        let text = text.map_err(|error| error.to_string())?;
+        let text = text.map_err(to_text)?;
         let proof = "loss_rate_max = 1e-4";
         if !text.contains(proof) {
             return Err("dual-publish.toml asks for another proof than this test knows".to_owned());
         }
         let path = servers.folder.path().join("dual-publish.toml");
-        std::fs::write(&path, text.replace(proof, "loss_rate_max = 1e-3"))
-            .map_err(|error| error.to_string())?;
+        std::fs::write(&path, text.replace(proof, "loss_rate_max = 1e-3")).map_err(to_text)?;
         ("10s", path)
     };
     let arguments = ["--rate", "500", "--duration", duration];
@@ -500,14 +553,14 @@ fn preflight_passes(kind: Kind) -> Result<(), String> {
     let _alone = MACHINE.lock();
     let servers = Servers::start(kind, kind)?;
     let text = std::fs::read_to_string(scenario("preflight.toml"));
-    let text = text.map_err(|error| error.to_string())?;
+    let text = text.map_err(to_text)?;
     let routes = r#"routes = ["trigger"]"#;
     if !text.contains(routes) {
         return Err("preflight.toml has other routes than this test replaces".to_owned());
     }
     let path = servers.folder.path().join("preflight.toml");
     let text = text.replace(routes, r#"routes = ["trigger", "batch", "client"]"#);
-    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    std::fs::write(&path, text).map_err(to_text)?;
     let (code, report, stderr) = servers.report(&[], &path)?;
     let lost = ["old", "new"].map(|role| &report["clusters"][role]["obligations"]["lost"]);
     if code == 0 && report["verdict"] == "GO" && lost.iter().all(|lost| **lost == 0) {
@@ -516,30 +569,41 @@ fn preflight_passes(kind: Kind) -> Result<(), String> {
     Err(format!("exit code {code}\n{stderr}"))
 }
 
+/// A run in whose middle something happens: how it ended, and its report.
+fn run_while(
+    servers: &mut Servers,
+    scenario: &Path,
+    arguments: &[&str],
+    happen: impl FnOnce(&mut Servers) -> Result<(), String>,
+) -> Result<(ExitStatus, Value), String> {
+    let path = servers.folder.path().join("report.json");
+    let mut command = servers.canary();
+    command.arg("run").arg(scenario).args(arguments).args(["-v", "--report-json"]).arg(&path);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(to_text)?;
+    let said = listen(child.stderr.take().ok_or("no standard error")?);
+    let in_full_swing = hear(&said, "publishing begins", START_TIMEOUT);
+    let happened = in_full_swing.and_then(|()| happen(servers));
+    // Its output ends when it does.
+    let ended = hear(&said, "run ends", RUN_TIMEOUT);
+    if happened.is_err() || ended.is_err() {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(to_text)?;
+    happened.and(ended)?;
+    let report = std::fs::read_to_string(&path).map_err(to_text)?;
+    Ok((status, serde_json::from_str(&report).map_err(to_text)?))
+}
+
 /// What the new server takes before its witnesses are back is missed, and nothing is lost.
 fn killed_and_restarted(kind: Kind) -> Result<(), String> {
     let _alone = MACHINE.lock();
     let mut servers = Servers::start(kind, kind)?;
-    let path = servers.folder.path().join("report.json");
-    let mut command = servers.canary();
-    command.arg("run").arg(scenario("dual-publish.toml")).args(["--rate", "200"]);
-    command.args(["--duration", "8s", "-v", "--report-json"]).arg(&path);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| error.to_string())?;
-    let said = listen(child.stderr.take().ok_or("no standard error")?);
-    let in_full_swing = hear(&said, "publishing begins", START_TIMEOUT);
-    let restarted = in_full_swing.and_then(|()| servers.new.kill_and_restart());
-    // Its output ends when it does.
-    let ended = hear(&said, "run ends", RUN_TIMEOUT);
-    if restarted.is_err() || ended.is_err() {
-        // It may have ended by itself.
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    restarted?;
-    ended?;
-    let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-    let report: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let arguments = ["--rate", "200", "--duration", "8s"];
+    let scenario = scenario("dual-publish.toml");
+    let (status, report) =
+        run_while(&mut servers, &scenario, &arguments, |servers| servers.new.kill_and_restart())?;
     let (old, new) = (&report["clusters"]["old"], &report["clusters"]["new"]);
     let count = |value: &Value| value.as_u64().unwrap_or(0);
     let holds = matches!(status.code(), Some(1 | 3))
@@ -551,6 +615,61 @@ fn killed_and_restarted(kind: Kind) -> Result<(), String> {
         && new["obligations"]["pending"] == 0
         && old["obligations"]["delivered"] == old["obligations"]["total"];
     eprintln!("interop: {}, killed: {status}: {}", kind.name(), new["obligations"]);
+    if holds { Ok(()) } else { Err(format!("{status}: {report:#}")) }
+}
+
+/// As it comes, sockudo drops what waits for a subscriber beyond 256 messages, and goes on. Of each it
+/// writes a line: so many are lost.
+fn silent_drops_are_counted() -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let mut servers = Servers::start(Kind::Sockudo, Kind::Sockudo)?;
+    servers.new = Server::start_with(Kind::Sockudo, &NEW, servers.folder.path(), None, |config| {
+        config.as_object_mut().and_then(|config| config.remove("websocket"));
+    })?;
+    let valve = Valve::before(servers.new.port)?;
+    let path = servers.folder.path().join("slow-reader.toml");
+    let steady = LARGE_EVENTS.replace("VALVE", &valve.port.to_string());
+    std::fs::write(&path, steady).map_err(to_text)?;
+    let (status, report) = run_while(&mut servers, &path, &[], |_| {
+        valve.shut(true);
+        // Nothing tells that a client has not read for long enough.
+        std::thread::sleep(UNREAD);
+        valve.shut(false);
+        Ok(())
+    })?;
+    let new = &report["clusters"]["new"];
+    let said = servers.new.said.try_iter();
+    let dropped = said.filter(|line| line.contains("Client buffer full")).count();
+    eprintln!("interop: sockudo dropped {dropped}: {status}: {}", new["obligations"]);
+    let holds = dropped > 0
+        && status.code() == Some(1)
+        && new["obligations"]["lost"] == dropped
+        && new["obligations"]["pending"] == 0
+        && new["connections"]["closed_by_code"] == json!({})
+        && new["publications"]["accepted"] == new["publications"]["sent"];
+    if holds { Ok(()) } else { Err(format!("{status}, dropped {dropped}: {report:#}")) }
+}
+
+/// A server that stands still for longer than the deadline is late, and has lost nothing.
+fn frozen_and_thawed(kind: Kind) -> Result<(), String> {
+    let _alone = MACHINE.lock();
+    let mut servers = Servers::start(kind, kind)?;
+    let arguments = ["--rate", "100", "--duration", "12s"];
+    let scenario = scenario("dual-publish.toml");
+    let (status, report) = run_while(&mut servers, &scenario, &arguments, |servers| {
+        let new = Pid::from_child(&servers.new.child);
+        kill_process(new, Signal::STOP).map_err(to_text)?;
+        // Nothing tells that a process that stands still has stood still for long enough.
+        std::thread::sleep(FROZEN);
+        kill_process(new, Signal::CONT).map_err(to_text)
+    })?;
+    let (old, new) = (&report["clusters"]["old"], &report["clusters"]["new"]);
+    eprintln!("interop: {}, frozen: {status}: {}", kind.name(), new["obligations"]);
+    let holds = status.code() == Some(1)
+        && new["obligations"]["late"].as_u64() > Some(0)
+        && new["obligations"]["lost"] == 0
+        && new["obligations"]["pending"] == 0
+        && old["obligations"]["delivered"] == old["obligations"]["total"];
     if holds { Ok(()) } else { Err(format!("{status}: {report:#}")) }
 }
 
@@ -582,17 +701,17 @@ fn a_straggler_is_found(kind: Kind) -> Result<(), String> {
     let _alone = MACHINE.lock();
     let servers = Servers::start(kind, kind)?;
     let text = std::fs::read_to_string(scenario("drain.toml"));
-    let text = text.map_err(|error| error.to_string())?;
+    let text = text.map_err(to_text)?;
     let path = servers.folder.path().join("drain.toml");
     let quick = "\n[canary]\ndeadline = \"1s\"\nhorizon = \"2s\"\n";
     let text = text.replace(r#"drained_for = "10m""#, r#"drained_for = "4s""#);
     let text = text.replace(r#"refresh = "15s""#, r#"refresh = "1s""#) + quick;
-    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    std::fs::write(&path, text).map_err(to_text)?;
 
     let mut straggler = straggle(&servers.old)?;
     let found = servers.report(&["--duration", "6s"], &path);
     let left = straggler.kill().and_then(|()| straggler.wait());
-    left.map_err(|error| error.to_string())?;
+    left.map_err(to_text)?;
     let (code, report, stderr) = found?;
     let seen = &report["clusters"]["old"]["occupancy"];
     let kinds = json!({ "public": 1, "private": 1, "presence": 1 });
@@ -606,9 +725,9 @@ fn a_straggler_is_found(kind: Kind) -> Result<(), String> {
         return Err(format!("exit code {code}: {seen:#}\n{stderr}"));
     }
     // Both servers find out by themselves that it is gone, and that somebody was there is known.
-    let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    let text = std::fs::read_to_string(&path).map_err(to_text)?;
     let text = text.replace("[gate]", "[gate]\nunseen = \"a client was here\"");
-    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    std::fs::write(&path, text).map_err(to_text)?;
     let arguments = ["--duration", "60s", "--until-proven"];
     let (code, report, stderr) = servers.report(&arguments, &path)?;
     let seen = &report["clusters"]["old"]["occupancy"];
@@ -624,7 +743,7 @@ fn an_application_is_watched(old: Kind, new: Kind) -> Result<(), String> {
     let _alone = MACHINE.lock();
     let servers = Servers::start(old, new)?;
     let text = std::fs::read_to_string(scenario("real-events.toml"));
-    let text = text.map_err(|error| error.to_string())?;
+    let text = text.map_err(to_text)?;
     let key = format!("encryption_master_key = \"{MASTER_KEY}\"\n");
     let mut text = text.replace("[\"private-orders-\"]", "[\"\"]");
     for (from, to) in [
@@ -642,7 +761,7 @@ fn an_application_is_watched(old: Kind, new: Kind) -> Result<(), String> {
         text = text.replace(from, to);
     }
     let path = servers.folder.path().join("real-events.toml");
-    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    std::fs::write(&path, text).map_err(to_text)?;
     let of = |server: &Server, app: &App| {
         let App { id, key, secret } = app;
         json!({ "port": server.port, "id": id, "key": key, "secret": secret })
@@ -656,7 +775,7 @@ fn an_application_is_watched(old: Kind, new: Kind) -> Result<(), String> {
     let (mut application, said) = client("application.mjs", &target, "publishing")?;
     let found = servers.report(&["--duration", "16s"], &path);
     let left = application.kill().and_then(|()| application.wait());
-    left.map_err(|error| error.to_string())?;
+    left.map_err(to_text)?;
     let (code, report, stderr) = found?;
     let skipped = said.iter().filter(|line| line.starts_with("skipped ")).count();
     let mirror = &report["mirror"];
@@ -686,7 +805,7 @@ fn clients_move(old: Kind, new: Kind) -> Result<(), String> {
     let _alone = MACHINE.lock();
     let servers = Servers::start(old, new)?;
     let text = std::fs::read_to_string(scenario("handover.toml"));
-    let mut text = text.map_err(|error| error.to_string())?;
+    let mut text = text.map_err(to_text)?;
     // A server takes two minutes and more to miss a connection that says nothing.
     let is_long = std::env::var_os("PUSHER_CANARY_LONG").is_some();
     let (duration, rate, probes, all) = match is_long {
@@ -713,7 +832,7 @@ fn clients_move(old: Kind, new: Kind) -> Result<(), String> {
         text = text.replace(from, to);
     }
     let path = servers.folder.path().join("handover.toml");
-    std::fs::write(&path, text).map_err(|error| error.to_string())?;
+    std::fs::write(&path, text).map_err(to_text)?;
     let (code, report, stderr) = servers.report(&["--duration", duration], &path)?;
     eprintln!("interop: {} to {}:\n{stderr}", old.name(), new.name());
     let mut wrong = Vec::new();
@@ -768,7 +887,7 @@ fn apps_are_compared(old: Kind, new: Kind) -> Result<(), String> {
     let port = port_of(&held)?;
     let servers = Servers::start_posting(old, new, Some(port))?;
     let text = std::fs::read_to_string(scenario("preflight.toml"));
-    let mut text = text.map_err(|error| error.to_string())?;
+    let mut text = text.map_err(to_text)?;
     // What takes minutes is tried where there is time for it.
     let is_slow = old != new && std::env::var_os("PUSHER_CANARY_LONG").is_some();
     let (pace, limit) = match is_slow {
@@ -787,7 +906,7 @@ fn apps_are_compared(old: Kind, new: Kind) -> Result<(), String> {
          path_new = \"/new\"\n"
     );
     let path = servers.folder.path().join("scenario.toml");
-    std::fs::write(&path, webhooks).map_err(|error| error.to_string())?;
+    std::fs::write(&path, webhooks).map_err(to_text)?;
     drop(held);
     let mut command = servers.canary();
     command.arg("parity").arg(path).args([pace, "--report-json", "-"]);
@@ -828,9 +947,10 @@ fn client(script: &str, target: &Value, ready: &str) -> Result<(Child, Receiver<
         .env("PUSHER_CANARY_INTEROP_TARGET", target.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .spawn();
-    let mut child = child.map_err(|error| error.to_string())?;
+    let mut child = child.map_err(to_text)?;
+    pass_on(child.stderr.take());
     let heard = listen(child.stdout.take().ok_or("no standard output")?);
     match hear(&heard, ready, START_TIMEOUT) {
         Ok(()) => Ok((child, heard)),

@@ -141,6 +141,7 @@ fn a_name_that_does_not_resolve_is_named() {
     let text = with_endpoint(&clusters, ClusterRole::New, None, |endpoint| {
         at(endpoint, "sockets.invalid:6001");
     });
+    let text = text.replace("app_id", "plaintext = true\napp_id");
     fails(&folder, &clusters, &text, 3, &["new cluster: ", "sockets.invalid", "check"]);
 }
 

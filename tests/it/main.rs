@@ -8,6 +8,8 @@
     reason = "a test that meets the unexpected has failed"
 )]
 
+// What befalls the agent and what is around it.
+mod around;
 // Scripts that complete the command line.
 mod bench;
 mod completions;
@@ -26,6 +28,12 @@ mod gate;
 mod handover;
 // A run's record: killed, changed, judged again.
 mod journal;
+// Servers that mean harm.
+mod hostile;
+// Servers that misbehave as servers do.
+mod known_bad;
+// Stands between the agent and a cluster, and lies.
+mod liar;
 // Simulated clients, and what clusters do to them.
 mod load;
 // The page is complete, declared, and ends as the report says.

@@ -20,6 +20,8 @@ use crate::util::{
 /// Two seconds, as the scenario below has it, and what its clock and the test's may differ by.
 const WINDOW: f64 = 2.0;
 const SLACK: f64 = 0.4;
+/// Runs of a seed after which a test gives up on a machine that is too busy.
+const TRIES_MAX: usize = 3;
 /// From a cut to the next subscription: a second of waiting, half as much of jitter, and a dial.
 const RECONNECT_MAX: f64 = 2.5;
 
@@ -126,7 +128,8 @@ fn defects(report: &Report) -> Vec<(Place, u64, f64)> {
 
 #[test]
 fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
-    for seed in seeds() {
+    let mut left = seeds().flat_map(|seed| [seed; TRIES_MAX]).peekable();
+    while let Some(seed) = left.next() {
         let behaviour = Behaviour {
             channels: 200,
             encrypted: 0,
@@ -202,7 +205,13 @@ fn exactly_the_applications_mistakes_are_named_but_for_those_beside_a_break() {
             assert!(named >= sure, "seed {seed}: {place:?} named {named} of {sure}\n{outcome}");
             certain += sure;
         }
+        if certain <= 5 && !tainted.is_empty() && left.peek() == Some(&seed) {
+            eprintln!("seed {seed}: this machine was too busy; once more");
+            continue;
+        }
         assert!(certain > 5, "seed {seed}: the test is about nothing");
+        // The other tries are not needed.
+        while left.next_if_eq(&seed).is_some() {}
         let events = &report.0["mirror"]["events"];
         assert_eq!((number(events, "only_on_new"), number(events, "reordered")), (0, 0));
         assert!(number(events, "mirrored") > 4_000, "{events}");

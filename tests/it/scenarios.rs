@@ -93,6 +93,15 @@ const INVALID: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "invalid-plaintext.toml",
+        &[
+            "2: clusters.old.ws_url: leads to another machine without TLS; use wss://, or set \
+             plaintext = true",
+            "3: clusters.old.http_url: leads to another machine without TLS; use https://, or set \
+             plaintext = true",
+        ],
+    ),
+    (
         "invalid-hosted-name.toml",
         &[
             "2: clusters.old.cluster: must be a cluster's name, such as \"mt1\" or \"eu\"",
@@ -475,6 +484,26 @@ fn a_secret_that_is_written_out_is_accepted_and_warned_of() {
                    written out in the scenario; use \"${NAME}\" or secret_file\n";
     assert_eq!(outcome.stderr, warning);
     assert_no_secret(&outcome);
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_or_change_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let scenario = fs::read_to_string(fixtures().join("valid.toml")).unwrap();
+    let secret = scenario.lines().find(|line| line.starts_with("secret = ")).unwrap();
+    folder.write("scenario.toml", &scenario.replacen(secret, "secret_file = \"secret\"", 1));
+    let file = folder.write("secret", "file-hunter2\n");
+    for (mode, is_open) in [(0o600, false), (0o440, false), (0o604, true), (0o602, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let canary = canary(["check", "scenario.toml"]).within(folder.path());
+        let canary = canary.env("PC_OLD_SECRET", "old-hunter2").env("PC_NEW_SECRET", "new-hunter2");
+        let outcome = canary.run();
+        let warning = "secret_file can be read or changed by every user of this machine";
+        assert_eq!(outcome.stderr.contains(warning), is_open, "{mode:o}: {outcome}");
+        assert!(!outcome.stderr.contains("file-hunter2") && !outcome.stdout.contains("hunter2"));
+        outcome.assert_code(0);
+    }
 }
 
 #[test]

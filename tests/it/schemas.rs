@@ -232,7 +232,7 @@ fn from_toml(text: &str) -> Option<Value> {
 }
 
 /// Mistakes that are none of form, and why a schema cannot see them.
-const UNSEEN: [(&str, &str); 13] = [
+const UNSEEN: [(&str, &str); 14] = [
     ("channel-limits", "a limit that depends on other keys"),
     ("client-rate", "a limit that depends on other keys"),
     ("client-route", "a route that needs certain kinds of channels"),
@@ -241,6 +241,7 @@ const UNSEEN: [(&str, &str); 13] = [
     ("load-of-client-events", "a section that depends on other keys"),
     ("load-of-presence", "a section that depends on other keys"),
     ("missing-clusters", "a rehearsal needs none"),
+    ("plaintext", "a URL that depends on another key"),
     ("recycle-alone", "a duration that depends on other keys"),
     ("same-app", "two keys against two others"),
     ("secret-as-file", "a file that is not there"),
@@ -362,7 +363,8 @@ const VALUES: [&str; 68] = [
 
 /// What the reader may refuse where the schema does not: what depends on other keys, on a variable's
 /// value, on the length of a duration or on a number's type in TOML.
-const BEYOND: [&str; 25] = [
+const BEYOND: [&str; 26] = [
+    "leads to another machine without TLS",
     "port 0 is whichever is free",
     "must be longer than",
     "must be at least",

@@ -29,7 +29,7 @@ fn assert_none(outputs: &Outputs<'_>, secrets: &[String]) {
 fn keys(outcome: &Outcome) -> Vec<String> {
     let report = outcome.report();
     let run = RunId(report.0["run"].as_str().unwrap().parse().unwrap());
-    let master = own_master_key(run).0;
+    let master = *own_master_key(run).expose();
     let mut keys = vec![hex::encode(master), BASE64.encode(master)];
     for kind in ["private-encrypted-", "private-encrypted-cache-"] {
         let derived = (0..8).map(|at| format!("{kind}pc-{}-{at}", run.short()));

@@ -152,6 +152,7 @@ fn a_name_of_which_one_address_leads_nowhere_is_reached_by_the_other_and_differs
     let clusters = Clusters::with(PairConfig { habits, ..PairConfig::default() }, None);
     let hosts = folder.write("hosts", "127.0.0.1 both.test\n::1 both.test\n");
     let text = clusters.scenario(&[]).replace("127.0.0.1", "both.test");
+    let text = text.replace("app_id", "plaintext = true\napp_id");
     folder.write("scenario.toml", &text);
     let args = ["parity", "scenario.toml", "-q", "--report-json", "-", "--only", "addresses"];
     let canary = canary(args).envs(clusters.variables()).within(folder.path());

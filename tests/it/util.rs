@@ -18,13 +18,15 @@ use std::time::Duration;
 
 use pusher_canary::model::{Clock, ClusterRole, RunTime};
 use pusher_canary::rehearsal::{Endpoint, Pair, PairConfig};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 
 use crate::schemas::{assert_bench, assert_matrix, assert_report};
 
 /// How long a process may take before its test gives up on it. The longest test takes a third.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is seen how much memory a process has taken, while its end is awaited.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// Longest pause between two looks at a page, where nothing tells when it changes.
 const SCRAPE_PERIOD: Duration = Duration::from_millis(60);
 /// Runs that may measure at once: more would take each other's processor time.
@@ -376,6 +378,7 @@ impl Canary {
             stdout: String::new(),
             stderr: String::new(),
             took: Duration::ZERO,
+            peak_bytes: 0,
             report: report.map(|path| folder.join(path)),
             _state: state,
         };
@@ -420,6 +423,16 @@ impl Running {
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
         }
         true
+    }
+
+    /// Notes how much memory it has taken so far, if it is still there.
+    fn look(&mut self) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let peak = status.unwrap_or_default();
+        let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let so_far = self.so_far();
+        so_far.peak_bytes = so_far.peak_bytes.max(peak.unwrap_or(0) * 1_024);
     }
 
     fn left(&self, bound: Duration) -> Duration {
@@ -500,12 +513,20 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Lets it have so many files open from now on, and no more.
+    pub fn limit_files(&self, most: u64) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
+    }
+
     /// Waits for its end, as long as if it had just begun: the test may have taken its time.
     pub fn finish(mut self) -> Outcome {
         let asked = self.clock.now();
         while self.ends < 2 {
             let left = PATIENCE.saturating_sub(self.clock.now().since(asked));
-            assert!(self.hear(left), "it did not end within {PATIENCE:?}");
+            assert!(!left.is_zero(), "it did not end within {PATIENCE:?}");
+            self.hear(left.min(LOOK_PERIOD));
+            self.look();
         }
         let status = self.child.wait().unwrap();
         let took = self.clock.now().since(RunTime::ZERO);
@@ -534,6 +555,8 @@ pub struct Outcome {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    /// The most memory that it was seen to take.
+    pub peak_bytes: u64,
     /// Where its JSON report went.
     report: Option<PathBuf>,
     /// Its folder for state.

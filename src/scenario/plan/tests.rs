@@ -41,7 +41,7 @@ fn memory_follows_from_the_rate_and_who_listens_and_never_from_the_duration() {
 fn scenario(canary: &str) -> Scenario {
     let source = format!(
         "[scenario]\nduration = \"10s\"\n[clusters.old]\nws_url = \"ws://a:1\"\nhttp_url = \
-         \"http://a:1\"\napp_id = \"1\"\nkey = \"k\"\nsecret = \"s\"\n[clusters.new]\ncluster = \
+         \"http://a:1\"\napp_id = \"1\"\nplaintext = true\nkey = \"k\"\nsecret = \"s\"\n[clusters.new]\ncluster = \
          \"mt1\"\napp_id = \"2\"\nkey = \"l\"\nsecret = \"t\"\n{canary}"
     );
     read("test.toml", &source, Clusters::Read, &Nothing).unwrap()

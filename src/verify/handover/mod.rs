@@ -171,12 +171,12 @@ impl WayFigures {
     }
 
     fn note(&mut self, moved: &Move, tainted: &Tainted) {
-        let seconds = moved.from.second()..=moved.until.second();
-        let excused = seconds.clone().filter(|second| tainted.excuses(*second)).count();
+        let (from, until) = (moved.from.second(), moved.until.second());
+        let excused = tainted.excused(from..=until) as u64;
         // Who never arrives has had a whole horizon for it: a stall of a second is no excuse.
         let is_excused = match moved.crossed {
             Some(_) => excused > 0,
-            None => 2 * excused > seconds.count(),
+            None => 2 * excused > until.saturating_sub(from).saturating_add(1),
         };
         if is_excused {
             self.unattributed += 1;
@@ -264,7 +264,7 @@ impl HandoverFigures {
         let per_move = figures.missed_per_move()?;
         let most = poisson_upper_bound(figures.missed_by_moving(), confidence);
         let clients = fleet.clients as f64;
-        let seconds = fleet.over.as_secs_f64();
+        let seconds = fleet.over.as_secs_f64().max(1.0);
         let together = match self.moves.ramp {
             Ramp::AtOnce => clients,
             Ramp::Linear => clients / seconds,

@@ -282,7 +282,7 @@ impl WebhookFigures {
     /// None yet, held against an API that is read so often.
     pub fn new(refresh: Duration) -> Self {
         // One reading may fail.
-        let unread_max = refresh * 2 + READING_MAX;
+        let unread_max = refresh.saturating_mul(2).saturating_add(READING_MAX);
         Self { unread_max, ..Self::default() }
     }
 
