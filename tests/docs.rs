@@ -72,6 +72,9 @@ const COMMANDS: &[(&str, Tested)] = &[
         "PUSHER_CANARY_LONG=1 cargo test --test it hostile -- --nocapture",
         By(".ci/full", "PUSHER_CANARY_LONG=1"),
     ),
+    ("tests/supply-chain", By(".ci/full", "\ntests/supply-chain\n")),
+    ("tests/supply-chain sbom", By(".ci/full", "\ntests/supply-chain sbom\n")),
+    ("fuzz/run", By(".ci/full", "\nfuzz/run 5\n")),
     ("cargo test --test it known_bad -- --nocapture", By(".ci/run", "cargo test --locked")),
     (
         "PUSHER_CANARY_INTEROP=required cargo test --test interop",
@@ -253,7 +256,7 @@ fn read(path: &Path) -> String {
 
 fn documents() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let top = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
     top.into_iter().chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md"))).collect()
 }
 

@@ -101,7 +101,8 @@ pub(super) const WORDS: &[(&str, &str)] = &[
     ),
     (
         "tainted seconds",
-        "seconds in which the canary itself was late or stalled. They neither accuse nor acquit",
+        "seconds in which the canary itself was late or stalled, or its machine let it down: no file \
+         descriptor, port or route left, a clock that was stepped. They neither accuse nor acquit",
     ),
 ];
 
