@@ -472,7 +472,7 @@ pub fn trials(required: bool) -> Vec<Trial> {
     }
     let name = "sockudo: what it drops for a slow reader in silence is lost, to the unit";
     add(name.to_owned(), &[Sockudo], Box::new(silent_drops_are_counted));
-    for kind in is_long.then_some(Soketi).into_iter().chain([Sockudo]) {
+    for kind in kinds.into_iter().filter(|_| is_long) {
         let name = format!("{}: frozen and thawed it is slow, and loses nothing", kind.name());
         add(name, &[kind], Box::new(move || frozen_and_thawed(kind)));
     }
