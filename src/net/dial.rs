@@ -513,7 +513,7 @@ async fn connect(
     addresses: &[SocketAddr],
     each: Duration,
 ) -> Result<TcpStream, DialError> {
-    let mut last = None;
+    let mut errors = Vec::new();
     for (left, address) in (0..addresses.len()).rev().zip(addresses) {
         let connecting = TcpStream::connect(address);
         // The last one has all the time that is left, which the caller bounds.
@@ -523,14 +523,22 @@ async fn connect(
         };
         match connected {
             Ok(tcp) => return Ok(tcp),
-            Err(error) => last = Some(error),
+            Err(error) => errors.push(error),
         }
     }
-    let is_own = last.as_ref().is_some_and(is_own);
-    let why = last.map_or("no address".to_owned(), |error| error.to_string());
+    Err(connect_error(target, &errors))
+}
+
+/// What the failures at all addresses come to. A machine that cannot reach one of them at all, such
+/// as one without IPv6, is no reason that another of them refuses.
+fn connect_error(target: &Target, errors: &[io::Error]) -> DialError {
+    let by_others = errors.iter().rfind(|error| !is_own(error));
+    let is_own = by_others.is_none() && !errors.is_empty();
+    let why = by_others.or(errors.last());
+    let why = why.map_or("no address".to_owned(), ToString::to_string);
     let cure = if is_own { "this machine lacks it" } else { "check that the server runs there" };
     let message = format!("{} cannot be reached ({why}); {cure}", target.authority());
-    Err(DialError { is_own, ..DialError::new(Phase::Connect, true, message) })
+    DialError { is_own, ..DialError::new(Phase::Connect, true, message) }
 }
 
 fn tls_error(target: &Target, error: &io::Error, is_stepped: bool) -> DialError {
@@ -567,4 +575,35 @@ fn upgrade_error(target: &Target, error: &WsError) -> DialError {
         ),
     };
     DialError::new(Phase::Upgrade, true, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_the_reason_only_where_no_address_refuses() {
+        let tls = super::super::tls::client_config(None).unwrap();
+        let target = Target::new(Url::parse("ws://h:6001").unwrap(), &tls);
+        let failed = |numbers: &[Errno]| {
+            let errors: Vec<_> = numbers.iter().map(|errno| io::Error::from(*errno)).collect();
+            connect_error(&target, &errors)
+        };
+        assert!(
+            failed(&[Errno::MFILE]).is_own && failed(&[Errno::MFILE, Errno::NETUNREACH]).is_own
+        );
+        assert!(failed(&[Errno::NETUNREACH]).message.ends_with("; this machine lacks it"));
+        for others in [
+            &[Errno::CONNREFUSED][..],
+            &[Errno::CONNREFUSED, Errno::NETUNREACH],
+            &[Errno::NETUNREACH, Errno::CONNREFUSED],
+            &[Errno::HOSTUNREACH],
+            &[],
+        ] {
+            let error = failed(others);
+            assert!(!error.is_own, "{others:?}");
+            assert!(error.message.ends_with("check that the server runs there"), "{error}");
+        }
+        assert!(failed(&[Errno::CONNREFUSED, Errno::NETUNREACH]).message.contains("refused"));
+    }
 }
