@@ -76,6 +76,9 @@ fn network(clusters: &Clusters, does: &str) {
     for rule in [
         "add table inet apart".to_owned(),
         "add chain inet apart way { type filter hook input priority 0; }".to_owned(),
+        // What tells a peer that its packet was rejected must reach it; where all is dropped, there
+        // is none.
+        "add rule inet apart way tcp flags & rst == rst accept".to_owned(),
         format!("add rule inet apart way tcp dport {port} {does}"),
         format!("add rule inet apart way tcp sport {port} {does}"),
     ] {
@@ -208,7 +211,7 @@ fn connections_that_are_reset_are_blindness_and_rejections() {
         return;
     }
     let (folder, clusters) = (Folder::new(), Clusters::start());
-    let mut running = running(&folder, &clusters, 5, &[]);
+    let mut running = running(&folder, &clusters, 7, &[]);
     network(&clusters, "reject with tcp reset");
     shows(&mut running, &["pusher_canary_blind_witnesses{", "\"new\""]);
     shows(&mut running, &["pusher_canary_publications_total{", "\"new\"", "\"rejected\""]);
